@@ -1,0 +1,121 @@
+/**
+ * The one table of what can go wrong: code → HTTP status, OpenAI's error type, whether trying again may help, and what it means.
+ * Owns every code that crosses a door (HTTP answer, error line, thrown error). Refuses messages: those belong to the place that knows the facts.
+ */
+
+interface ErrorTraits {
+  /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
+  readonly status: number;
+  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "rate_limit_error" | "server_error";
+  /** True where the same input may succeed later. */
+  readonly retryable: boolean;
+  readonly meaning: string;
+}
+
+const invalid = (meaning: string, status = 400): ErrorTraits => ({ status, type: "invalid_request_error", retryable: false, meaning });
+const passing = (meaning: string, status = 503): ErrorTraits => ({ status, type: "server_error", retryable: true, meaning });
+
+export const errorTable = {
+  // A request
+  invalid_request: invalid("The request's body, path or query doesn't fit its schema; `param` names the place."),
+  unsupported_endpoint: invalid("Only /v1/chat/completions is served."),
+  invalid_cursor: invalid("`after` isn't an id or cursor that this list gave out."),
+  authentication_required: { status: 401, type: "authentication_error", retryable: false, meaning: "No bearer key was sent." },
+  invalid_api_key: { status: 401, type: "authentication_error", retryable: false, meaning: "The bearer key isn't known." },
+  bucket_not_allowed: { status: 403, type: "permission_error", retryable: false, meaning: "The tenant may not use this bucket." },
+  not_found: { status: 404, type: "not_found_error", retryable: false, meaning: "There is no such route, or no such object for this tenant." },
+  model_not_found: { status: 404, type: "not_found_error", retryable: false, meaning: "The catalogue holds no such model." },
+  idempotency_mismatch: invalid("The idempotency key was used with another body.", 422),
+  conflict: invalid("The object's status doesn't allow this.", 409),
+  payload_too_large: invalid("The request's body is larger than the limit.", 413),
+  rate_limited: { status: 429, type: "rate_limit_error", retryable: true, meaning: "Too many requests; see retry-after." },
+  service_unavailable: passing("Redis or S3 is away, or being rebuilt; nothing was changed."),
+  internal_error: { status: 500, type: "server_error", retryable: true, meaning: "A fault of the service's own; the request id leads to its log." },
+
+  // A batch's manifest, at plan
+  invalid_json_line: invalid("A line isn't a JSON object."),
+  invalid_line: invalid("A line doesn't fit the manifest's schema; `param` names the field."),
+  duplicate_custom_id: invalid("Two lines carry the same custom_id."),
+  url_mismatch: invalid("A line's url isn't the batch's endpoint."),
+  model_mismatch: invalid("A line's model isn't the batch's model."),
+  empty_file: invalid("The manifest holds no lines, or the prefix no objects."),
+  too_many_tasks: invalid("The manifest holds more lines than the limit."),
+  line_too_long: invalid("A line is longer than the limit."),
+  manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
+  manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
+  bad_example: invalid("A support example's image can't be read."),
+
+  // An item, while its chunk runs
+  image_not_found: invalid("The item's image isn't there.", 404),
+  image_forbidden: invalid("The item's image may not be read.", 403),
+  image_too_large: invalid("The item's image has more bytes or pixels than the limit.", 413),
+  image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
+  image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),
+  prompt_too_long: invalid("The item's prompt is longer than the model's limit."),
+  poison_item: { status: 500, type: "server_error", retryable: false, meaning: "The item was running at several deaths of a worker; it is quarantined." },
+  item_failed: { status: 500, type: "server_error", retryable: true, meaning: "The engine failed on this item alone." },
+  batch_cancelled: invalid("The item never ran: its batch was cancelled.", 409),
+  batch_expired: invalid("The item never ran: its batch's deadline passed.", 408),
+  batch_failed: invalid("The item never ran: its batch failed.", 409),
+
+  // S3, before a place decides what it means
+  storage_not_found: invalid("S3: the object or bucket isn't there.", 404),
+  storage_forbidden: invalid("S3: access denied.", 403),
+  storage_precondition_failed: invalid("S3: the object's condition (if-match, if-none-match) doesn't hold.", 412),
+  storage_changed: passing("S3: the object changed while it was read."),
+  storage_invalid_location: invalid("The text isn't an s3://bucket/key location."),
+  storage_unavailable: passing("S3: no answer, a 5xx or a throttle; tried again within its bounds."),
+  storage_invalid_response: passing("S3: the answer can't be understood."),
+
+  // A model's pieces and folders
+  model_piece_missing: invalid("A file that the import needs isn't there."),
+  model_piece_unsupported: invalid("A piece's form, architecture or dtype isn't one that the importer knows."),
+  model_piece_corrupt: invalid("A piece's file can't be parsed."),
+  pickle_refused: invalid("A PyTorch file holds something other than tensors and plain containers; nothing was executed."),
+  tensor_missing: invalid("A tensor that the architecture needs isn't in the pieces."),
+  tensor_surplus: invalid("The pieces hold a tensor that nothing uses."),
+  tensor_misshapen: invalid("A tensor's shape isn't the one that the architecture needs."),
+  model_folder_invalid: invalid("A model folder's flamingo.json or files are missing, wrong, or of another version."),
+  engine_failed: passing("The engine stopped or crashed; its work is taken up again."),
+
+  // A process
+  configuration_invalid: invalid("An environment variable or flag is missing or wrong."),
+  aborted: passing("The work was given up: cancelled, expired or shutting down."),
+} as const satisfies Record<string, ErrorTraits>;
+
+export type ErrorCode = keyof typeof errorTable;
+
+/**
+ * An error that carries a code of the table. `param` names the request's field or the file's tensor that is wrong; `line` a manifest's line, from 1.
+ * The message is for people; programs read `code`.
+ */
+export class CodedError extends Error {
+  override readonly name = "CodedError";
+  readonly code: ErrorCode;
+  readonly param: string | null;
+  readonly line: number | null;
+
+  constructor(code: ErrorCode, message: string, details: { param?: string; line?: number; cause?: unknown } = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    this.param = details.param ?? null;
+    this.line = details.line ?? null;
+  }
+
+  get status(): number {
+    return errorTable[this.code].status;
+  }
+
+  get type(): ErrorTraits["type"] {
+    return errorTable[this.code].type;
+  }
+
+  get retryable(): boolean {
+    return errorTable[this.code].retryable;
+  }
+}
+
+/** True for a CodedError, with one of the given codes where any is given; also across package copies, by shape. */
+export function isCoded(error: unknown, ...codes: readonly ErrorCode[]): error is CodedError {
+  return error instanceof CodedError && (codes.length === 0 || codes.includes(error.code));
+}
