@@ -1,2 +1,52 @@
 /** The door of contracts: what callers, api and workers agree on. */
+export { batch, batchList, lineError, requestCounts, usage, type Batch, type BatchList, type LineError, type RequestCounts, type Usage } from "./batch.ts";
+export {
+  completionWindowSeconds,
+  createDatasetBatch,
+  generation,
+  manifestLine,
+  supportExample,
+  task,
+  type CreateDatasetBatch,
+  type Generation,
+  type ManifestLine,
+  type SupportExample,
+  type Task,
+} from "./dataset.ts";
+export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
+export { limits } from "./limits.ts";
+export {
+  chatCompletion,
+  failedLine,
+  lineSucceeded,
+  neverRanLine,
+  resultLine,
+  succeededLine,
+  type ChatCompletion,
+  type ItemIdentity,
+  type ResultLine,
+} from "./result-line.ts";
+export { resultsPage, type ResultsPage } from "./results-page.ts";
+export { batchOutcome, batchStatus, isEnded, recordStatus, shownStatus, type BatchOutcome, type BatchStatus, type RecordStatus } from "./status.ts";
+export {
+  after,
+  batchRequest,
+  end,
+  item,
+  partChoice,
+  plan,
+  refusedLine,
+  seal,
+  tally,
+  type After,
+  type BatchRequest,
+  type End,
+  type Item,
+  type ModelReference,
+  type PartChoice,
+  type Plan,
+  type RefusedLine,
+  type Seal,
+  type Tally,
+} from "./stored.ts";

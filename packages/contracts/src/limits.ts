@@ -1,0 +1,19 @@
+/** Every bound that a caller can run into, with its unit in its name. Refuses tuning knobs: those stand in the process that owns them. */
+export const limits = {
+  manifestLineBytes: 1024 * 1024,
+  manifestItems: 500_000_000,
+  requestBodyBytes: 4 * 1024 * 1024,
+  customIdCharacters: 512,
+  questionCharacters: 4_000,
+  examples: 64,
+  imageBytes: 64 * 1024 * 1024,
+  imagePixels: 100_000_000,
+  metadataPairs: 16,
+  metadataKeyCharacters: 64,
+  metadataValueCharacters: 512,
+  /** Line errors of a failed batch that its `errors` list shows. */
+  lineErrorsShown: 50,
+  newTokens: 512,
+  listPage: 100,
+  resultsPage: 1_000,
+} as const;

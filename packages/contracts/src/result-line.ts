@@ -1,0 +1,75 @@
+/**
+ * One item's line, in a part, in output.jsonl or errors.jsonl: OpenAI's batch output.
+ * Ran and succeeded: status 200 and a chat completion. Ran and failed: status 4xx or 5xx and `body.error`. Never ran: no response, `error`.
+ */
+import { z } from "zod";
+import { errorTable, type ErrorCode } from "./error-code.ts";
+import { errorBody } from "./error-body.ts";
+
+export const chatCompletion = z.object({
+  id: z.string(),
+  object: z.literal("chat.completion"),
+  created: z.int(),
+  model: z.string(),
+  choices: z.array(
+    z.object({
+      index: z.int(),
+      message: z.object({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
+      finish_reason: z.enum(["stop", "length"]),
+      logprobs: z.null(),
+    }),
+  ),
+  usage: z.object({
+    prompt_tokens: z.int(),
+    completion_tokens: z.int(),
+    total_tokens: z.int(),
+    prompt_tokens_details: z.object({ cached_tokens: z.int() }),
+  }),
+});
+export type ChatCompletion = z.infer<typeof chatCompletion>;
+
+export const resultLine = z.object({
+  id: z.string(),
+  custom_id: z.string(),
+  response: z.object({ status_code: z.int(), request_id: z.string(), body: z.union([chatCompletion, errorBody]) }).nullable(),
+  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+});
+export type ResultLine = z.infer<typeof resultLine>;
+
+/** Identity of an item's line, from which its ids follow, so that every writer of the line writes the same ones. */
+export interface ItemIdentity {
+  readonly batchId: string;
+  /** Position in the frozen items.jsonl, from 0. */
+  readonly item: number;
+  readonly customId: string;
+}
+
+export function succeededLine(identity: ItemIdentity, completion: Omit<ChatCompletion, "id" | "object">): ResultLine {
+  const suffix = lineSuffix(identity);
+  const body: ChatCompletion = { id: `chatcmpl-${suffix}`, object: "chat.completion", ...completion };
+  return { id: `batch_req_${suffix}`, custom_id: identity.customId, response: { status_code: 200, request_id: `req_${suffix}`, body }, error: null };
+}
+
+export function failedLine(identity: ItemIdentity, code: ErrorCode, message: string): ResultLine {
+  const suffix = lineSuffix(identity);
+  const { status, type } = errorTable[code];
+  const body = { error: { message, type, param: null, code } };
+  return { id: `batch_req_${suffix}`, custom_id: identity.customId, response: { status_code: status, request_id: `req_${suffix}`, body }, error: null };
+}
+
+export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "batch_expired" | "batch_failed"): ResultLine {
+  return {
+    id: `batch_req_${lineSuffix(identity)}`,
+    custom_id: identity.customId,
+    response: null,
+    error: { code, message: errorTable[code].meaning },
+  };
+}
+
+export function lineSucceeded(line: ResultLine): boolean {
+  return line.response?.status_code === 200;
+}
+
+function lineSuffix({ batchId, item }: ItemIdentity): string {
+  return `${batchId.replace(/^batch_/, "")}-${item}`;
+}

@@ -1,0 +1,111 @@
+/**
+ * What a batch keeps in the service's bucket (the objects of a batch's life): the frozen request, the plan, seals, the end.
+ * Owns the schemas only; keys and bytes are storage's, decisions are the queue's.
+ */
+import { z } from "zod";
+import { lineError, requestCounts, usage } from "./batch.ts";
+import { completionWindow, generation, metadata, supportExample, task } from "./dataset.ts";
+import { batchOutcome } from "./status.ts";
+
+const modelReference = z.object({
+  name: z.string(),
+  /** Queue identity: content hash and precision, as `3f…-fp32`. Two catalogue names with equal bytes share workers. */
+  key: z.string(),
+});
+export type ModelReference = z.infer<typeof modelReference>;
+
+/** batch.json: the request, frozen at submit. */
+export const batchRequest = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  created_at: z.int(),
+  expires_at: z.int(),
+  idempotency_key: z.string().nullable(),
+  model: modelReference,
+  task,
+  input: z.string(),
+  output: z.string().nullable(),
+  examples: z.array(supportExample),
+  question: z.string().nullable(),
+  generation: generation.extend({ max_new_tokens: z.int() }),
+  on_invalid: z.enum(["fail", "skip"]),
+  completion_window: completionWindow,
+  metadata: metadata.nullable(),
+});
+export type BatchRequest = z.infer<typeof batchRequest>;
+
+/** A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. */
+export const item = z.object({ custom_id: z.string(), line: z.int(), image: z.string(), question: z.string().nullable() });
+export type Item = z.infer<typeof item>;
+
+/** A line of the plan's errors.jsonl: a refused manifest line (`on_invalid: "skip"`). */
+export const refusedLine = lineError.extend({ custom_id: z.string().nullable(), line: z.int() });
+export type RefusedLine = z.infer<typeof refusedLine>;
+
+/** plan.json, written last: without it the plan's folder doesn't exist. */
+export const plan = z.object({
+  plan: z.string(),
+  items: z.int(),
+  chunks: z.int(),
+  refused: z.int(),
+  items_sha256: z.string(),
+  /** Content types and byte counts of examples/<index>; null for a text-only example. */
+  examples: z.array(z.object({ sha256: z.string(), size_bytes: z.int() }).nullable()),
+});
+export type Plan = z.infer<typeof plan>;
+
+/** What one part adds to the batch's counts. */
+export const tally = z.object({
+  completed: z.int(),
+  failed: z.int(),
+  input_tokens: z.int(),
+  cached_tokens: z.int(),
+  output_tokens: z.int(),
+});
+export type Tally = z.infer<typeof tally>;
+
+/** A chunk's part, by the attempt that wrote it. */
+export const partChoice = z.object({ attempt: z.string(), cut: z.boolean() });
+export type PartChoice = z.infer<typeof partChoice>;
+
+/** seals/<epoch>-<seal>.json: everything that final/ and end.json follow from. */
+export const seal = z.object({
+  seal: z.string(),
+  outcome: batchOutcome,
+  plan: z.string().nullable(),
+  /** One per chunk, in order; null where the chunk has no part (cancelled or expired). */
+  parts: z.array(partChoice.nullable()),
+  sealed_at: z.int(),
+  in_progress_at: z.int().nullable(),
+  cancelling_at: z.int().nullable(),
+  errors: z.array(lineError),
+});
+export type Seal = z.infer<typeof seal>;
+
+/** end.json: the batch has ended; nothing of it changes any more. */
+export const end = z.object({
+  seal: z.string(),
+  status: batchOutcome,
+  ended_at: z.int(),
+  in_progress_at: z.int().nullable(),
+  finalizing_at: z.int(),
+  cancelling_at: z.int().nullable(),
+  counts: requestCounts,
+  usage,
+  errors: z.array(lineError),
+  /** Keys in the service's bucket with their hashes; null where the batch ended without a plan. */
+  files: z
+    .object({
+      output: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
+      errors: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
+      summary: z.object({ key: z.string(), sha256: z.string() }),
+    })
+    .nullable(),
+});
+export type End = z.infer<typeof end>;
+
+/** after.json: what follows the end (the copy to the customer's output) is done, or given up with its reason. */
+export const after = z.object({
+  delivery: z.object({ status: z.enum(["delivered", "failed"]), error: z.string().nullable() }).nullable(),
+});
+export type After = z.infer<typeof after>;
