@@ -1,0 +1,46 @@
+/**
+ * The two kinds of tests: `unit` (beside the sources, nothing started) and `integration` (*.itest.ts: Redis, S3, processes).
+ * Workspace packages are read from their sources, so no test needs a build.
+ */
+import { defaultExclude, defineConfig } from "vitest/config";
+
+const source = "@flamboyance/source";
+const shared = {
+  resolve: { conditions: [source] },
+  ssr: { resolve: { conditions: [source], externalConditions: [source] } },
+};
+const exclude = [...defaultExclude, "**/dist/**"];
+// Workers and child processes that tests start must find the sources too.
+const execArgv = [`--conditions=${source}`];
+
+export default defineConfig({
+  test: {
+    pool: "forks",
+    // Two cores: more forks only make each other slow.
+    maxWorkers: 2,
+    projects: [
+      {
+        ...shared,
+        test: {
+          name: "unit",
+          include: ["**/src/**/*.test.ts", "packages/model/demo/*.test.ts"],
+          exclude,
+          execArgv,
+          testTimeout: 10_000,
+          hookTimeout: 10_000,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: "integration",
+          include: ["**/*.itest.ts"],
+          exclude,
+          execArgv,
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
+    ],
+  },
+});
