@@ -21,6 +21,7 @@ export {
   failedLine,
   lineSucceeded,
   neverRanLine,
+  refusedResultLine,
   resultLine,
   succeededLine,
   type ChatCompletion,

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { errorTable, type ErrorCode } from "./error-code.ts";
 import { errorBody } from "./error-body.ts";
+import type { RefusedLine } from "./stored.ts";
 
 export const chatCompletion = z.object({
   id: z.string(),
@@ -30,9 +31,10 @@ export type ChatCompletion = z.infer<typeof chatCompletion>;
 
 export const resultLine = z.object({
   id: z.string(),
-  custom_id: z.string(),
+  /** Null only where a refused manifest line had none that could be read. */
+  custom_id: z.string().nullable(),
   response: z.object({ status_code: z.int(), request_id: z.string(), body: z.union([chatCompletion, errorBody]) }).nullable(),
-  error: z.object({ code: z.string(), message: z.string() }).nullable(),
+  error: z.object({ code: z.string(), message: z.string(), line: z.int().optional() }).nullable(),
 });
 export type ResultLine = z.infer<typeof resultLine>;
 
@@ -66,10 +68,20 @@ export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "
   };
 }
 
+/** The line of a manifest line that plan refused (`on_invalid: "skip"`); it never became an item. */
+export function refusedResultLine(batchId: string, refused: RefusedLine): ResultLine {
+  const { code, message, line } = refused;
+  return { id: `batch_req_${batchSuffix(batchId)}-line-${line}`, custom_id: refused.custom_id, response: null, error: { code, message, line } };
+}
+
 export function lineSucceeded(line: ResultLine): boolean {
   return line.response?.status_code === 200;
 }
 
 function lineSuffix({ batchId, item }: ItemIdentity): string {
-  return `${batchId.replace(/^batch_/, "")}-${item}`;
+  return `${batchSuffix(batchId)}-${item}`;
+}
+
+function batchSuffix(batchId: string): string {
+  return batchId.replace(/^batch_/, "");
 }

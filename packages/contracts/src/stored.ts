@@ -38,8 +38,11 @@ export type BatchRequest = z.infer<typeof batchRequest>;
 export const item = z.object({ custom_id: z.string(), line: z.int(), image: z.string(), question: z.string().nullable() });
 export type Item = z.infer<typeof item>;
 
-/** A line of the plan's errors.jsonl: a refused manifest line (`on_invalid: "skip"`). */
-export const refusedLine = lineError.extend({ custom_id: z.string().nullable(), line: z.int() });
+/**
+ * A line of the plan's errors.jsonl: a refused manifest line (`on_invalid: "skip"`), in manifest order. It stands just before item number
+ * `before_item` (counted from 0; the number of items where it is behind the last), so that parts and refusals merge without a look at the items.
+ */
+export const refusedLine = lineError.extend({ custom_id: z.string().nullable(), line: z.int(), before_item: z.int() });
 export type RefusedLine = z.infer<typeof refusedLine>;
 
 /** plan.json, written last: without it the plan's folder doesn't exist. */
