@@ -18,6 +18,7 @@ export default defineConfig({
     pool: "forks",
     // Two cores: more forks only make each other slow.
     maxWorkers: 2,
+    ...(process.env["CI"] === undefined ? {} : { reporters: ["default", "json"], outputFile: { json: ".ci/totals.json" } }),
     projects: [
       {
         ...shared,

@@ -6,7 +6,13 @@
 interface ErrorTraits {
   /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
   readonly status: number;
-  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "rate_limit_error" | "server_error";
+  readonly type:
+    | "invalid_request_error"
+    | "authentication_error"
+    | "permission_error"
+    | "not_found_error"
+    | "rate_limit_error"
+    | "server_error";
   /** True where the same input may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -23,14 +29,24 @@ export const errorTable = {
   authentication_required: { status: 401, type: "authentication_error", retryable: false, meaning: "No bearer key was sent." },
   invalid_api_key: { status: 401, type: "authentication_error", retryable: false, meaning: "The bearer key isn't known." },
   bucket_not_allowed: { status: 403, type: "permission_error", retryable: false, meaning: "The tenant may not use this bucket." },
-  not_found: { status: 404, type: "not_found_error", retryable: false, meaning: "There is no such route, or no such object for this tenant." },
+  not_found: {
+    status: 404,
+    type: "not_found_error",
+    retryable: false,
+    meaning: "There is no such route, or no such object for this tenant.",
+  },
   model_not_found: { status: 404, type: "not_found_error", retryable: false, meaning: "The catalogue holds no such model." },
   idempotency_mismatch: invalid("The idempotency key was used with another body.", 422),
   conflict: invalid("The object's status doesn't allow this.", 409),
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   rate_limited: { status: 429, type: "rate_limit_error", retryable: true, meaning: "Too many requests; see retry-after." },
   service_unavailable: passing("Redis or S3 is away, or being rebuilt; nothing was changed."),
-  internal_error: { status: 500, type: "server_error", retryable: true, meaning: "A fault of the service's own; the request id leads to its log." },
+  internal_error: {
+    status: 500,
+    type: "server_error",
+    retryable: true,
+    meaning: "A fault of the service's own; the request id leads to its log.",
+  },
 
   // A batch's manifest, at plan
   invalid_json_line: invalid("A line isn't a JSON object."),
@@ -52,7 +68,12 @@ export const errorTable = {
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),
   prompt_too_long: invalid("The item's prompt is longer than the model's limit."),
-  poison_item: { status: 500, type: "server_error", retryable: false, meaning: "The item was running at several deaths of a worker; it is quarantined." },
+  poison_item: {
+    status: 500,
+    type: "server_error",
+    retryable: false,
+    meaning: "The item was running at several deaths of a worker; it is quarantined.",
+  },
   item_failed: { status: 500, type: "server_error", retryable: true, meaning: "The engine failed on this item alone." },
   batch_cancelled: invalid("The item never ran: its batch was cancelled.", 409),
   batch_expired: invalid("The item never ran: its batch's deadline passed.", 408),

@@ -1,5 +1,16 @@
 /** The door of contracts: what callers, api and workers agree on. */
-export { batch, batchList, lineError, requestCounts, usage, type Batch, type BatchList, type LineError, type RequestCounts, type Usage } from "./batch.ts";
+export {
+  batch,
+  batchList,
+  lineError,
+  requestCounts,
+  usage,
+  type Batch,
+  type BatchList,
+  type LineError,
+  type RequestCounts,
+  type Usage,
+} from "./batch.ts";
 export {
   completionWindowSeconds,
   createDatasetBatch,
@@ -29,7 +40,16 @@ export {
   type ResultLine,
 } from "./result-line.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
-export { batchOutcome, batchStatus, isEnded, recordStatus, shownStatus, type BatchOutcome, type BatchStatus, type RecordStatus } from "./status.ts";
+export {
+  batchOutcome,
+  batchStatus,
+  isEnded,
+  recordStatus,
+  shownStatus,
+  type BatchOutcome,
+  type BatchStatus,
+  type RecordStatus,
+} from "./status.ts";
 export {
   after,
   batchRequest,

@@ -49,14 +49,24 @@ export interface ItemIdentity {
 export function succeededLine(identity: ItemIdentity, completion: Omit<ChatCompletion, "id" | "object">): ResultLine {
   const suffix = lineSuffix(identity);
   const body: ChatCompletion = { id: `chatcmpl-${suffix}`, object: "chat.completion", ...completion };
-  return { id: `batch_req_${suffix}`, custom_id: identity.customId, response: { status_code: 200, request_id: `req_${suffix}`, body }, error: null };
+  return {
+    id: `batch_req_${suffix}`,
+    custom_id: identity.customId,
+    response: { status_code: 200, request_id: `req_${suffix}`, body },
+    error: null,
+  };
 }
 
 export function failedLine(identity: ItemIdentity, code: ErrorCode, message: string): ResultLine {
   const suffix = lineSuffix(identity);
   const { status, type } = errorTable[code];
   const body = { error: { message, type, param: null, code } };
-  return { id: `batch_req_${suffix}`, custom_id: identity.customId, response: { status_code: status, request_id: `req_${suffix}`, body }, error: null };
+  return {
+    id: `batch_req_${suffix}`,
+    custom_id: identity.customId,
+    response: { status_code: status, request_id: `req_${suffix}`, body },
+    error: null,
+  };
 }
 
 export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "batch_expired" | "batch_failed"): ResultLine {
@@ -71,7 +81,12 @@ export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "
 /** The line of a manifest line that plan refused (`on_invalid: "skip"`); it never became an item. */
 export function refusedResultLine(batchId: string, refused: RefusedLine): ResultLine {
   const { code, message, line } = refused;
-  return { id: `batch_req_${batchSuffix(batchId)}-line-${line}`, custom_id: refused.custom_id, response: null, error: { code, message, line } };
+  return {
+    id: `batch_req_${batchSuffix(batchId)}-line-${line}`,
+    custom_id: refused.custom_id,
+    response: null,
+    error: { code, message, line },
+  };
 }
 
 export function lineSucceeded(line: ResultLine): boolean {

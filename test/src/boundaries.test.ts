@@ -1,0 +1,115 @@
+/**
+ * Holds the arrows of ARCHITECTURE.md: which room may import which, and which library has which owner.
+ * Reads every import in every TypeScript source; an upward import, a way past a package's door or a second owner fails by name.
+ */
+import { globSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { describe, expect, it } from "vitest";
+
+const root = resolve(import.meta.dirname, "../..");
+
+/** Room → the rooms of ours that it may import. Tests, benchmarks and infra/dev stand above the apps and may import any door. */
+const downward: Record<string, readonly string[]> = {
+  "packages/contracts": [],
+  "packages/storage": ["contracts"],
+  "packages/model": ["contracts"],
+  "packages/queue": ["contracts"],
+  "packages/client": ["contracts"],
+  "apps/api": ["contracts", "queue", "storage"],
+  "apps/worker": ["contracts", "queue", "storage", "model"],
+  "apps/cli": ["contracts", "client", "model"],
+};
+
+/** Library → the places that may import it. A second owner needs a reason here. */
+const owners: readonly { library: RegExp; places: readonly string[] }[] = [
+  { library: /^onnxruntime-/, places: ["packages/model/src/session.ts"] },
+  { library: /^sharp$/, places: ["packages/model/src/image.ts", "packages/model/demo/"] },
+  { library: /^@huggingface\/tokenizers$/, places: ["packages/model/src/tokenizer.ts"] },
+  { library: /^@aws-sdk\//, places: ["packages/storage/src/"] },
+  { library: /^(bullmq|ioredis)$/, places: ["packages/queue/src/", "apps/worker/src/main.ts"] },
+  { library: /^(fastify|@fastify\/|fastify-)/, places: ["apps/api/src/"] },
+  { library: /^commander$/, places: ["apps/cli/src/"] },
+];
+
+interface Import {
+  readonly file: string;
+  readonly specifier: string;
+}
+
+const isTest = (file: string) => /\.i?test\.ts$/.test(file) || file.includes("/testing/");
+const roomOf = (file: string) => Object.keys(downward).find((room) => file.startsWith(`${room}/`));
+
+const sources = globSync(["packages/*/{src,demo}/**/*.ts", "apps/*/src/**/*.{ts,tsx}", "infra/**/*.ts", "test/**/*.ts", "bench/**/*.ts"], {
+  cwd: root,
+  exclude: (path) => path.includes("node_modules") || path.includes("/dist"),
+}).toSorted();
+const imports: readonly Import[] = sources.flatMap((file) =>
+  specifiers(readFileSync(join(root, file), "utf8")).map((specifier) => ({ file, specifier })),
+);
+
+describe("boundaries", () => {
+  it("reads the sources", () => {
+    expect(sources.length).toBeGreaterThan(50);
+    expect(imports.length).toBeGreaterThan(sources.length);
+  });
+
+  it("finds every form of an import", () => {
+    const text = `import a from "a"; import type { B } from 'b'; export { c } from "c"; import "d"; const e = await import("e"); import {\n f,\n} from "f";`;
+    expect(specifiers(text)).toEqual(["a", "b", "c", "d", "e", "f"]);
+  });
+
+  it("imports only downward", () => {
+    const upward = imports.filter(({ file, specifier }) => {
+      const room = roomOf(file);
+      const imported = /^@flamboyance\/([^/]+)/.exec(specifier)?.[1];
+      if (room === undefined || imported === undefined || isTest(file)) return false;
+      return !(downward[room] ?? []).includes(imported) && !room.endsWith(`/${imported}`);
+    });
+    expect(upward).toEqual([]);
+  });
+
+  it("enters a package through its door", () => {
+    const doors = /^@flamboyance\/[^/]+$|^@flamboyance\/model\/demo$|^@flamboyance\/dev\/[^/]+$/;
+    const around = imports.filter(({ specifier }) => specifier.startsWith("@flamboyance/") && !doors.test(specifier));
+    expect(around).toEqual([]);
+  });
+
+  it("never leaves a package by a relative path", () => {
+    const leaving = imports.filter(({ file, specifier }) => {
+      const room = roomOf(file);
+      if (room === undefined || !specifier.startsWith(".") || isTest(file)) return false;
+      return relative(room, join(dirname(file), specifier)).startsWith("..");
+    });
+    expect(leaving).toEqual([]);
+  });
+
+  it("gives each library one owner", () => {
+    const strangers = imports.filter(({ file, specifier }) => {
+      const rule = owners.find(({ library }) => library.test(specifier));
+      return rule !== undefined && !isTest(file) && roomOf(file) !== undefined && !rule.places.some((place) => file.startsWith(place));
+    });
+    expect(strangers).toEqual([]);
+  });
+
+  it("reads process.env only in config.ts", () => {
+    const readers = sources.filter(
+      (file) =>
+        roomOf(file) !== undefined &&
+        !isTest(file) &&
+        !/\/(config|main)\.ts$/.test(file) &&
+        !file.includes("/demo/") &&
+        readFileSync(join(root, file), "utf8").includes("process.env"),
+    );
+    expect(readers).toEqual([]);
+  });
+
+  it("lists names at each door", () => {
+    const doors = globSync("{packages,apps}/*/src/index.ts", { cwd: root });
+    expect(doors.filter((file) => /export \*/.test(readFileSync(join(root, file), "utf8")))).toEqual([]);
+  });
+});
+
+function specifiers(text: string): string[] {
+  const withoutComments = text.replaceAll(/\/\*[\s\S]*?\*\//g, "").replaceAll(/(^|\s)\/\/.*$/gm, "");
+  return [...withoutComments.matchAll(/(?:\bfrom\s*|\bimport\s*\(?\s*)["']([^"'\n]+)["']/g)].flatMap((match) => match[1] ?? []);
+}
