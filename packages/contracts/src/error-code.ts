@@ -37,6 +37,7 @@ export const errorTable = {
   },
   model_not_found: { status: 404, type: "not_found_error", retryable: false, meaning: "The catalogue holds no such model." },
   idempotency_mismatch: invalid("The idempotency key was used with another body.", 422),
+  output_not_writable: invalid("The batch's output bucket isn't there, or may not be written."),
   conflict: invalid("The object's status doesn't allow this.", 409),
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   rate_limited: { status: 429, type: "rate_limit_error", retryable: true, meaning: "Too many requests; see retry-after." },

@@ -11,6 +11,7 @@ export {
   type RequestCounts,
   type Usage,
 } from "./batch.ts";
+export { bucketAllowed } from "./bucket-pattern.ts";
 export {
   completionWindowSeconds,
   createDatasetBatch,
@@ -29,7 +30,9 @@ export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts
 export { limits } from "./limits.ts";
 export {
   chatCompletion,
+  comparePositions,
   failedLine,
+  linePosition,
   lineSucceeded,
   neverRanLine,
   refusedResultLine,
@@ -37,6 +40,7 @@ export {
   succeededLine,
   type ChatCompletion,
   type ItemIdentity,
+  type LinePosition,
   type ResultLine,
 } from "./result-line.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";

@@ -80,9 +80,9 @@ export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "
 
 /** The line of a manifest line that plan refused (`on_invalid: "skip"`); it never became an item. */
 export function refusedResultLine(batchId: string, refused: RefusedLine): ResultLine {
-  const { code, message, line } = refused;
+  const { code, message, line, before_item: beforeItem } = refused;
   return {
-    id: `batch_req_${batchSuffix(batchId)}-line-${line}`,
+    id: `batch_req_${batchSuffix(batchId)}-${beforeItem}-line-${line}`,
     custom_id: refused.custom_id,
     response: null,
     error: { code, message, line },
@@ -91,6 +91,25 @@ export function refusedResultLine(batchId: string, refused: RefusedLine): Result
 
 export function lineSucceeded(line: ResultLine): boolean {
   return line.response?.status_code === 200;
+}
+
+/** Where a result line stands among its batch's: before or at an item, and for a refused manifest line that line's number. */
+export interface LinePosition {
+  readonly item: number;
+  /** Null for the item's own line, which stands behind the refused lines before it. */
+  readonly refusedLine: number | null;
+}
+
+/** Read from the line's id, so that output.jsonl and errors.jsonl merge into manifest order without anything else. Null for a foreign id. */
+export function linePosition(id: string): LinePosition | null {
+  const found = /-(\d+)(?:-line-(\d+))?$/.exec(id);
+  if (found === null) return null;
+  return { item: Number(found[1]), refusedLine: found[2] === undefined ? null : Number(found[2]) };
+}
+
+/** Negative where `a` stands before `b`. */
+export function comparePositions(a: LinePosition, b: LinePosition): number {
+  return a.item - b.item || (a.refusedLine ?? Infinity) - (b.refusedLine ?? Infinity) || 0;
 }
 
 function lineSuffix({ batchId, item }: ItemIdentity): string {

@@ -18,6 +18,8 @@ export type ModelReference = z.infer<typeof modelReference>;
 export const batchRequest = z.object({
   id: z.string(),
   tenant: z.string(),
+  /** Patterns of the buckets that the tenant may use (`demo-*`), as they stood at submit: what workers hold every image to. */
+  buckets: z.array(z.string()),
   created_at: z.int(),
   expires_at: z.int(),
   idempotency_key: z.string().nullable(),
