@@ -85,6 +85,8 @@ export const errorTable = {
   storage_forbidden: invalid("S3: access denied.", 403),
   storage_precondition_failed: invalid("S3: the object's condition (if-match, if-none-match) doesn't hold.", 412),
   storage_changed: passing("S3: the object changed while it was read."),
+  storage_too_large: invalid("S3: the object has more bytes than its reader allows.", 413),
+  storage_refused: invalid("S3: the request was refused as wrong (its region, endpoint or form); trying again won't help."),
   storage_invalid_location: invalid("The text isn't an s3://bucket/key location."),
   storage_unavailable: passing("S3: no answer, a 5xx or a throttle; tried again within its bounds."),
   storage_invalid_response: passing("S3: the answer can't be understood."),

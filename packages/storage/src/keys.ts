@@ -1,0 +1,108 @@
+/**
+ * The name of every object in the service's bucket.
+ * Owns the one spelling of each key: numbers are padded so that a listing comes in number order. Refuses nothing: ids are ours.
+ */
+
+/** Keys below `batches/<id>/`, and the batch's marker in `open/`. Names that end in `Prefix` are to be listed. */
+export interface BatchKeys {
+  /** What recovery lists: stands while the batch isn't settled, and is removed last of all. */
+  readonly marker: string;
+  /** Everything of the batch but its marker. */
+  readonly folderPrefix: string;
+  /** batch.json: the request, frozen. */
+  readonly request: string;
+  readonly controlPrefix: string;
+  /** A cancel, pause, resume, priority or deadline, numbered by the record. */
+  control(number: number, ulid: string): string;
+  readonly planPrefix: string;
+  plan(plan: string): PlanKeys;
+  readonly partsPrefix: string;
+  /** Every item of a chunk, as one attempt wrote it; `cut` where cancel or expiry cut it short. */
+  part(plan: string, chunk: number, attempt: string, cut: boolean): string;
+  readonly frontierPrefix: string;
+  frontier(epoch: number, number: number): string;
+  readonly rebuiltPrefix: string;
+  rebuilt(epoch: number): string;
+  readonly sealPrefix: string;
+  seal(epoch: number, seal: string): string;
+  final(seal: string): FinalKeys;
+  readonly end: string;
+  readonly after: string;
+  /** Written first by a DELETE: while it stands the id answers 404. */
+  readonly deleted: string;
+}
+
+/** One plan's objects; without its `manifest`, written last, a plan doesn't exist. */
+export interface PlanKeys {
+  readonly items: string;
+  readonly index: string;
+  readonly examplesPrefix: string;
+  /** The bytes of the support example at this place, from 0. */
+  example(index: number): string;
+  /** The refused lines. */
+  readonly errors: string;
+  /** plan.json: items, chunks, refused, hashes. */
+  readonly manifest: string;
+}
+
+/** The results that one seal leads to. */
+export interface FinalKeys {
+  readonly output: string;
+  readonly errors: string;
+  readonly summary: string;
+}
+
+/** All keys of one batch. */
+export function batchKeys(id: string): BatchKeys {
+  const folderPrefix = `batches/${id}/`;
+  const below = (name: string): string => folderPrefix + name;
+  return {
+    marker: `${openPrefix}${id}`,
+    folderPrefix,
+    request: below("batch.json"),
+    controlPrefix: below("control/"),
+    control: (number, ulid) => below(`control/${padded(number)}-${ulid}.json`),
+    planPrefix: below("plan/"),
+    plan: (plan) => planKeys(below(`plan/${plan}/`)),
+    partsPrefix: below("parts/"),
+    part: (plan, chunk, attempt, cut) => below(`parts/${plan}/${padded(chunk)}-${attempt}${cut ? "-cut" : ""}.jsonl`),
+    frontierPrefix: below("frontier/"),
+    frontier: (epoch, number) => below(`frontier/${padded(epoch)}-${padded(number)}.json`),
+    rebuiltPrefix: below("rebuilt/"),
+    rebuilt: (epoch) => below(`rebuilt/${padded(epoch)}.json`),
+    sealPrefix: below("seals/"),
+    seal: (epoch, seal) => below(`seals/${padded(epoch)}-${seal}.json`),
+    final: (seal) => ({
+      output: below(`final/${seal}/output.jsonl`),
+      errors: below(`final/${seal}/errors.jsonl`),
+      summary: below(`final/${seal}/summary.json`),
+    }),
+    end: below("end.json"),
+    after: below("after.json"),
+    deleted: below("deleted.json"),
+  };
+}
+
+/** The markers of all batches that aren't settled: `open/<id>`. */
+export const openPrefix = "open/";
+
+/** The model catalogue: `models/<name>/flamingo.json` and its files. */
+export const modelsPrefix = "models/";
+
+/** A model's folder in the catalogue, and the file that makes it one. */
+export function modelKeys(name: string): { readonly folderPrefix: string; readonly manifest: string } {
+  return { folderPrefix: `${modelsPrefix}${name}/`, manifest: `${modelsPrefix}${name}/flamingo.json` };
+}
+
+function planKeys(folder: string): PlanKeys {
+  return {
+    items: `${folder}items.jsonl`,
+    index: `${folder}index`,
+    examplesPrefix: `${folder}examples/`,
+    example: (index) => `${folder}examples/${index}`,
+    errors: `${folder}errors.jsonl`,
+    manifest: `${folder}plan.json`,
+  };
+}
+
+const padded = (number: number): string => String(number).padStart(10, "0");
