@@ -9,9 +9,9 @@ const triple = z.tuple([z.number(), z.number(), z.number()]);
 
 const preprocessingSchema = z.strictObject({
   imageSize: z.int().positive(),
-  /** Per channel, red first: pixels are (v / 255 − mean) / deviation. */
+  /** Per channel, red first: pixels are (v / 255 − mean) / std. */
   mean: triple,
-  standardDeviation: triple,
+  std: triple,
 });
 
 const fileSchema = z.strictObject({ sizeBytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
@@ -54,8 +54,8 @@ export type Preprocessing = z.infer<typeof preprocessingSchema>;
 /** CLIP's own, for every released Flamingo. */
 export const clipNormalisation = {
   mean: [0.48145466, 0.4578275, 0.40821073],
-  standardDeviation: [0.26862954, 0.26130258, 0.27577711],
-} satisfies Pick<Preprocessing, "mean" | "standardDeviation">;
+  std: [0.26862954, 0.26130258, 0.27577711],
+} satisfies Pick<Preprocessing, "mean" | "std">;
 
 /** The files of every model folder beside flamingo.json. */
 export const folderFiles = {

@@ -1,0 +1,216 @@
+/**
+ * A model folder on disk: written whole, read with its sizes checked. Owns flamingo.json and the graphs' external data; refuses pieces' forms (import/)
+ * and running (session.ts). One tensor is in memory at a time.
+ */
+import { createHash, randomUUID, type Hash } from "node:crypto";
+import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { basename, dirname, join, resolve } from "node:path";
+import { CodedError } from "@flamboyance/contracts";
+import { clipNormalisation, folderFiles, modelDescriptionSchema, type ModelDescription } from "./description.ts";
+import { widenToFloat32 } from "./float32.ts";
+import { buildDecoderGraph } from "./graph/decoder.ts";
+import { buildVisionGraph } from "./graph/vision.ts";
+import type { ImportedModel } from "./import/pieces.ts";
+import type { TensorSource } from "./import/tensor-source.ts";
+import { encodeModel, type GraphDeclaration } from "./onnx/model-file.ts";
+
+export interface WriteProgress {
+  readonly doneBytes: number;
+  readonly totalBytes: number;
+}
+
+export interface WriteOptions {
+  /** Default: the folder's last part. */
+  readonly name?: string;
+  readonly onProgress?: (progress: WriteProgress) => void;
+  readonly signal?: AbortSignal;
+}
+
+/** What a model of unlimited positions (ALiBi) is given: the length that the released ones were trained at. */
+const defaultMaxPositions = 2048;
+/** Kept free behind the longest prompt. */
+const reservedForAnswer = 64;
+const defaultMaxFrames = 64;
+
+/**
+ * Writes the folder beside its place and renames it there, so that it is whole or not there; a folder that stood there is replaced.
+ * Throws tensor_missing, tensor_surplus, tensor_misshapen (a graph and the tensors disagree) and what reading the pieces throws.
+ */
+export async function writeModelFolder(imported: ImportedModel, folder: string, options: WriteOptions = {}): Promise<ModelDescription> {
+  const place = resolve(folder);
+  const { architecture, tensors } = imported;
+  const graphs = [
+    {
+      graph: buildVisionGraph(architecture, (name) => tensors.has(name)),
+      file: folderFiles.visionGraph,
+      weights: folderFiles.visionWeights,
+    },
+    {
+      graph: buildDecoderGraph(architecture, (name) => tensors.has(name)),
+      file: folderFiles.decoderGraph,
+      weights: folderFiles.decoderWeights,
+    },
+  ];
+  checkTensors(
+    graphs.map(({ graph }) => graph),
+    tensors,
+  );
+  const totalBytes = graphs.flatMap(({ graph }) => graph.weights).reduce((sum, weight) => sum + weight.sizeBytes, 0);
+
+  const unfinished = join(dirname(place), `.${basename(place)}.${randomUUID()}`);
+  await mkdir(unfinished, { recursive: true });
+  try {
+    const files: ModelDescription["files"] = {};
+    let earlierBytes = 0;
+    for (const { graph, file, weights } of graphs) {
+      const startBytes = earlierBytes;
+      files[file] = await writeWhole(join(unfinished, file), encodeModel(graph, weights));
+      files[weights] = await writeWeights(join(unfinished, weights), graph, tensors, {
+        ...(options.signal === undefined ? {} : { signal: options.signal }),
+        onProgress: (doneBytes) => {
+          earlierBytes = startBytes + doneBytes;
+          options.onProgress?.({ doneBytes: earlierBytes, totalBytes });
+        },
+      });
+    }
+    files[folderFiles.tokenizer] = await writeWhole(
+      join(unfinished, folderFiles.tokenizer),
+      new TextEncoder().encode(imported.tokenizerJson),
+    );
+    const description = describe(imported, options.name ?? basename(place), files);
+    await writeFile(join(unfinished, folderFiles.description), `${JSON.stringify(description, null, 2)}\n`);
+    await replaceFolder(unfinished, place);
+    return description;
+  } catch (error) {
+    await rm(unfinished, { recursive: true, force: true });
+    throw error;
+  }
+}
+
+/** Reads flamingo.json and checks that every file is there in its size; throws model_folder_invalid. Hashes are there for whoever copies a folder. */
+export async function readModelFolder(folder: string): Promise<ModelDescription> {
+  const path = join(folder, folderFiles.description);
+  const text = await readFile(path, "utf8").catch((error: unknown) => {
+    throw new CodedError("model_folder_invalid", `${path} can't be read`, { cause: error });
+  });
+  const parsed = modelDescriptionSchema.safeParse(parseJson(text, path));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new CodedError("model_folder_invalid", `${path}: ${issue?.path.join(".") ?? ""} ${issue?.message ?? "doesn't fit"}`);
+  }
+  for (const [file, { sizeBytes }] of Object.entries(parsed.data.files)) {
+    const found = await stat(join(folder, file)).catch(() => null);
+    if (found === null) throw new CodedError("model_folder_invalid", `${join(folder, file)} isn't there`);
+    if (found.size !== sizeBytes)
+      throw new CodedError("model_folder_invalid", `${join(folder, file)} has ${found.size} bytes where ${sizeBytes} are due`);
+  }
+  return parsed.data;
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CodedError("model_folder_invalid", `${path} isn't JSON`, { cause: error });
+  }
+}
+
+/** Every weight of the graphs is a tensor of the pieces, with as many numbers, and none is left over. */
+function checkTensors(graphs: readonly GraphDeclaration[], tensors: ReadonlyMap<string, TensorSource>): void {
+  const used = new Set<string>();
+  for (const weight of graphs.flatMap((graph) => graph.weights)) {
+    const tensor = tensors.get(weight.name);
+    if (tensor === undefined)
+      throw new CodedError("tensor_missing", `the model needs ${weight.name}, which the pieces don't hold`, { param: weight.name });
+    if (product(tensor.shape) !== product(weight.shape)) {
+      throw new CodedError("tensor_misshapen", `${weight.name} is (${tensor.shape.join()}) where (${weight.shape.join()}) is needed`, {
+        param: weight.name,
+      });
+    }
+    used.add(weight.name);
+  }
+  for (const name of tensors.keys()) {
+    if (!used.has(name)) throw new CodedError("tensor_surplus", `nothing uses ${name}`, { param: name });
+  }
+}
+
+async function writeWeights(
+  path: string,
+  graph: GraphDeclaration,
+  tensors: ReadonlyMap<string, TensorSource>,
+  options: { readonly onProgress: (doneBytes: number) => void; readonly signal?: AbortSignal },
+): Promise<ModelDescription["files"][string]> {
+  const hash = createHash("sha256");
+  const file = await open(path, "wx");
+  let writtenBytes = 0;
+  let doneBytes = 0;
+  const append = async (bytes: Uint8Array): Promise<void> => {
+    hash.update(bytes);
+    await file.appendFile(bytes);
+    writtenBytes += bytes.length;
+  };
+  try {
+    for (const weight of graph.weights) {
+      options.signal?.throwIfAborted();
+      const tensor = tensors.get(weight.name);
+      if (tensor === undefined) throw new CodedError("tensor_missing", `the model needs ${weight.name}`, { param: weight.name });
+      if (weight.offsetBytes > writtenBytes) await append(new Uint8Array(weight.offsetBytes - writtenBytes));
+      const bytes = widenToFloat32(await tensor.read(), tensor.dtype);
+      if (bytes.length !== weight.sizeBytes) {
+        throw new CodedError("model_piece_corrupt", `${tensor.name} gave ${bytes.length} bytes where ${weight.sizeBytes} are due`, {
+          param: weight.name,
+        });
+      }
+      await append(bytes);
+      doneBytes += bytes.length;
+      options.onProgress(doneBytes);
+    }
+  } finally {
+    await file.close();
+  }
+  return { sizeBytes: writtenBytes, sha256: hash.digest("hex") };
+}
+
+async function writeWhole(path: string, bytes: Uint8Array): Promise<ModelDescription["files"][string]> {
+  await writeFile(path, bytes, { flag: "wx" });
+  return { sizeBytes: bytes.length, sha256: hexDigest(createHash("sha256"), bytes) };
+}
+
+function describe(imported: ImportedModel, name: string, files: ModelDescription["files"]): ModelDescription {
+  const { architecture, specialTokens, notes } = imported;
+  const maxPositions = architecture.decoder.maxPositions ?? defaultMaxPositions;
+  const content = {
+    formatVersion: 1,
+    precision: "fp32",
+    architecture,
+    preprocessing: { imageSize: architecture.vision.imageSize, ...clipNormalisation },
+    specialTokens,
+    files,
+    limits: {
+      maxPositions,
+      maxPromptTokens: Math.max(1, maxPositions - reservedForAnswer),
+      maxFrames: architecture.resampler.maxFrames ?? defaultMaxFrames,
+    },
+    notes: [...notes],
+  };
+  const contentHash = hexDigest(createHash("sha256"), new TextEncoder().encode(JSON.stringify(content)));
+  return modelDescriptionSchema.parse({ name, contentHash, ...content });
+}
+
+function hexDigest(hash: Hash, bytes: Uint8Array): string {
+  return hash.update(bytes).digest("hex");
+}
+
+/** A rename can't replace a folder with files in it: the old one steps aside first. */
+async function replaceFolder(from: string, to: string): Promise<void> {
+  const aside = `${from}.replaced`;
+  await rename(to, aside).catch((error: unknown) => {
+    if (!(error instanceof Error && "code" in error && error.code === "ENOENT")) throw error;
+  });
+  await rename(from, to);
+  await rm(aside, { recursive: true, force: true });
+}
+
+function product(shape: readonly number[]): number {
+  return shape.reduce((total, length) => total * length, 1);
+}
