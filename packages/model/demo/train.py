@@ -1,0 +1,250 @@
+"""Trains the demo model in two stages; stopped at any moment, it goes on from its last checkpoint as if nothing had happened
+(every batch follows from the step's number). Stage one: the ViT alone, each patch told what lies on it. Stage two: everything.
+
+    python train.py --state DIR            train (or go on)
+    python train.py --state DIR --evaluate MILESTONE   the held-out figures of a milestone, rounded to fp16 as shipped
+"""
+import argparse
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from corpus import EXAMPLE_TASKS, Scenes, Texts, pack_rows, pack_shards, sample_sequences, train_tokenizer
+from flamingo import Flamingo, Layout, Sizes
+
+UNLABELLED = 255
+SIGHT_BATCH, SIGHT_RATE = 96, 1e-3
+RATE, VISION_SHARE, WARM_UP, CLIP = 1.5e-3, 0.3, 200, 1.0
+EVALUATE_EVERY, SAVE_EVERY_S = 250, 180
+
+
+def log(message):
+    print(f"{time.strftime('%H:%M:%S')} {message}", flush=True)
+
+
+def rate_at(step, steps, warm_up=WARM_UP, low=0.02):
+    """Warm-up, then a cosine to `low` of the peak at the planned end."""
+    if step < warm_up:
+        return (step + 1) / warm_up
+    done = min(1.0, (step - warm_up) / max(1, steps - warm_up))
+    return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def optimiser_for(named, vision_share):
+    """AdamW; matrices decay, all else doesn't; what lies in the ViT learns at `vision_share` of the rate."""
+    groups = {}
+    for name, parameter in named:
+        share = vision_share if name.startswith("visual.") else 1.0
+        groups.setdefault((share, 0.05 if parameter.ndim >= 2 else 0.0), []).append(parameter)
+    return torch.optim.AdamW(
+        [{"params": p, "weight_decay": decay, "share": share} for (share, decay), p in groups.items()], betas=(0.9, 0.95), lr=0
+    )
+
+
+def set_rate(optimiser, rate):
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["share"]
+
+
+class State:
+    """What a restart needs: written whole (a temporary name, then a rename)."""
+
+    def __init__(self, path):
+        self.path, self.saved_at = Path(path), time.monotonic()
+
+    def load(self):
+        return torch.load(self.path, map_location="cpu") if self.path.exists() else None
+
+    def save(self, **what):
+        torch.save(what, f"{self.path}.part")
+        os.replace(f"{self.path}.part", self.path)
+        self.saved_at = time.monotonic()
+
+    def due(self):
+        return time.monotonic() - self.saved_at > SAVE_EVERY_S
+
+
+class Sight(nn.Module):
+    """Stage one: linear heads on the raw patch tokens. Thrown away afterwards."""
+
+    def __init__(self, visual, world):
+        super().__init__()
+        self.visual = visual
+        self.classes = [world["shapes"] + 1, world["colours"] + 1, world["sizes"] + 1]
+        self.head = nn.Linear(visual.conv1.weight.shape[0], sum(self.classes))
+
+    def forward(self, pixels):  # -> three of (M*P, classes)
+        return self.head(self.visual(pixels)).flatten(0, 1).split(self.classes, -1)
+
+
+def train_sight(model, scenes, development, world, folder, steps, autocast):
+    torch.manual_seed(11)
+    sight = Sight(model.visual, world)
+    optimiser = optimiser_for(sight.named_parameters(), 1.0)
+    state, start = State(folder / "sight.pt"), 0
+    if (saved := state.load()) is not None:
+        sight.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+    began = time.monotonic()
+    for step in range(start, steps):
+        indices = np.random.default_rng([1, step]).integers(len(scenes), size=SIGHT_BATCH)
+        labels = torch.from_numpy(scenes.labels[indices].astype(np.int64)).flatten(0, 1)
+        set_rate(optimiser, SIGHT_RATE * rate_at(step, steps, 100))
+        with autocast():
+            outputs = sight(scenes.images(indices))
+        # Ground is two thirds of all patches and soon known: it weighs a third.
+        loss = 0
+        for i, output in enumerate(outputs):
+            weight = torch.ones(output.shape[1])
+            weight[-1] = 0.33
+            loss = loss + F.cross_entropy(output.float(), labels[:, i], weight, ignore_index=UNLABELLED)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(sight.parameters(), CLIP)
+        optimiser.step()
+        if (step + 1) % 100 == 0:
+            right = sight_accuracy(sight, development)
+            each = (time.monotonic() - began) / (step + 1 - start)
+            log(f"sight {step + 1}/{steps} loss {loss.item():.3f} object patches right {right} {each:.2f} s/step")
+        if state.due() or step + 1 == steps:
+            state.save(model=sight.state_dict(), optimiser=optimiser.state_dict(), step=step + 1)
+
+
+@torch.no_grad()
+def sight_accuracy(sight, scenes):
+    indices = np.arange(len(scenes))
+    labels = torch.from_numpy(scenes.labels.astype(np.int64)).flatten(0, 1)
+    shares = []
+    for i, output in enumerate(sight(scenes.images(indices))):
+        counted = (labels[:, i] != UNLABELLED) & (labels[:, i] != output.shape[1] - 1)
+        shares.append((output.argmax(-1) == labels[:, i])[counted].float().mean().item())
+    return " ".join(f"{name} {share:.3f}" for name, share in zip(("shape", "colour", "size"), shares))
+
+
+def forward(model, rows, scenes):
+    """Logits where the next token weighs, and those next tokens. (picked, vocabulary), (picked)"""
+    at = torch.zeros_like(rows.weight, dtype=torch.bool)
+    at[:, :-1] = rows.weight[:, 1:] > 0
+    layout = Layout(model.sizes, rows.sequence, rows.slot, rows.media)
+    logits = model.decode(rows.ids, layout, model.latents_of(scenes.images(rows.scenes)), at)
+    return logits, rows.ids.roll(-1, 1)[at], rows.weight.roll(-1, 1)[at], rows.sequence[at]
+
+
+@torch.no_grad()
+def exact(model, sequences, scenes, pad):
+    """The share of sequences whose told answers greedy decoding would give exactly: it does so where, after the true beginning, every
+    next token is the most likely one, so one pass tells it."""
+    right = np.ones(len(sequences), bool)
+    for start in range(0, len(sequences), 100):
+        rows = pack_rows(sequences[start : start + 100], pad)
+        logits, targets, _, owner = forward(model, rows, scenes)
+        right[start + owner[logits.argmax(-1) != targets].unique().numpy()] = False
+    return right
+
+
+def evaluate(model, texts, scenes, count, full=False):
+    """Exact answers on held-out scenes; the examples before a query are other held-out scenes."""
+    plans = [("caption", 0), ("vqa", 0)] + [(task, 3) for task in EXAMPLE_TASKS]
+    if full:
+        plans += [("caption", 4), ("caption", 8), ("caption", "text"), ("vqa", 4)] + [(task, n) for task in EXAMPLE_TASKS for n in (0, 1, 8)]
+    figures = {}
+    for task, shots in plans:
+        rng = np.random.default_rng([7, len(figures)])
+        sequences = []
+        for query in range(count):
+            others = rng.choice(np.delete(np.arange(len(scenes)), query), 8, replace=False)
+            text_only = others[:2] if shots == "text" else ()
+            support = [] if shots == "text" else list(others[:shots])
+            sequences.append(texts.sequence(task, scenes, support + [query], rng, text_only, query_only=True))
+        right = exact(model, sequences, scenes, texts.pad)
+        figures[f"{task}@{shots}"] = round(float(right.mean()), 4)
+        if full and task == "caption" and shots == 0:
+            amount = np.array([int(scenes.texts[i]["count"]) for i in range(count)])
+            for n in range(1, 6):
+                figures[f"caption@0, {n} objects"] = round(float(right[amount == n].mean()), 4)
+    return figures
+
+
+def train_all(model, texts, scenes, development, folder, steps, autocast):
+    optimiser = optimiser_for(model.named_parameters(), VISION_SHARE)
+    state, start = State(folder / "state.pt"), 0
+    milestones = folder / "milestones"
+    milestones.mkdir(exist_ok=True)
+    if (saved := state.load()) is not None:
+        model.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
+        start = saved["step"]
+        log(f"going on from step {start}")
+    began, losses = time.monotonic(), []
+    for step in range(start, steps):
+        sequences = sample_sequences(texts, scenes, np.random.default_rng([2, step]))
+        rows = pack_rows(sequences, texts.pad)
+        set_rate(optimiser, RATE * rate_at(step, steps))
+        with autocast():
+            logits, targets, weight, _ = forward(model, rows, scenes)
+        loss = (F.cross_entropy(logits.float(), targets, reduction="none") * weight).sum() / weight.sum()
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+        optimiser.step()
+        losses.append(loss.item())
+        done = step + 1
+        if done % 50 == 0:
+            each = (time.monotonic() - began) / (done - start)
+            log(f"step {done}/{steps} loss {np.mean(losses[-50:]):.4f} {each:.2f} s/step, {each * (steps - done) / 60:.0f} min left")
+        if done % EVALUATE_EVERY == 0 or done == steps:
+            log(f"development {json.dumps(evaluate(model, texts, development, len(development)))}")
+        if done % 1000 == 0 or done == steps:
+            torch.save({"model": model.state_dict(), "step": done}, milestones / f"{done:06d}.pt")
+        if state.due() or done == steps:
+            state.save(model=model.state_dict(), optimiser=optimiser.state_dict(), step=done)
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--state", type=Path, required=True)
+    options.add_argument("--sight-steps", type=int, default=1500)
+    options.add_argument("--steps", type=int, default=6000, help="planned end of the cosine")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the processor has them")
+    options.add_argument("--evaluate", type=Path, help="a milestone: print its held-out figures and stop")
+    chosen = options.parse_args()
+    torch.set_num_threads(chosen.threads)
+    torch.manual_seed(10)
+    dataset = chosen.state / "dataset"
+    world = json.loads((dataset / "training" / "world.json").read_text())
+    tokenizer = chosen.state / "tokenizer.json"
+
+    if chosen.evaluate:
+        pack_shards(dataset / "held-out", log)
+        texts, held_out = Texts(tokenizer, world), Scenes(dataset / "held-out")
+        model = Flamingo(Sizes(vocabulary=texts.vocabulary)).eval()
+        weights = torch.load(chosen.evaluate)["model"]
+        model.load_state_dict({name: tensor.half().float() for name, tensor in weights.items()})
+        print(json.dumps(evaluate(model, texts, held_out, len(held_out), full=True), indent=1))
+        return
+
+    for name in ("development", "training"):
+        pack_shards(dataset / name, log)
+    scenes, development = Scenes(dataset / "training"), Scenes(dataset / "development")
+    if not tokenizer.exists():
+        train_tokenizer(scenes.texts[:10_000], world, tokenizer)
+    texts = Texts(tokenizer, world)
+    model = Flamingo(Sizes(vocabulary=texts.vocabulary))
+    log(f"{len(scenes)} scenes, vocabulary {texts.vocabulary}, {sum(p.numel() for p in model.parameters()) / 1e6:.2f}M parameters")
+
+    def autocast():
+        return torch.autocast("cpu", torch.bfloat16, enabled=chosen.bf16)
+
+    train_sight(model, scenes, development, world, chosen.state, chosen.sight_steps, autocast)
+    train_all(model, texts, scenes, development, chosen.state, chosen.steps, autocast)
+
+
+if __name__ == "__main__":
+    main()
