@@ -1,0 +1,201 @@
+/**
+ * The door's words: every step of a batch's life that Redis decides, with its answers. Owns the interface only; the laws stand in the scripts.
+ * A step that changes something throws CodedError `service_unavailable` while the sentinel is missing or Redis is away, `not_found` never:
+ * an id without a record answers `gone` (its truth is in S3).
+ */
+import type { After, BatchOutcome, BatchRequest, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
+import type { Consumer, ConsumeOptions, Handler, JobKind } from "./jobs.ts";
+import type { BatchRecord } from "./record.ts";
+
+/** The id has no record: never submitted, or known to S3 alone. */
+export interface Gone {
+  readonly kind: "gone";
+}
+
+export type SubmitAnswer = "created" | "exists";
+
+export type NumberAnswer =
+  | { readonly kind: "taken"; readonly number: number }
+  | { readonly kind: "conflict"; readonly status: RecordStatus }
+  | Gone;
+
+export type CancelAnswer =
+  | { readonly kind: "cancelling"; readonly status: RecordStatus }
+  /** Sealed or ended without this cancel. */
+  | { readonly kind: "conflict"; readonly status: RecordStatus }
+  | Gone;
+
+export type ClaimPlanAnswer =
+  | { readonly kind: "run" }
+  /** Nothing to plan any more: adopted, cancelled, expired or sealed. The job is done. */
+  | { readonly kind: "stopped"; readonly status: RecordStatus }
+  | Gone;
+
+export type AdoptAnswer =
+  /** `sealed` where the plan has no chunks: the batch is finalizing already. */
+  | { readonly kind: "adopted"; readonly sealed: boolean }
+  /** Another plan was adopted, or the batch isn't validating any more. Leave the folder: the sweep has it. */
+  | { readonly kind: "lost"; readonly status: RecordStatus }
+  | Gone;
+
+export type SealAnswer =
+  /** The batch is finalizing as `outcome` under this seal; its finalize job is added. */
+  | { readonly kind: "sealed"; readonly outcome: BatchOutcome }
+  /** Another seal came first. */
+  | { readonly kind: "lost"; readonly seal: string; readonly outcome: BatchOutcome }
+  /** Cancelling or expiring, and running chunks still hand in their parts. */
+  | { readonly kind: "waiting"; readonly running: number; readonly leftMs: number }
+  /** The outcome's ground doesn't hold in this status. */
+  | { readonly kind: "refused"; readonly status: RecordStatus }
+  | Gone;
+
+export type ClaimAnswer =
+  | { readonly kind: "run"; readonly plan: string; readonly expiresAt: number }
+  /** Paused: the chunk is taken back and will be handed out again. The job is done. */
+  | { readonly kind: "parked" }
+  /** Cancelling or expiring: no chunk starts any more. The job is done. */
+  | { readonly kind: "stopped" }
+  /** The chunk has its part. The job is done. */
+  | { readonly kind: "recorded" }
+  | { readonly kind: "sealed" }
+  /** The chunk was handed out again under a later number: that job runs it, this one is done. */
+  | { readonly kind: "superseded" }
+  | Gone;
+
+export type RecordAnswer =
+  /** `last`: every chunk has its part now; the caller seals. */
+  | { readonly kind: "recorded"; readonly last: boolean }
+  /** `not_cut`: a cut part, but the batch is neither cancelling nor expiring; the chunk must run whole. */
+  | { readonly kind: "refused"; readonly reason: "sealed" | "has_part" | "other_plan" | "not_cut" | "no_such_chunk" | "gone" };
+
+export type FenceAnswer = { readonly kind: "sealed" } | { readonly kind: "refused"; readonly status: RecordStatus } | Gone;
+
+export type EndAnswer =
+  | { readonly kind: "ended"; readonly status: BatchOutcome }
+  | { readonly kind: "refused"; readonly status: RecordStatus }
+  | Gone;
+
+export type ExpireAnswer =
+  | { readonly kind: "expiring" }
+  | { readonly kind: "not_due"; readonly leftMs: number }
+  | { readonly kind: "refused"; readonly status: RecordStatus }
+  | Gone;
+
+/** Why a running chunk should be cut short or given up. */
+export type StopReason = "cancelling" | "expiring" | "sealed" | "gone";
+
+/** A part that no confirmed frontier object names yet. */
+export interface UnconfirmedPart {
+  readonly chunk: number;
+  readonly part: PartChoice;
+  readonly tally: Tally;
+}
+
+export interface LiveModel {
+  readonly key: string;
+  readonly slots: number;
+  readonly workers: number;
+  /** Sum of what its workers announced; 0 where none did. */
+  readonly itemsPerSecond: number;
+}
+
+export interface Depth {
+  readonly kind: JobKind;
+  /** The chunk queue's model key. */
+  readonly model?: string;
+  /** Jobs that wait, for a slot or for their retry. */
+  readonly ready: number;
+  readonly running: number;
+}
+
+/** What one look at a batch mended. */
+export type Repair =
+  | { readonly kind: "plan_job" }
+  | { readonly kind: "finalize_job" }
+  | { readonly kind: "chunks_again"; readonly chunks: readonly number[] }
+  | { readonly kind: "chunks_taken_back"; readonly chunks: readonly number[] }
+  | { readonly kind: "expiring" }
+  | { readonly kind: "sealed"; readonly outcome: BatchOutcome };
+
+/** Held by one process at a time; it ends by itself `ttlMs` after the last renewal. */
+export interface Lease {
+  readonly name: string;
+  /** False where it was lost: stop what it protects. */
+  renew(): Promise<boolean>;
+  release(): Promise<void>;
+}
+
+export interface Queue {
+  // Submit, list, cancel: the api
+  /** The id to submit under. With a key: derived from tenant, key and body. Same key, other body within a day: throws `idempotency_mismatch`. */
+  reserve(reservation: { tenant: string; bodyHash: string; idempotencyKey?: string }): Promise<{ id: string }>;
+  /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
+  submit(request: BatchRequest): Promise<SubmitAnswer>;
+  /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
+  takeNumber(id: string): Promise<NumberAnswer>;
+  /** Second half. Idempotent while the batch runs; a batch that was sealed otherwise answers `conflict`. */
+  applyCancel(control: { id: string; number: number }): Promise<CancelAnswer>;
+  batch(id: string): Promise<BatchRecord | null>;
+  /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
+  batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
+  liveModels(): Promise<LiveModel[]>;
+
+  // Plan
+  claimPlan(id: string): Promise<ClaimPlanAnswer>;
+  adoptPlan(plan: { id: string; plan: string; items: number; chunks: number; refused: number }): Promise<AdoptAnswer>;
+  /** Seals as failed; only from validating. At most `limits.lineErrorsShown` errors are kept. */
+  refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
+
+  // Chunks
+  announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number }, ttlMs: number): Promise<void>;
+  withdraw(worker: string): Promise<void>;
+  /** Fills the model's queue up to its target; answers how many chunks it handed out. */
+  dispatch(model: string): Promise<number>;
+  /** `attempt`: a fresh ULID in lower case (`newUlid`). `dispatch`: the job's number. */
+  claim(claim: { id: string; chunk: number; attempt: string; dispatch: number; worker: string }): Promise<ClaimAnswer>;
+  /** A graceful hand-back: the claim ends, the chunk stays handed out. The handler then answers `hand_back`. */
+  release(claim: { id: string; chunk: number; attempt: string }): Promise<void>;
+  record(part: { id: string; chunk: number; plan: string; attempt: string; cut: boolean; tally: Tally }): Promise<RecordAnswer>;
+  /** Items done inside a running chunk: advisory, forgotten by itself, apart from the counts. */
+  itemsDone(progress: { id: string; chunk: number; done: number }): Promise<void>;
+  /** Sum of the above over the batch's running chunks. */
+  itemsUnderWay(id: string): Promise<number>;
+  /** Those of the batches whose running chunks should stop, with why. */
+  stopping(ids: readonly string[]): Promise<Map<string, StopReason>>;
+
+  // The end
+  expire(id: string): Promise<ExpireAnswer>;
+  /** `completed`: all recorded; ends as cancelled from cancelling, as expired from expiring. The others only from their own status, once quiet. */
+  seal(seal: { id: string; seal: string; outcome: "completed" | "cancelled" | "expired" }): Promise<SealAnswer>;
+  /** The finalizer's fence: after its seals/ object stands, before it writes final/. */
+  sealed(seal: { id: string; seal: string }): Promise<FenceAnswer>;
+  /** end.json stands. */
+  end(end: { id: string; end: End }): Promise<EndAnswer>;
+  /** Reconcile found end.json though Redis says otherwise: it is the truth, whatever seal the record has. */
+  copyEnd(end: { id: string; end: End }): Promise<EndAnswer>;
+  /** What follows the end is done: a small row stays. */
+  settle(settlement: { id: string; after: After }): Promise<EndAnswer>;
+  /** One per chunk, in order; null where the chunk has no part (yet). Empty once settled. `count` defaults to all. */
+  parts(range: { id: string; from?: number; count?: number }): Promise<(PartChoice | null)[]>;
+  /** Recorded parts from `confirmed` on, for the next frontier object. */
+  unconfirmedParts(id: string): Promise<UnconfirmedPart[]>;
+  /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the epoch is another or the parts aren't there. */
+  confirmFrontier(frontier: { id: string; epoch: number; chunks: number }): Promise<boolean>;
+
+  // Repair
+  epoch(): number;
+  /** Creates the sentinel under a lease where it is missing, with an epoch above `above` and all before. */
+  ensureSentinel(above?: number): Promise<void>;
+  /** Batches that aren't settled, oldest first. `after` is the last id of the page before. */
+  openBatches(page: { after?: string; limit: number }): Promise<string[]>;
+  /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
+  repair(id: string): Promise<Repair[]>;
+  lease(name: string, ttlMs: number): Promise<Lease | null>;
+
+  // Jobs
+  consume(options: ConsumeOptions, handler: Handler): Consumer;
+  depths(): Promise<Depth[]>;
+  /** Redis answers. */
+  ping(): Promise<boolean>;
+  close(): Promise<void>;
+}
