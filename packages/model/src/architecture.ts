@@ -72,13 +72,10 @@ export const architectureSchema = z
   })
   .superRefine((architecture, context) => {
     const { vision, resampler, crossAttention, decoder } = architecture;
-    const refuse = (path: string[], message: string) =>
-      context.addIssue({ code: "custom", path, message });
-    if (vision.imageSize % vision.patchSize !== 0)
-      refuse(["vision", "patchSize"], "must divide imageSize");
+    const refuse = (path: string[], message: string) => context.addIssue({ code: "custom", path, message });
+    if (vision.imageSize % vision.patchSize !== 0) refuse(["vision", "patchSize"], "must divide imageSize");
     if (vision.width % vision.heads !== 0) refuse(["vision", "heads"], "must divide width");
-    if (resampler.innerWidth % attentionHeadWidth !== 0)
-      refuse(["resampler", "innerWidth"], `must be a multiple of ${attentionHeadWidth}`);
+    if (resampler.innerWidth % attentionHeadWidth !== 0) refuse(["resampler", "innerWidth"], `must be a multiple of ${attentionHeadWidth}`);
     if (crossAttention.innerWidth % attentionHeadWidth !== 0)
       refuse(["crossAttention", "innerWidth"], `must be a multiple of ${attentionHeadWidth}`);
     if (decoder.width % decoder.heads !== 0) refuse(["decoder", "heads"], "must divide width");
@@ -89,8 +86,7 @@ export const architectureSchema = z
       (decoder.positions.width % 2 !== 0 || decoder.positions.width > decoder.width / decoder.heads)
     )
       refuse(["decoder", "positions", "width"], "must be even and no wider than a head");
-    if (crossAttention.every > decoder.layers)
-      refuse(["crossAttention", "every"], "leaves no layer that cross-attends");
+    if (crossAttention.every > decoder.layers) refuse(["crossAttention", "every"], "leaves no layer that cross-attends");
   });
 
 export type Architecture = z.infer<typeof architectureSchema>;
@@ -101,9 +97,7 @@ export const attentionHeadWidth = 64;
 /** The decoder layers that cross-attend, ascending: those with (i + 1) mod every = 0. */
 export function crossAttentionLayers(architecture: Architecture): number[] {
   const { every } = architecture.crossAttention;
-  return Array.from({ length: architecture.decoder.layers }, (_, layer) => layer).filter(
-    (layer) => (layer + 1) % every === 0,
-  );
+  return Array.from({ length: architecture.decoder.layers }, (_, layer) => layer).filter((layer) => (layer + 1) % every === 0);
 }
 
 /** Patches of one image: what the vision transformer gives the resampler, without the class token. */
