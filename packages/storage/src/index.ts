@@ -1,4 +1,5 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
+export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { jsonLine, readLines, writeLines, type Line } from "./json-lines.ts";
 export { batchKeys, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";

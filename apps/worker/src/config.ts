@@ -1,0 +1,177 @@
+/**
+ * The worker's configuration: the only reader of its environment. Every variable's name, default and meaning stands in this one schema,
+ * from which `--help` is printed. Refuses to start on a missing or wrong one, with one line that names it.
+ */
+import { availableParallelism, tmpdir } from "node:os";
+import { join } from "node:path";
+import { CodedError } from "@flamboyance/contracts";
+import { z } from "zod";
+
+const flag = z.enum(["true", "false"]).transform((text) => text === "true");
+const seconds = z.coerce.number().min(0.05).max(86_400);
+const count = z.coerce.number().int().min(1).max(10_000);
+const names = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((name) => name.trim())
+    .filter((name) => name !== ""),
+);
+
+const environment = z.object({
+  FLAMBOYANCE_BUCKET: z.string().min(3).describe("The service's own bucket: batches, plans, parts, results, the model catalogue."),
+  REDIS_URL: z
+    .url({ protocol: /^rediss?$/ })
+    .default("redis://127.0.0.1:6379")
+    .describe("Redis, as redis://[user:password@]host:port[/database]."),
+  FLAMBOYANCE_REDIS_PREFIX: z
+    .string()
+    .regex(/^[a-z0-9-]+$/)
+    .default("flamboyance")
+    .describe("First word of every Redis key."),
+  FLAMBOYANCE_S3_ENDPOINT: z.url().optional().describe("S3's address; unset: AWS's own for the region."),
+  FLAMBOYANCE_S3_REGION: z.string().min(1).default("us-east-1").describe("S3's region."),
+  FLAMBOYANCE_S3_PATH_STYLE: flag
+    .optional()
+    .describe("true: bucket in the path; false: in the host name. Unset: true where an endpoint is set."),
+  AWS_ACCESS_KEY_ID: z.string().min(1).describe("S3's access key."),
+  AWS_SECRET_ACCESS_KEY: z.string().min(1).describe("S3's secret key."),
+  AWS_SESSION_TOKEN: z.string().min(1).optional().describe("S3's session token, with temporary credentials."),
+  FLAMBOYANCE_MODELS: names
+    .optional()
+    .describe("Names of the catalogue's models that this worker serves, with commas. Unset: all of them."),
+  FLAMBOYANCE_MODEL_CACHE: z
+    .string()
+    .min(1)
+    .default(join(tmpdir(), "flamboyance-models"))
+    .describe("Folder that models are copied to from S3."),
+  FLAMBOYANCE_MODEL_SECONDS: seconds.default(30).describe("How often the catalogue is looked at for new models."),
+  FLAMBOYANCE_ENGINE: z
+    .enum(["model", "none"])
+    .default("model")
+    .describe("model: runs the models. none: answers without one, for benchmarks and tests."),
+  FLAMBOYANCE_ENGINE_GATE: z.url().optional().describe("engine none only: each row waits for an answer to GET <url>?row=<id>."),
+  FLAMBOYANCE_ENGINE_THREADS: count.default(availableParallelism()).describe("Threads of one run of a model."),
+  FLAMBOYANCE_ENGINE_ROWS: count.default(64).describe("Items that are fetched, decoded or in the engine at once, over all chunks."),
+  FLAMBOYANCE_CHUNKS: count
+    .default(2)
+    .describe("Chunks of one model that the worker holds at once; the second fills the tail of the first."),
+  FLAMBOYANCE_FETCH_CONCURRENCY: count.default(16).describe("Images fetched at once."),
+  FLAMBOYANCE_READ_AHEAD_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1)
+    .default(256 * 1024 * 1024)
+    .describe("While fetched images and pixels hold more than this, no further fetch starts."),
+  FLAMBOYANCE_DECODE_THREADS: count.default(Math.max(1, availableParallelism() - 1)).describe("Threads that turn images into pixels."),
+  FLAMBOYANCE_METRICS_HOST: z
+    .string()
+    .min(1)
+    .default("127.0.0.1")
+    .describe("Address of /metrics, /health and /ready; 0.0.0.0 in a container."),
+  FLAMBOYANCE_METRICS_PORT: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .max(65_535)
+    .default(9464)
+    .describe("Port of /metrics, /health and /ready; 0 takes a free one."),
+  FLAMBOYANCE_RECONCILE_SECONDS: seconds.default(15).describe("How often what a crash left half done is looked for."),
+  FLAMBOYANCE_FRONTIER_SECONDS: seconds.default(3).describe("How often the results so far are made readable."),
+  FLAMBOYANCE_STOP_SECONDS: seconds.default(1).describe("How often running batches are looked at for a cancel or a passed deadline."),
+  FLAMBOYANCE_LOCK_SECONDS: seconds.default(30).describe("How long a job stays a silent worker's own."),
+  FLAMBOYANCE_DRAIN_SECONDS: seconds
+    .default(20)
+    .describe("How long running chunks may still finish after SIGTERM before they are handed back."),
+  FLAMBOYANCE_LOG_LEVEL: z
+    .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
+    .default("info")
+    .describe("Log lines (JSON) from this level on."),
+});
+
+export interface Config {
+  readonly bucket: string;
+  readonly redis: { readonly url: string; readonly prefix: string };
+  readonly s3: {
+    readonly endpoint?: string;
+    readonly region: string;
+    readonly pathStyle: boolean;
+    readonly accessKeyId: string;
+    readonly secretAccessKey: string;
+    readonly sessionToken?: string;
+  };
+  /** Null: every model of the catalogue. */
+  readonly models: readonly string[] | null;
+  readonly modelCache: string;
+  readonly modelMs: number;
+  readonly engine: { readonly kind: "model"; readonly threads: number } | { readonly kind: "none"; readonly gate: string | null };
+  readonly engineRows: number;
+  readonly chunksAtOnce: number;
+  readonly fetchConcurrency: number;
+  readonly readAheadBytes: number;
+  readonly decodeThreads: number;
+  readonly metrics: { readonly host: string; readonly port: number };
+  readonly reconcileMs: number;
+  readonly frontierMs: number;
+  readonly stopMs: number;
+  readonly lockMs: number;
+  readonly drainMs: number;
+  readonly logLevel: string;
+}
+
+/** Parses an environment; throws configuration_invalid, whose `param` is the variable. */
+export function readConfig(variables: Readonly<Record<string, string | undefined>>): Config {
+  // An empty variable is an unset one: compose files and shells can't leave one out.
+  const present = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""));
+  const parsed = environment.safeParse(present);
+  if (!parsed.success) {
+    const name = String(parsed.error.issues[0]?.path[0] ?? "");
+    const reason = present[name] === undefined ? "is not set" : (parsed.error.issues[0]?.message ?? "is wrong");
+    throw new CodedError("configuration_invalid", `${name} ${reason} (--help lists every variable)`, { param: name });
+  }
+  const value = parsed.data;
+  return {
+    bucket: value.FLAMBOYANCE_BUCKET,
+    redis: { url: value.REDIS_URL, prefix: value.FLAMBOYANCE_REDIS_PREFIX },
+    s3: {
+      ...(value.FLAMBOYANCE_S3_ENDPOINT === undefined ? {} : { endpoint: value.FLAMBOYANCE_S3_ENDPOINT }),
+      ...(value.AWS_SESSION_TOKEN === undefined ? {} : { sessionToken: value.AWS_SESSION_TOKEN }),
+      region: value.FLAMBOYANCE_S3_REGION,
+      pathStyle: value.FLAMBOYANCE_S3_PATH_STYLE ?? value.FLAMBOYANCE_S3_ENDPOINT !== undefined,
+      accessKeyId: value.AWS_ACCESS_KEY_ID,
+      secretAccessKey: value.AWS_SECRET_ACCESS_KEY,
+    },
+    models: value.FLAMBOYANCE_MODELS ?? null,
+    modelCache: value.FLAMBOYANCE_MODEL_CACHE,
+    modelMs: value.FLAMBOYANCE_MODEL_SECONDS * 1_000,
+    engine:
+      value.FLAMBOYANCE_ENGINE === "model"
+        ? { kind: "model", threads: value.FLAMBOYANCE_ENGINE_THREADS }
+        : { kind: "none", gate: value.FLAMBOYANCE_ENGINE_GATE ?? null },
+    engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
+    chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
+    fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
+    readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
+    decodeThreads: value.FLAMBOYANCE_DECODE_THREADS,
+    metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
+    reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
+    frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,
+    stopMs: value.FLAMBOYANCE_STOP_SECONDS * 1_000,
+    lockMs: value.FLAMBOYANCE_LOCK_SECONDS * 1_000,
+    drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
+    logLevel: value.FLAMBOYANCE_LOG_LEVEL,
+  };
+}
+
+/** The environment of this process. */
+export function readProcessConfig(): Config {
+  return readConfig(process.env);
+}
+
+/** Every variable with its default and meaning, for `--help` and the documents. */
+export function configurationTable(): { name: string; fallback: string; meaning: string }[] {
+  return Object.entries(environment.shape).map(([name, schema]) => {
+    const empty = schema.safeParse(undefined);
+    const fallback = !empty.success ? "required" : empty.data === undefined ? "unset" : String(empty.data);
+    return { name, fallback, meaning: schema.description ?? "" };
+  });
+}
