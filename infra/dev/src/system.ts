@@ -27,7 +27,6 @@ export interface SystemOptions {
   readonly workers?: number;
   /** Further environment of api and workers. */
   readonly environment?: Readonly<Record<string, string>>;
-  readonly signal?: AbortSignal;
 }
 
 export interface System {
@@ -78,8 +77,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
       ...options.environment,
     };
     const start = async (name: string, main: string, port: number, further: Readonly<Record<string, string>>) => {
-      const signal = options.signal === undefined ? {} : { signal: options.signal };
-      const application = await startApplication({ name, main, port, folder, environment: { ...environment, ...further }, ...signal });
+      const application = await startApplication({ name, main, port, folder, environment: { ...environment, ...further } });
       started.push(application);
       return application;
     };
