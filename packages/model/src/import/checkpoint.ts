@@ -218,7 +218,7 @@ function layerNumbers(ledger: Ledger, before: string, after: string): number[] {
     const number = name.startsWith(before) ? /^\d+/.exec(name.slice(before.length))?.[0] : undefined;
     if (number !== undefined && name.startsWith(after, before.length + number.length)) numbers.add(Number(number));
   }
-  return [...numbers].sort((a, b) => a - b);
+  return [...numbers].toSorted((a, b) => a - b);
 }
 
 function greatestCommonDivisor(a: number, b: number): number {

@@ -5,8 +5,8 @@
 import { join } from "node:path";
 import { z } from "zod";
 import { CodedError } from "@flamboyance/contracts";
-import type { Architecture } from "../architecture.ts";
-import { openLedger, type Ledger } from "./ledger.ts";
+import type { DecoderSizes, LanguageModelFamily, LanguageModelNames } from "./decoder-family.ts";
+import { openLedger } from "./ledger.ts";
 import { mptFamily } from "./mpt.ts";
 import { neoxFamily } from "./neox.ts";
 import { isThere, readJson } from "./piece-file.ts";
@@ -14,34 +14,12 @@ import type { StoredTensor, TensorSource } from "./tensor-source.ts";
 import { readWeights } from "./weights-file.ts";
 
 export interface LanguageModelPiece {
-  /** All but the vocabulary, which the checkpoint's embeddings give. */
-  readonly decoder: Omit<Architecture["decoder"], "vocabularySize">;
+  readonly decoder: DecoderSizes;
   readonly names: LanguageModelNames;
   readonly tensors: ReadonlyMap<string, TensorSource>;
   /** As they lie in the folder, for comparison with a checkpoint's copies. */
   readonly stored: ReadonlyMap<string, StoredTensor>;
   readonly notes: readonly string[];
-}
-
-/** Where a family keeps what Flamingo touches; a checkpoint uses the same names under `lang_encoder.`. */
-export interface LanguageModelNames {
-  readonly layers: string;
-  readonly inputEmbedding: string;
-  readonly outputHead: string;
-  /** Buffers within a layer that nothing needs. */
-  readonly buffers: RegExp;
-}
-
-/** One family of decoders: how its config.json and its tensors are read. */
-export interface LanguageModelFamily {
-  readonly modelTypes: readonly string[];
-  readonly names: LanguageModelNames;
-  /** Takes all but the embeddings from the ledger. */
-  read(
-    path: string,
-    config: unknown,
-    ledger: Ledger,
-  ): { decoder: LanguageModelPiece["decoder"]; paddedVocabularySize: number; tensors: Map<string, TensorSource> };
 }
 
 const families: readonly LanguageModelFamily[] = [mptFamily, neoxFamily];

@@ -4,9 +4,8 @@
  */
 import { z } from "zod";
 import { CodedError } from "@flamboyance/contracts";
-import type { LanguageModelFamily } from "./language-model.ts";
 import type { Ledger } from "./ledger.ts";
-import { parseConfig, takeAffine, takeLinear } from "./decoder-parts.ts";
+import { parseConfig, takeAffine, takeLinear, type LanguageModelFamily } from "./decoder-family.ts";
 import type { TensorSource } from "./tensor-source.ts";
 import { rows } from "./views.ts";
 

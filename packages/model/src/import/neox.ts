@@ -4,8 +4,7 @@
  */
 import { z } from "zod";
 import { CodedError } from "@flamboyance/contracts";
-import { parseConfig, takeAffine, takeLinear } from "./decoder-parts.ts";
-import type { LanguageModelFamily } from "./language-model.ts";
+import { parseConfig, takeAffine, takeLinear, type LanguageModelFamily } from "./decoder-family.ts";
 import type { TensorSource } from "./tensor-source.ts";
 import { interleavedRows } from "./views.ts";
 

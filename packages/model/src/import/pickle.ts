@@ -321,25 +321,25 @@ const storageTypes: Readonly<Record<string, StoredType>> = {
   BoolStorage: "bool",
 };
 
-const callableNames = [
+const callableNames = new Set([
   "collections.OrderedDict",
   "torch.Size",
   "torch._utils._rebuild_tensor",
   "torch._utils._rebuild_tensor_v2",
   "torch._utils._rebuild_parameter",
-];
+]);
 /** How TorchScript writes lists of its own types. */
-const torchScriptNames = ["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"].map(
+const torchScriptNames = new Set(["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"].map(
   (name) => `torch.jit._pickle.${name}`,
-);
+));
 
 /** The only place where a pickle's name is looked at: everything off the list is refused at sight, before it could be called. */
 function allowedName(module: string, name: string, rules: Rules): Pickled {
   const full = `${module}.${name}`;
   const allowed =
-    callableNames.includes(full) ||
+    callableNames.has(full) ||
     (module === "torch" && Object.hasOwn(storageTypes, name)) ||
-    (rules.torchScript && (torchScriptNames.includes(full) || module === "__torch__" || module.startsWith("__torch__.")));
+    (rules.torchScript && (torchScriptNames.has(full) || module === "__torch__" || module.startsWith("__torch__.")));
   if (!allowed) throw rules.refuse(`the name ${full}`);
   return { kind: "name", module, name };
 }

@@ -29,7 +29,7 @@ export async function readPytorchZip(path: string): Promise<PytorchFile> {
   const locate = (storage: PickledStorage): StoragePlace => {
     const record = records.get(`${prefix}data/${storage.key}`);
     if (record === undefined) throw new CodedError("model_piece_corrupt", `${path}: the storage ${storage.key} isn't in the archive`);
-    return { sizeBytes: record.sizeBytes, offset: record.locate };
+    return { sizeBytes: record.sizeBytes, offset: () => record.locate() };
   };
   if (!torchScript) return { tensors: stateDict(path, value, locate), moduleClasses: null };
   return moduleTree(path, value, locate);
@@ -89,10 +89,9 @@ function stateDict(path: string, root: Pickled, locate: Locate): Map<string, Sto
   const strip = names.length > 0 && names.every((name) => typeof name === "string" && name.startsWith("module.")) ? "module.".length : 0;
   const tensors = new Map<string, StoredTensor>();
   for (const [name, value] of inner.entries) {
+    const label = typeof name === "string" ? name : "an entry without a name";
     if (typeof name !== "string" || !isKind(value, "tensor"))
-      throw new CodedError("model_piece_unsupported", `${path}: ${String(name)} isn't a tensor, so this isn't a state dict`, {
-        param: String(name),
-      });
+      throw new CodedError("model_piece_unsupported", `${path}: ${label} isn't a tensor, so this isn't a state dict`, { param: label });
     tensors.set(name.slice(strip), storedTensor(path, name, value, locate));
   }
   return tensors;
@@ -106,7 +105,7 @@ function moduleTree(path: string, root: Pickled, locate: Locate): PytorchFile {
     if (!isKind(value, "object")) return;
     if (depth > 64) throw new CodedError("model_piece_corrupt", `${path}: its modules are nested without end`);
     moduleClasses.set(at, value.className);
-    for (const [name, attribute] of value.attributes) visit(attribute, at === "" ? String(name) : `${at}.${String(name)}`, depth + 1);
+    for (const [name, attribute] of value.attributes) if (typeof name === "string") visit(attribute, at === "" ? name : `${at}.${name}`, depth + 1);
   };
   visit(root, "", 0);
   return { tensors, moduleClasses };

@@ -17,7 +17,7 @@ export async function readSafetensors(path: string): Promise<Map<string, StoredT
   const dataOffset = prefixBytes + headerBytes;
   const tensors = new Map<string, StoredTensor>();
   let end = 0;
-  for (const [name, entry] of [...header].sort(
+  for (const [name, entry] of [...header].toSorted(
     ([, a], [, b]) => a.data_offsets[0] - b.data_offsets[0] || a.data_offsets[1] - b.data_offsets[1],
   )) {
     const dtype = storedTypes[entry.dtype];

@@ -169,5 +169,5 @@ const transformersLayout: Layout = {
 function tracedActivation(moduleClasses: ReadonlyMap<string, string> | null): "quick_gelu" | "gelu" | undefined {
   const label = moduleClasses?.get("visual.transformer.resblocks.0.mlp.gelu");
   if (label === undefined) return moduleClasses === null ? undefined : "quick_gelu";
-  return /\.GELU$/.test(label) ? "gelu" : "quick_gelu";
+  return label.endsWith(".GELU") ? "gelu" : "quick_gelu";
 }
