@@ -23,7 +23,9 @@ export const padToken = "<PAD>";
 /** Opens the text of a tokenizer.json; one that can't be understood is `model_piece_corrupt`. */
 export function openTokenizer(tokenizerJson: string): Tokenizer {
   const library = openLibrary(tokenizerJson);
-  const size = Math.max(...library.get_vocab().values()) + 1;
+  splitAtUnicodeSpace(library.pre_tokenizer);
+  let size = 0;
+  for (const id of library.get_vocab().values()) size = Math.max(size, id + 1);
   return {
     size,
     encode: (text) => library.encode(text, { add_special_tokens: false }).ids,
@@ -42,4 +44,16 @@ function openLibrary(tokenizerJson: string): LibraryTokenizer {
   } catch (cause) {
     throw new CodedError("model_piece_corrupt", "tokenizer.json can't be understood", { cause });
   }
+}
+
+/** GPT-2's split with Unicode's white space, as the original has it: JavaScript's `\s` counts U+FEFF and leaves out U+0085. Otherwise the library's own pattern. */
+const splitPattern =
+  /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\p{White_Space}\p{L}\p{N}]+|\p{White_Space}+(?!\P{White_Space})|\p{White_Space}+/gu;
+
+/** The library's classes aren't in its types' reach: a ByteLevel pre-tokenizer is known by its table of bytes, a Sequence by its parts. */
+function splitAtUnicodeSpace(preTokenizer: unknown): void {
+  if (typeof preTokenizer !== "object" || preTokenizer === null) return;
+  if ("byte_encoder" in preTokenizer && "pattern" in preTokenizer) Object.assign(preTokenizer, { pattern: splitPattern });
+  if ("tokenizers" in preTokenizer && Array.isArray(preTokenizer.tokenizers))
+    for (const part of preTokenizer.tokenizers) splitAtUnicodeSpace(part);
 }
