@@ -52,7 +52,8 @@ const splitPattern =
 
 /** The library's classes aren't in its types' reach: a ByteLevel pre-tokenizer is known by its table of bytes, a Sequence by its parts. */
 function splitAtUnicodeSpace(preTokenizer: unknown): void {
-  if (typeof preTokenizer !== "object" || preTokenizer === null) return;
+  // Its instances can be called, so they are functions.
+  if ((typeof preTokenizer !== "object" && typeof preTokenizer !== "function") || preTokenizer === null) return;
   if ("byte_encoder" in preTokenizer && "pattern" in preTokenizer) Object.assign(preTokenizer, { pattern: splitPattern });
   if ("tokenizers" in preTokenizer && Array.isArray(preTokenizer.tokenizers))
     for (const part of preTokenizer.tokenizers) splitAtUnicodeSpace(part);
