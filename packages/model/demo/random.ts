@@ -8,7 +8,7 @@ export interface Random {
   /** Uniform integer in [0, end). */
   below(end: number): number;
   /** One element, uniformly. Throws on an empty list. */
-  pick<T extends string | object>(list: readonly T[]): T;
+  pick<T extends string | number | object>(list: readonly T[]): T;
 }
 
 /** sfc32 (PractRand's small fast counter), seeded by a 32-bit integer and a stream number. */

@@ -1,7 +1,7 @@
 // All that is ever said about scenes: captions, questions with answers, and the tasks that only examples tell. The one source of
 // text for training, evaluation and the demo. Every text follows from its scene, so that an exact match is a fair measure.
 import type { Random } from "./random.ts";
-import { COLOURS, ORDER_MARGIN_UNITS, SHAPES, type Colour, type Scene, type SceneObject, type Shape } from "./scene.ts";
+import { COLOURS, ORDER_MARGIN_UNITS, SHAPES, type ColouredShape, type Scene, type SceneObject } from "./scene.ts";
 
 export const END_OF_CHUNK = "<|endofchunk|>";
 export const IMAGE = "<image>";
@@ -120,11 +120,6 @@ function soleNeighbour(scene: Scene, object: SceneObject, direction: (typeof DIR
   if (others.some((other) => Math.abs(ahead(other)) < ORDER_MARGIN_UNITS)) return undefined;
   const there = others.filter((other) => ahead(other) > 0);
   return there.length === 1 ? there[0] : undefined;
-}
-
-interface ColouredShape {
-  readonly colour: Colour;
-  readonly shape: Shape;
 }
 
 /** A coloured shape that isn't there; mostly one whose colour and shape are there, apart, so that seeing one of them isn't enough. */

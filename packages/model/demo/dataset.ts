@@ -1,0 +1,70 @@
+// Images as a customer would have them: encoded files of held-out scenes, each with its caption and one question. The demo uploads
+// them and compares the answers. Owns the choice of file formats and sizes; the scenes and texts come from scene.ts and tasks.ts.
+import { drawScene } from "./draw.ts";
+import { seededRandom } from "./random.ts";
+import { makeScene, type Scene } from "./scene.ts";
+import { EXAMPLE_TASKS, captionOf, questionsOf, type ExampleTask } from "./tasks.ts";
+
+export interface DemoImage {
+  /** A file name with the extension of its format, unique within one seed: `scene-000017.webp`. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly mediaType: "image/png" | "image/jpeg" | "image/webp";
+  readonly caption: string;
+  readonly question: string;
+  readonly answer: string;
+  /** What the tasks that only examples tell would answer here. */
+  readonly told: Readonly<Record<ExampleTask, string>>;
+}
+
+export interface DemoOrder {
+  readonly seed: number;
+  readonly count: number;
+  /** Side of the drawn images; left out, they vary from 192 to 256. */
+  readonly pixelSize?: number;
+}
+
+/**
+ * `count` images of held-out scenes (their combinations of shape, colour and size were never trained on), as PNG, JPEG and WebP in turn.
+ * The same order gives the same texts, and the same bytes with one version of sharp.
+ */
+export async function* makeDemoScenes({ seed, count, pixelSize }: DemoOrder): AsyncIterable<DemoImage> {
+  for (let index = 0; index < count; index++) yield demoImage(seed, index, pixelSize);
+}
+
+/** Solved examples to put before the queries: `makeDemoScenes` in another range of seeds, so that no example is ever a query. */
+export async function makeSupportExamples({ seed, count, pixelSize }: DemoOrder): Promise<DemoImage[]> {
+  const images: DemoImage[] = [];
+  for (let index = 0; index < count; index++) images.push(await demoImage(seed, SUPPORT_FROM + index, pixelSize));
+  return images;
+}
+
+/** Demo seeds lie above those on which the model was measured (0–499) and chosen (10,000–10,199). */
+const DEMO_FROM = 100_000;
+/** Within one demo seed, support examples lie above the queries. */
+const SUPPORT_FROM = 900_000;
+const SEEDS_EACH = 1_000_000;
+
+async function demoImage(seed: number, index: number, fixedSize: number | undefined): Promise<DemoImage> {
+  const scene = makeScene({ seed: (DEMO_FROM + seed * SEEDS_EACH + index) >>> 0, heldOut: true });
+  const random = seededRandom(scene.seed, 10);
+  const pixelSize = fixedSize ?? 192 + random.below(65);
+  const { question, answer } = random.pick(questionsOf(scene, random));
+  const { extension, mediaType, bytes } = await encode(scene, pixelSize, index % 3);
+  return {
+    name: `scene-${String(index).padStart(6, "0")}.${extension}`,
+    bytes,
+    mediaType,
+    caption: captionOf(scene),
+    question,
+    answer,
+    told: { colours: EXAMPLE_TASKS.colours(scene), shapes: EXAMPLE_TASKS.shapes(scene), count: EXAMPLE_TASKS.count(scene) },
+  };
+}
+
+async function encode(scene: Scene, pixelSize: number, format: number) {
+  const drawing = drawScene(scene, pixelSize);
+  if (format === 0) return { extension: "png", mediaType: "image/png" as const, bytes: await drawing.png().toBuffer() };
+  if (format === 1) return { extension: "jpg", mediaType: "image/jpeg" as const, bytes: await drawing.jpeg({ quality: 90 }).toBuffer() };
+  return { extension: "webp", mediaType: "image/webp" as const, bytes: await drawing.webp({ quality: 92 }).toBuffer() };
+}
