@@ -1,4 +1,18 @@
 /** The door of the model package: import a Flamingo, prepare pixels and prompts for it, open it, generate. */
 export type { Architecture } from "./architecture.ts";
 export type { ModelDescription, Preprocessing } from "./description.ts";
-export type { GenerationOptions, Media, Model, ModelStats, OpenOptions, Passage, Prefix, RowRequest, RowResult } from "./model.ts";
+export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
+export { importModel } from "./import-model.ts";
+export type { Pieces } from "./import/pieces.ts";
+export {
+  openModel,
+  type GenerationOptions,
+  type Media,
+  type Model,
+  type ModelStats,
+  type OpenOptions,
+  type Passage,
+  type Prefix,
+  type RowRequest,
+  type RowResult,
+} from "./model.ts";

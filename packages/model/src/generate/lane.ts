@@ -1,0 +1,186 @@
+/**
+ * Rows that run together: one prefix, one number of beams. Owns which row stands in which slot of the pool, from joining to leaving;
+ * refuses to decide when anything runs.
+ */
+import type { HashedMedia, PrefixPlan, TokenisedPassage } from "./passage.ts";
+import { Pool } from "./pool.ts";
+import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
+import type { Search, SearchEnd } from "./search.ts";
+import type { TensorSizes } from "./tensor-sizes.ts";
+
+/** A row from its request to its answer. */
+export interface Row {
+  readonly id: string;
+  readonly lane: string;
+  readonly prefix: PrefixPlan | null;
+  readonly passage: TokenisedPassage;
+  readonly search: Search;
+  /** Entries of K and V it will have at its end. */
+  readonly entries: number;
+  /** Beside passage.media; null: not encoded yet. */
+  readonly encoded: (EncodedMedia | null)[];
+  readonly signal: AbortSignal | undefined;
+  readonly resolve: (end: SearchEnd) => void;
+  readonly reject: (reason: unknown) => void;
+}
+
+interface Seat {
+  readonly row: Row;
+  readonly media: readonly EncodedMedia[];
+  readonly sees: readonly (number | null)[];
+  /** Tokens of the prompt that have been read. */
+  read: number;
+  /** Per beam the token chosen last. */
+  chosen: readonly number[];
+}
+
+export interface Ended {
+  readonly row: Row;
+  readonly end: SearchEnd;
+}
+
+/** Tokens of prompts in one run: enough to fill the cores, little enough to keep the scores small. */
+const readTokensPerRun = 512;
+
+export class Lane {
+  readonly key: string;
+  readonly beams: number;
+  readonly #prefix: ComputedPrefix | null;
+  readonly #pool: Pool;
+  readonly #seats: Seat[] = [];
+  readonly #vocabulary: number;
+
+  constructor(key: string, beams: number, prefix: ComputedPrefix | null, sizes: TensorSizes) {
+    this.key = key;
+    this.beams = beams;
+    this.#prefix = prefix;
+    this.#pool = new Pool(sizes, beams);
+    this.#vocabulary = sizes.vocabulary;
+  }
+
+  get groups(): number {
+    return this.#seats.length;
+  }
+
+  get reading(): number {
+    return this.#seats.filter(isReading).length;
+  }
+
+  get longest(): number {
+    return this.#seats.reduce((most, { row }) => Math.max(most, row.entries), 0);
+  }
+
+  get rows(): readonly Row[] {
+    return this.#seats.map(({ row }) => row);
+  }
+
+  /** Every media of the row must be encoded. */
+  join(row: Row): void {
+    const own = row.encoded.filter((encoded) => encoded !== null);
+    const before = this.#prefix?.lastMedia ?? null;
+    // Text before the row's first <image> goes on seeing the prefix's last media.
+    const inherits = before !== null && row.passage.sees.includes(null);
+    const media = inherits ? [before, ...own] : own;
+    const sees = inherits ? row.passage.sees.map((index) => (index === null ? 0 : index + 1)) : row.passage.sees;
+    this.#pool.add(media.at(-1) ?? null);
+    this.#seats.push({ row, media, sees, read: 0, chosen: [] });
+  }
+
+  leave(row: Row): void {
+    const slot = this.#seats.findIndex((seat) => seat.row === row);
+    if (slot !== -1) this.#vacate(slot);
+  }
+
+  /** Reads the next piece of every prompt that isn't read to its end. */
+  async readPrompts(runner: Runner): Promise<Ended[]> {
+    const from = this.#seats.findIndex(isReading);
+    const seats = this.#seats.slice(from);
+    const piece = Math.max(1, Math.floor(readTokensPerRun / seats.length));
+    const rows = seats.map(({ row, sees, read }) => ({
+      tokens: row.passage.tokens.slice(read, read + piece),
+      sees: sees.slice(read, read + piece),
+    }));
+    const logits = await runner.forward({ ...this.#request(from), rowsPerGroup: 1, rows, media: seats.map(({ media }) => media) });
+    const advanced = seats.filter(isReading);
+    for (const seat of advanced) seat.read = Math.min(seat.read + piece, seat.row.passage.tokens.length);
+    return this.#choose(
+      advanced.map((seat, index) => ({ seat, logits: this.#rowsOf(logits, index, 1) })).filter(({ seat }) => !isReading(seat)),
+    );
+  }
+
+  /** One more token for every beam of every row. */
+  async decode(runner: Runner): Promise<Ended[]> {
+    const seats = [...this.#seats];
+    const rows = seats.flatMap(({ chosen }, slot) =>
+      chosen.map((token) => ({ tokens: [token], sees: [this.#pool.seesMedia(slot) ? 0 : null] })),
+    );
+    const logits = await runner.forward({ ...this.#request(0), rowsPerGroup: this.beams, rows, media: null });
+    return this.#choose(seats.map((seat, index) => ({ seat, logits: this.#rowsOf(logits, index * this.beams, this.beams) })));
+  }
+
+  #request(from: number): Pick<ForwardRequest, "prefix" | "pool" | "from" | "to" | "logits"> {
+    return { prefix: this.#prefix, pool: this.#pool, from, to: this.#seats.length, logits: "last" };
+  }
+
+  #rowsOf(logits: Float32Array, row: number, count: number): Float32Array {
+    return logits.subarray(row * this.#vocabulary, (row + count) * this.#vocabulary);
+  }
+
+  #choose(answers: readonly { readonly seat: Seat; readonly logits: Float32Array }[]): Ended[] {
+    const ended: Ended[] = [];
+    for (const { seat, logits } of answers) {
+      const next = seat.row.search.next(logits);
+      if (next.kind === "step") {
+        seat.chosen = next.step.tokens;
+        if (this.beams > 1) this.#pool.adopt(this.#seats.indexOf(seat), next.step.parents);
+      } else {
+        ended.push({ row: seat.row, end: next.end });
+      }
+    }
+    for (const { row } of ended) this.leave(row);
+    return ended;
+  }
+
+  #vacate(slot: number): void {
+    this.#pool.remove(slot);
+    const last = this.#seats.pop();
+    if (last !== undefined && slot < this.#seats.length) this.#seats[slot] = last;
+  }
+}
+
+function isReading(seat: Seat): boolean {
+  return seat.read < seat.row.passage.tokens.length;
+}
+
+/** A prefix being computed, piece by piece, as a lane of one row without answer. */
+export class PrefixReading {
+  readonly plan: PrefixPlan;
+  readonly encoded: (EncodedMedia | null)[];
+  readonly #pool: Pool;
+  readonly #sizes: TensorSizes;
+  #read = 0;
+
+  constructor(plan: PrefixPlan, sizes: TensorSizes) {
+    this.plan = plan;
+    this.encoded = plan.media.map(() => null);
+    this.#sizes = sizes;
+    this.#pool = new Pool(sizes, 1);
+    this.#pool.add(null);
+  }
+
+  get lacking(): HashedMedia | null {
+    return this.plan.media.find((_, index) => this.encoded[index] === null) ?? null;
+  }
+
+  /** Answers the prefix when it is read to its end. */
+  async readOn(runner: Runner): Promise<ComputedPrefix | null> {
+    const media = this.encoded.filter((encoded) => encoded !== null);
+    const until = Math.min(this.#read + readTokensPerRun, this.plan.tokens.length);
+    const rows = [{ tokens: this.plan.tokens.slice(this.#read, until), sees: this.plan.sees.slice(this.#read, until) }];
+    await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: [media], logits: "none" });
+    this.#read = until;
+    if (until < this.plan.tokens.length) return null;
+    const entries = this.#pool.entriesOf(0);
+    return { ...entries, lastMedia: media.at(-1) ?? null, sizeBytes: entries.length * this.#sizes.tokenBytes };
+  }
+}

@@ -1,0 +1,12 @@
+/** From an OpenFlamingo model's pieces to a model folder: the import from end to end. Owns nothing but the order; refuses forms (import/) and files (folder.ts). */
+import type { ModelDescription } from "./description.ts";
+import { writeModelFolder, type WriteOptions } from "./folder.ts";
+import { readPieces, type Pieces } from "./import/pieces.ts";
+
+/**
+ * Reads the pieces, builds the graphs and writes the folder whole; a folder that stood there is replaced. Equal pieces give an equal contentHash.
+ * Throws CodedError: model_piece_missing, model_piece_unsupported, model_piece_corrupt, pickle_refused, tensor_missing, tensor_surplus, tensor_misshapen.
+ */
+export async function importModel(pieces: Pieces, folder: string, options: WriteOptions = {}): Promise<ModelDescription> {
+  return writeModelFolder(await readPieces(pieces), folder, options);
+}
