@@ -28,6 +28,7 @@ export {
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 export { limits } from "./limits.ts";
+export { model, modelList, type Model, type ModelList } from "./model.ts";
 export {
   chatCompletion,
   comparePositions,

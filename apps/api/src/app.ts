@@ -1,0 +1,72 @@
+/**
+ * The HTTP application: routes, keys, errors, figures, the OpenAPI document, put together from what it is given.
+ * Opens and closes nothing but itself: Redis and S3 belong to main.
+ */
+import fastifySwagger from "@fastify/swagger";
+import { CodedError, limits } from "@flamboyance/contracts";
+import Fastify, { type FastifyInstance } from "fastify";
+import { jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { ulid } from "ulid";
+import { authenticate } from "./authenticate.ts";
+import { batchRoutes } from "./batch-routes.ts";
+import type { ApiContext } from "./context.ts";
+import { answerError, answerErrors } from "./error-answer.ts";
+import { measure, type Check } from "./metrics.ts";
+import { openCatalogue } from "./model-catalogue.ts";
+import { modelRoutes } from "./model-routes.ts";
+import { openApi } from "./open-api.ts";
+import { operationRoutes } from "./operation-routes.ts";
+import type { TenantKey } from "./tenant-keys.ts";
+
+export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "bucket"> {
+  readonly keys: readonly TenantKey[];
+  /** How long an answer about the model catalogue is good for. Default 10 s. */
+  readonly catalogueSeconds?: number;
+  readonly logLevel?: string;
+}
+
+/** How long an answer may take before it is a 503 and its work is given up. */
+const handlerTimeoutMs = 30_000;
+
+/** The application, ready to listen or to be asked by `inject`. */
+export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
+  const { queue, storage, bucket, keys, catalogueSeconds = 10, logLevel = "info" } = dependencies;
+  const app = Fastify({
+    logger: { level: logLevel, redact: ["req.headers.authorization"] },
+    genReqId: () => `req_${ulid().toLowerCase()}`,
+    requestIdHeader: false,
+    bodyLimit: limits.requestBodyBytes,
+    handlerTimeout: handlerTimeoutMs,
+    // While it closes, open connections still get answers (and are told that they are the last).
+    return503OnClosing: false,
+    frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
+    routerOptions: { maxParamLength: 500 },
+  }).withTypeProvider<ZodTypeProvider>();
+  app.setValidatorCompiler(validatorCompiler);
+  app.setSerializerCompiler(serializerCompiler);
+  answerErrors(app);
+  app.addHook("onRequest", (request, reply, done) => {
+    void reply.header("x-request-id", request.id);
+    done();
+  });
+
+  const checks: Record<string, Check> = {
+    redis: async () => {
+      if (!(await queue.ping())) throw new CodedError("service_unavailable", "Redis doesn't answer.");
+    },
+    // Whether it is there doesn't matter: that S3 says so does.
+    s3: async (signal) => void (await storage.describe({ bucket, key: "ready" }, { signal })),
+  };
+  const registry = measure(app, queue, checks);
+  const context: ApiContext = { queue, storage, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
+
+  await app.register(fastifySwagger, { openapi: openApi, transform: jsonSchemaTransform });
+  await app.register(operationRoutes, { dependencies: checks, registry });
+  await app.register(async (scope) => {
+    authenticate(scope, keys);
+    await scope.register(batchRoutes, { context });
+    await scope.register(modelRoutes, { context });
+  });
+  await app.ready();
+  return app;
+}

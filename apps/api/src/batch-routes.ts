@@ -1,0 +1,147 @@
+/** Routes of batches: submit, list, look, cancel, results. Each parses, asks, and shows; decisions lie in the files named after them. */
+import { batch, batchList, createDatasetBatch, errorBody, limits, resultsPage, shownStatus, type Batch } from "@flamboyance/contracts";
+import type { FastifyPluginCallbackZod } from "fastify-type-provider-zod";
+import { z } from "zod";
+import { callerOf } from "./authenticate.ts";
+import { viewRecord, viewStored } from "./batch-view.ts";
+import { cancelBatch, conflict } from "./cancel.ts";
+import type { ApiContext } from "./context.ts";
+import { findBatch, type FoundBatch } from "./find-batch.ts";
+import { readResults } from "./results.ts";
+import { encodeCursor } from "./results-cursor.ts";
+import { submitBatch } from "./submit.ts";
+
+const failures = { "4xx": errorBody, "5xx": errorBody };
+const batchPath = z.object({ id: z.string() });
+const writeTimeoutMs = 10_000;
+
+export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContext }> = (app, { context }, done) => {
+  const { queue, bucket } = context;
+
+  async function view(found: FoundBatch): Promise<Batch> {
+    if (found.kind === "stored") return viewStored(found.request, found.end, found.after, bucket);
+    return viewRecord(found.record, { bucket, servedModels: await servedModels() });
+  }
+
+  async function servedModels(): Promise<ReadonlySet<string>> {
+    return new Set((await queue.liveModels()).map((model) => model.key));
+  }
+
+  app.post(
+    "/v1/batches",
+    {
+      schema: {
+        operationId: "createBatch",
+        summary: "Submit a batch over a dataset.",
+        tags: ["batches"],
+        headers: z.object({
+          "idempotency-key": z
+            .string()
+            .min(1)
+            .max(255)
+            .optional()
+            .describe("For a day, the same key with the same body answers the same batch; with another body, 422."),
+        }),
+        body: createDatasetBatch,
+        response: { 200: batch, ...failures },
+      },
+    },
+    async (request) => {
+      const caller = callerOf(request);
+      const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null };
+      // A caller that hangs up doesn't stop a submit half-way.
+      const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      return view(await findBatch(context, caller.tenant, id, request.signal));
+    },
+  );
+
+  app.get(
+    "/v1/batches",
+    {
+      schema: {
+        operationId: "listBatches",
+        summary: "Your batches, the newest first.",
+        tags: ["batches"],
+        querystring: z.object({
+          after: z.string().optional().describe("The last id of the page before."),
+          limit: z.coerce.number().int().min(1).max(limits.listPage).default(20),
+        }),
+        response: { 200: batchList, ...failures },
+      },
+    },
+    async (request) => {
+      const { after, limit } = request.query;
+      const page = { tenant: callerOf(request).tenant, limit, ...(after === undefined ? {} : { after }) };
+      const { records, hasMore } = await queue.batches(page);
+      const served = await servedModels();
+      const data = records.map((record) => viewRecord(record, { bucket, servedModels: served }));
+      return { object: "list" as const, data, first_id: data[0]?.id ?? null, last_id: data.at(-1)?.id ?? null, has_more: hasMore };
+    },
+  );
+
+  app.get(
+    "/v1/batches/:id",
+    {
+      schema: {
+        operationId: "getBatch",
+        summary: "One batch: status, counts, times.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: batch, ...failures },
+      },
+    },
+    async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
+  );
+
+  app.post(
+    "/v1/batches/:id/cancel",
+    {
+      schema: {
+        operationId: "cancelBatch",
+        summary: "Stop a batch; what is done stays and can be read.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: batch, ...failures },
+      },
+    },
+    async (request) => {
+      const { tenant } = callerOf(request);
+      const found = await findBatch(context, tenant, request.params.id, request.signal);
+      if (found.kind === "stored") throw conflict(found.request.id, found.end.status);
+      await cancelBatch(context, found.record, AbortSignal.timeout(writeTimeoutMs));
+      return view(await findBatch(context, tenant, request.params.id, request.signal));
+    },
+  );
+
+  app.get(
+    "/v1/batches/:id/results",
+    {
+      schema: {
+        operationId: "listResults",
+        summary: "Result lines in the manifest's order, also while the batch runs.",
+        tags: ["batches"],
+        params: batchPath,
+        querystring: z.object({
+          after: z.string().min(1).max(1_000).optional().describe("`next` of the page before."),
+          limit: z.coerce.number().int().min(1).max(limits.resultsPage).default(100),
+          status: z.enum(["completed", "failed"]).optional().describe("Only these lines."),
+        }),
+        response: { 200: resultsPage, ...failures },
+      },
+    },
+    async (request) => {
+      const { after, limit, status } = request.query;
+      const found = await findBatch(context, callerOf(request).tenant, request.params.id, request.signal);
+      const page = await readResults(context, found, { after: after ?? null, limit, only: status ?? null }, request.signal);
+      return {
+        object: "list" as const,
+        data: [...page.lines],
+        next: page.ended && !page.more ? null : encodeCursor(page.next),
+        has_more: page.more,
+        status: shownStatus(found.kind === "record" ? found.record.status : found.end.status),
+      };
+    },
+  );
+
+  done();
+};

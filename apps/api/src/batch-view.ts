@@ -1,0 +1,106 @@
+/**
+ * The Batch object as the wire shows it, from the record in Redis or, where that is gone, from S3's batch.json and end.json.
+ * Owns the mapping of names and times. Refuses to look anything up.
+ */
+import { shownStatus, type After, type Batch, type BatchRequest, type End, type LineError, type Usage } from "@flamboyance/contracts";
+import type { BatchRecord } from "@flamboyance/queue";
+import { formatLocation } from "@flamboyance/storage";
+
+export interface ViewContext {
+  /** The service's bucket. */
+  readonly bucket: string;
+  /** Model keys that a live worker serves. */
+  readonly servedModels: ReadonlySet<string>;
+}
+
+export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewContext): Batch {
+  const { status } = record;
+  const endedAt = (as: Batch["status"]) => (status === as ? record.endedAt : null);
+  const waits = (status === "validating" || status === "in_progress") && !servedModels.has(record.model.key);
+  return {
+    ...fixedFields,
+    id: record.id,
+    model: record.model.name,
+    errors: lineErrors(record.errors),
+    completion_window: record.completionWindow,
+    status: shownStatus(status),
+    created_at: record.createdAt,
+    in_progress_at: record.inProgressAt,
+    expires_at: record.expiresAt,
+    finalizing_at: record.finalizingAt,
+    completed_at: endedAt("completed"),
+    failed_at: endedAt("failed"),
+    expired_at: endedAt("expired"),
+    cancelling_at: record.cancellingAt,
+    cancelled_at: endedAt("cancelled"),
+    request_counts: { total: record.items + record.refused, completed: record.completed, failed: record.failed },
+    usage: usageOf(record),
+    metadata: record.metadata,
+    task: record.task,
+    input: record.input,
+    output: record.output,
+    results: locations(bucket, record.files),
+    waiting_for: waits ? `worker for ${record.model.name}` : null,
+    delivery: record.delivery,
+  };
+}
+
+/** An ended batch that has no record any more. */
+export function viewStored(request: BatchRequest, end: End, after: After | null, bucket: string): Batch {
+  const endedAt = (as: Batch["status"]) => (end.status === as ? end.ended_at : null);
+  return {
+    ...fixedFields,
+    id: request.id,
+    model: request.model.name,
+    errors: lineErrors(end.errors),
+    completion_window: request.completion_window,
+    status: end.status,
+    created_at: request.created_at,
+    in_progress_at: end.in_progress_at,
+    expires_at: request.expires_at,
+    finalizing_at: end.finalizing_at,
+    completed_at: endedAt("completed"),
+    failed_at: endedAt("failed"),
+    expired_at: endedAt("expired"),
+    cancelling_at: end.cancelling_at,
+    cancelled_at: endedAt("cancelled"),
+    request_counts: end.counts,
+    usage: end.usage,
+    metadata: request.metadata,
+    task: request.task,
+    input: request.input,
+    output: request.output,
+    results: locations(bucket, end.files),
+    waiting_for: null,
+    delivery: after?.delivery ?? (request.output === null || end.files === null ? null : { status: "pending", error: null }),
+  };
+}
+
+/** What no batch over a dataset has: OpenAI's file ids. */
+const fixedFields = {
+  object: "batch",
+  endpoint: "/v1/chat/completions",
+  input_file_id: null,
+  output_file_id: null,
+  error_file_id: null,
+} as const;
+
+function lineErrors(data: readonly LineError[]): Batch["errors"] {
+  return data.length === 0 ? null : { object: "list", data: [...data] };
+}
+
+function usageOf(counts: { inputTokens: number; cachedTokens: number; outputTokens: number }): Usage {
+  return {
+    input_tokens: counts.inputTokens,
+    input_tokens_details: { cached_tokens: counts.cachedTokens },
+    output_tokens: counts.outputTokens,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: counts.inputTokens + counts.outputTokens,
+  };
+}
+
+function locations(bucket: string, files: End["files"]): Batch["results"] {
+  if (files === null) return null;
+  const at = (key: string) => formatLocation({ bucket, key });
+  return { output: at(files.output.key), errors: at(files.errors.key), summary: at(files.summary.key) };
+}

@@ -1,0 +1,116 @@
+/**
+ * Every failed answer: whatever was thrown becomes a row of the error table and OpenAI's body of four fields.
+ * A fault of our own says no more than its request id; the log has the rest.
+ */
+import { CodedError, isCoded, toErrorBody, type ErrorCode } from "@flamboyance/contracts";
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
+import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
+import { z } from "zod";
+
+/** The codes that a request may be answered with. Any other one that gets here is our fault: its message may tell what isn't the caller's. */
+const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "invalid_request",
+  "unsupported_endpoint",
+  "invalid_cursor",
+  "authentication_required",
+  "invalid_api_key",
+  "bucket_not_allowed",
+  "not_found",
+  "model_not_found",
+  "idempotency_mismatch",
+  "output_not_writable",
+  "manifest_not_found",
+  "manifest_forbidden",
+  "conflict",
+  "payload_too_large",
+  "rate_limited",
+  "service_unavailable",
+]);
+
+const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable", "storage_changed", "storage_invalid_response"]);
+
+/** Seconds after which a client may try again, on 429 and 503. */
+const retryAfterSeconds = 2;
+
+export function answerErrors(app: FastifyInstance): void {
+  app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
+  app.setNotFoundHandler((request, reply) => {
+    const message = `There is no ${request.method} ${request.url.split("?")[0] ?? ""}.`;
+    return answerError(new CodedError("not_found", message), request, reply);
+  });
+}
+
+/** Also for what Fastify answers before any route (a path that can't be decoded). */
+export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const coded = toCoded(error, request.id);
+  if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
+  else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
+  if (coded.status === 429 || coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
+  // Beside the routes' schemas on purpose: an error's body is always this.
+  return reply
+    .code(coded.status)
+    .type("application/json; charset=utf-8")
+    .header("x-request-id", request.id)
+    .serializer(JSON.stringify)
+    .send(toErrorBody(coded));
+}
+
+function toCoded(error: unknown, requestId: string): CodedError {
+  if (isCoded(error)) {
+    if (error.code === "aborted") return new CodedError("service_unavailable", "The service is closing.", { cause: error });
+    if (passing.has(error.code)) return new CodedError("service_unavailable", "S3 doesn't answer just now.", { cause: error });
+    // A storage code would be about the service's own bucket here: places that read a caller's bucket have said what it means.
+    return answerable.has(error.code) ? error : internal(requestId, error);
+  }
+  if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
+  if (isFastifyError(error)) {
+    if (error.code === "FST_ERR_HANDLER_TIMEOUT")
+      return new CodedError("service_unavailable", "The answer took too long.", { cause: error });
+    if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
+    if (error.statusCode === 404 || error.statusCode === 414) return new CodedError("not_found", "There is no such route or object.");
+    if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
+      return new CodedError("invalid_request", error.message);
+  }
+  return internal(requestId, error);
+}
+
+function internal(requestId: string, cause: unknown): CodedError {
+  return new CodedError("internal_error", `The service failed on this request (${requestId}).`, { cause });
+}
+
+interface ValidationFailure {
+  readonly validation: readonly { readonly instancePath: string; readonly params: object; readonly message?: string }[];
+}
+
+function invalidRequest({ validation }: ValidationFailure): CodedError {
+  const first = validation[0];
+  const steps = (first?.instancePath ?? "").split("/").filter((step) => step !== "");
+  const { path, message } = sharpest({ path: steps, message: first?.message ?? "doesn't fit", ...first?.params });
+  const place = path.reduce<string>((text, step) => (/^\d+$/.test(step) ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`), "");
+  return place === ""
+    ? new CodedError("invalid_request", message)
+    : new CodedError("invalid_request", `${place}: ${message}`, { param: place });
+}
+
+const issueSchema = z.object({
+  path: z.array(z.coerce.string()),
+  message: z.string(),
+  /** Of an unknown field. */
+  keys: z.array(z.string()).optional(),
+  /** Of a union: what each of its forms says. */
+  errors: z.array(z.array(z.unknown())).optional(),
+});
+
+/** The issue that helps most: an unknown field by its name; of a union, the form that comes nearest. `examples[0].image` is its place. */
+function sharpest(issue: unknown): { path: string[]; message: string } {
+  const { path, message, keys, errors } = issueSchema.parse(issue);
+  if (keys?.[0] !== undefined) return { path: [...path, keys[0]], message: "is not a known field" };
+  const nearest = errors?.filter((issues) => issues.length > 0).toSorted((a, b) => a.length - b.length)[0]?.[0];
+  if (nearest === undefined) return { path, message };
+  const inner = sharpest(nearest);
+  return { path: [...path, ...inner.path], message: inner.message };
+}
+
+function isFastifyError(error: unknown): error is FastifyError {
+  return error instanceof Error && "statusCode" in error && (typeof error.statusCode === "number" || error.statusCode === undefined);
+}

@@ -1,0 +1,157 @@
+/**
+ * Submit: check what can be checked at once, then the four steps whose order is law: reserve, batch.json, the open/ marker, the record.
+ * A crash between any two is mended by whoever finds the marker, or by the caller's retry with its key. Refuses to look into the manifest: that is plan's work.
+ */
+import { createHash } from "node:crypto";
+import {
+  bucketAllowed,
+  CodedError,
+  completionWindowSeconds,
+  isCoded,
+  type BatchRequest,
+  type CreateDatasetBatch,
+} from "@flamboyance/contracts";
+import type { Queue } from "@flamboyance/queue";
+import { batchKeys, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import type { ModelCatalogue } from "./model-catalogue.ts";
+import { readRequest } from "./stored-batch.ts";
+import type { TenantKey } from "./tenant-keys.ts";
+
+export interface SubmitContext {
+  readonly queue: Queue;
+  readonly storage: Storage;
+  readonly catalogue: ModelCatalogue;
+  /** The service's bucket. */
+  readonly bucket: string;
+}
+
+export interface Submission {
+  readonly caller: TenantKey;
+  readonly body: CreateDatasetBatch;
+  /** The caller's own, good for a day: the same key answers the same batch. */
+  readonly idempotencyKey: string | null;
+}
+
+/** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
+export async function submitBatch(context: SubmitContext, submission: Submission, signal: AbortSignal): Promise<string> {
+  const { queue, storage, bucket } = context;
+  const model = await context.catalogue.find(submission.body.model, signal);
+  await checkPlaces(context, submission, signal);
+
+  const { id } = await queue.reserve({
+    tenant: submission.caller.tenant,
+    bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
+    ...(submission.idempotencyKey === null ? {} : { idempotencyKey: submission.idempotencyKey }),
+  });
+  // Only an id that follows from a key can have been here before.
+  const known = submission.idempotencyKey !== null;
+  if (known && (await queue.batch(id)) !== null) return id;
+
+  const keys = batchKeys(id);
+  // A submit of before may have come as far as batch.json: what stands there is the request.
+  const standing = known ? await readRequest(storage, bucket, id, signal) : null;
+  const request = standing ?? freeze(id, submission, { name: model.name, key: model.key });
+  if (standing === null) {
+    await storage.write({ bucket, key: keys.request }, JSON.stringify(request), { contentType: "application/json", signal });
+  } else if ((await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+  await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
+  await queue.submit(request);
+  return id;
+}
+
+function freeze(id: string, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {
+  const createdAt = Math.floor(Date.now() / 1_000);
+  return {
+    id,
+    tenant: caller.tenant,
+    buckets: caller.buckets,
+    created_at: createdAt,
+    expires_at: createdAt + completionWindowSeconds(body.completion_window),
+    idempotency_key: idempotencyKey,
+    model,
+    task: body.task,
+    input: body.input,
+    output: body.output ?? null,
+    examples: body.examples,
+    question: body.question ?? null,
+    generation: { ...body.generation, max_new_tokens: body.generation.max_new_tokens ?? defaultNewTokens[body.task] },
+    on_invalid: body.on_invalid,
+    completion_window: body.completion_window,
+    metadata: body.metadata,
+  };
+}
+
+/** OpenFlamingo's evaluation: 20 for captions, 5 for answers. */
+const defaultNewTokens = { caption: 20, vqa: 5 } as const;
+
+/** The buckets that the request names are the tenant's, its input is there, its output can be written. Plan checks the input again. */
+async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }: Submission, signal: AbortSignal): Promise<void> {
+  const locate = (text: string, param: string): Location => {
+    const location = parsePlace(text, param);
+    if (location.bucket === bucket || !bucketAllowed(caller.buckets, location.bucket)) {
+      throw new CodedError("bucket_not_allowed", `${param}: this key may not use the bucket ${location.bucket}.`, { param });
+    }
+    return location;
+  };
+  const input = locate(body.input, "input");
+  for (const [index, example] of body.examples.entries()) {
+    if (example.image !== undefined) locate(example.image, `examples[${index}].image`);
+  }
+  const output = body.output === undefined ? null : locate(body.output, "output");
+
+  await checkInput(storage, body.input, input, signal);
+  if (output !== null) await checkOutput(storage, output, signal);
+}
+
+async function checkInput(storage: Storage, text: string, location: Location, signal: AbortSignal): Promise<void> {
+  try {
+    if (isManifest(text)) {
+      if ((await storage.describe(location, { signal })) === null) {
+        throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
+      }
+      return;
+    }
+    // Whether the bucket answers is the question; a prefix without objects is a batch that fails with empty_file.
+    for await (const _ of storage.list({ bucket: location.bucket, key: parseGlob(text).prefix }, { signal })) return;
+  } catch (error) {
+    if (isCoded(error, "storage_not_found"))
+      throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
+    if (isCoded(error, "storage_forbidden"))
+      throw new CodedError("manifest_forbidden", `input: ${text} may not be read.`, { param: "input", cause: error });
+    if (isCoded(error, "storage_invalid_location"))
+      throw new CodedError("invalid_request", `input: ${error.message}`, { param: "input", cause: error });
+    throw error;
+  }
+}
+
+async function checkOutput(storage: Storage, location: Location, signal: AbortSignal): Promise<void> {
+  try {
+    await storage.probeWrite(location, { signal });
+  } catch (error) {
+    if (!isCoded(error, "storage_not_found", "storage_forbidden", "storage_refused")) throw error;
+    const message = `output: s3://${location.bucket}/${location.key} isn't there, or may not be written.`;
+    throw new CodedError("output_not_writable", message, { param: "output", cause: error });
+  }
+}
+
+/** One object of JSON lines, rather than a prefix or pattern of images. */
+function isManifest(input: string): boolean {
+  return input.endsWith(".jsonl") && !/[*?{]/.test(input);
+}
+
+function parsePlace(text: string, param: string): Location {
+  try {
+    return parseLocation(text);
+  } catch (error) {
+    throw isCoded(error) ? new CodedError("invalid_request", `${param}: ${error.message}`, { param, cause: error }) : error;
+  }
+}
+
+/** JSON with its keys in order, so that equal bodies hash alike. */
+function canonical(value: unknown): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === "object" && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
