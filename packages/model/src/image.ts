@@ -45,6 +45,7 @@ export async function decodeRaster(bytes: Uint8Array, { maxPixels, signal }: Dec
     });
   const { channels } = info;
   if (channels !== 1 && channels !== 2 && channels !== 3 && channels !== 4) throw unreadable(format, `${String(channels)} channels`);
+  if (metadata.space === "cmyk") return { data: colourOfInk(data), width: info.width, height: info.height, channels: 3 };
   return { data, width: info.width, height: info.height, channels };
 }
 
@@ -54,9 +55,25 @@ sharp.cache(false);
 
 /** Grey stays grey. Transparency is kept where Pillow has it as a channel; palette entries and single colours that are transparent lose it. */
 function inPillowsMode(image: Sharp, format: ImageFormat, metadata: Metadata, bytes: Uint8Array): Sharp {
-  const grey = metadata.channels <= 2 && metadata.space !== "srgb";
-  const inColour = image.toColourspace(grey ? "b-w" : "srgb");
-  return metadata.hasAlpha && !hasAlphaChannel(format, bytes) ? inColour.removeAlpha() : inColour;
+  // Without the first of the two, the inks would come by way of a printer's profile.
+  if (metadata.space === "cmyk") return image.pipelineColourspace("cmyk").toColourspace("cmyk");
+  const hasAlpha = metadata.hasAlpha && hasAlphaChannel(format, bytes);
+  const opaque = metadata.hasAlpha && !hasAlpha ? image.removeAlpha() : image;
+  // Grey with alpha comes as RGBA: the same arithmetic, three times.
+  return opaque.toColourspace(metadata.channels <= 2 && !hasAlpha ? "b-w" : "srgb");
+}
+
+/** Cyan, magenta, yellow, black → RGB as Pillow does: no profiles, ink on ink. (Pillow resizes the inks; resizing the colours is all but the same.) */
+function colourOfInk(inks: Uint8Array): Uint8Array {
+  const colours = new Uint8Array((inks.length / 4) * 3);
+  for (let pixel = 0; pixel * 4 < inks.length; pixel += 1) {
+    const light = 255 - (inks[pixel * 4 + 3] ?? 0);
+    for (let channel = 0; channel < 3; channel += 1) {
+      const product = (inks[pixel * 4 + channel] ?? 0) * light + 128;
+      colours[pixel * 3 + channel] = Math.max(0, light - (((product >> 8) + product) >> 8));
+    }
+  }
+  return colours;
 }
 
 function hasAlphaChannel(format: ImageFormat, bytes: Uint8Array): boolean {
