@@ -16,3 +16,5 @@ export {
   type RowRequest,
   type RowResult,
 } from "./model.ts";
+export { decodePixels, type DecodeOptions } from "./image.ts";
+export { buildPrompt, promptTemplates, type Prompt, type PromptExample, type PromptPassage, type PromptQuery, type PromptTask } from "./prompt.ts";
