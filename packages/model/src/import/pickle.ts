@@ -1,54 +1,11 @@
 /**
  * A pickle machine that can run no code: it builds plain containers, numbers, texts and *descriptions* of tensors, and stops at anything else.
- * Owns the opcodes and the short list of names that a pickle may call; refuses (`pickle_refused`) every other name, class and opcode.
- * The value that a pickle would build by calling `os.system` is never built: no name is ever looked up anywhere but in this file's list.
+ * Owns the opcodes; refuses (`pickle_refused`) those that it doesn't know, and every name off the list in pickle-names.ts.
  */
 import { CodedError } from "@flamboyance/contracts";
-import type { StoredType } from "./tensor-source.ts";
-
-export type Pickled =
-  | null
-  | boolean
-  | number
-  | bigint
-  | string
-  | Uint8Array
-  | { readonly kind: "list"; readonly items: Pickled[] }
-  | { readonly kind: "tuple"; readonly items: Pickled[] }
-  | PickledDict
-  | PickledObject
-  | PickledStorage
-  | PickledTensor
-  | { readonly kind: "name"; readonly module: string; readonly name: string };
-
-export interface PickledDict {
-  readonly kind: "dict";
-  readonly entries: Map<Pickled, Pickled>;
-}
-
-/** A TorchScript module: its class is a label, its attributes are what was saved. */
-export interface PickledObject {
-  readonly kind: "object";
-  readonly className: string;
-  attributes: Map<Pickled, Pickled>;
-}
-
-/** Where a tensor's numbers lie: the record of that key. */
-export interface PickledStorage {
-  readonly kind: "storage";
-  readonly dtype: StoredType;
-  readonly key: string;
-  readonly numbers: number;
-}
-
-export interface PickledTensor {
-  readonly kind: "tensor";
-  readonly storage: PickledStorage;
-  /** In numbers, from the storage's begin. */
-  readonly offset: number;
-  readonly shape: readonly number[];
-  readonly strides: readonly number[];
-}
+import { littleInteger, PickleInput, textInteger } from "./pickle-input.ts";
+import { allowedName, call, storageOf, type Rules } from "./pickle-names.ts";
+import { dictEntries, isKind, isModuleClass, listItems, nameOf, pairs, textOf, tupleItems, type Pickled } from "./pickled.ts";
 
 /** Reads the pickle that begins at `offset`; `file` is for messages, `torchScript` allows TorchScript's module classes as labels. */
 export function unpickle(
@@ -56,7 +13,7 @@ export function unpickle(
   file: string,
   options: { offset?: number; torchScript?: boolean } = {},
 ): { value: Pickled; end: number } {
-  const refuse: Refusal = (what) =>
+  const refuse: Rules["refuse"] = (what) =>
     new CodedError("pickle_refused", `${file} holds ${what}: only tensors and plain containers are read, and nothing was executed`);
   try {
     return run(bytes, options.offset ?? 0, { torchScript: options.torchScript ?? false, refuse });
@@ -66,12 +23,6 @@ export function unpickle(
     throw new CodedError("model_piece_corrupt", `${file} isn't a whole pickle`, { cause: error });
   }
 }
-
-interface Rules {
-  readonly torchScript: boolean;
-  readonly refuse: Refusal;
-}
-type Refusal = (what: string) => CodedError;
 
 function run(bytes: Uint8Array, begin: number, rules: Rules): { value: Pickled; end: number } {
   const input = new PickleInput(bytes, begin);
@@ -306,197 +257,4 @@ function run(bytes: Uint8Array, begin: number, rules: Rules): { value: Pickled; 
         throw rules.refuse(`the pickle opcode 0x${opcode.toString(16)}`);
     }
   }
-}
-
-const storageTypes: Readonly<Record<string, StoredType>> = {
-  FloatStorage: "f32",
-  HalfStorage: "f16",
-  BFloat16Storage: "bf16",
-  DoubleStorage: "f64",
-  LongStorage: "i64",
-  IntStorage: "i32",
-  ShortStorage: "i16",
-  CharStorage: "i8",
-  ByteStorage: "u8",
-  BoolStorage: "bool",
-};
-
-const callableNames = new Set([
-  "collections.OrderedDict",
-  "torch.Size",
-  "torch._utils._rebuild_tensor",
-  "torch._utils._rebuild_tensor_v2",
-  "torch._utils._rebuild_parameter",
-]);
-/** How TorchScript writes lists of its own types. */
-const torchScriptNames = new Set(["build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag"].map(
-  (name) => `torch.jit._pickle.${name}`,
-));
-
-/** The only place where a pickle's name is looked at: everything off the list is refused at sight, before it could be called. */
-function allowedName(module: string, name: string, rules: Rules): Pickled {
-  const full = `${module}.${name}`;
-  const allowed =
-    callableNames.has(full) ||
-    (module === "torch" && Object.hasOwn(storageTypes, name)) ||
-    (rules.torchScript && (torchScriptNames.has(full) || module === "__torch__" || module.startsWith("__torch__.")));
-  if (!allowed) throw rules.refuse(`the name ${full}`);
-  return { kind: "name", module, name };
-}
-
-function call(callee: Pickled, args: readonly Pickled[], rules: Rules): Pickled {
-  const [first, second, third, fourth] = args;
-  switch (nameOf(callee)) {
-    case "collections.OrderedDict":
-      if (first === undefined) return { kind: "dict", entries: new Map() };
-      return { kind: "dict", entries: new Map(sequenceItems(first).map((pair) => pairOf(sequenceItems(pair)))) };
-    case "torch.Size":
-      return { kind: "tuple", items: sequenceItems(first ?? null) };
-    case "torch._utils._rebuild_tensor":
-    case "torch._utils._rebuild_tensor_v2": {
-      if (!isKind(first, "storage")) throw rules.refuse("a tensor without a storage");
-      const tensor: PickledTensor = {
-        kind: "tensor",
-        storage: first,
-        offset: countOf(second),
-        shape: tupleItems(third).map(countOf),
-        strides: tupleItems(fourth).map(countOf),
-      };
-      if (tensor.shape.length !== tensor.strides.length) throw new RangeError("a stride is missing");
-      return tensor;
-    }
-    case "torch._utils._rebuild_parameter":
-      if (!isKind(first, "tensor")) throw rules.refuse("a parameter that isn't a tensor");
-      return first;
-    case "torch.jit._pickle.build_intlist":
-    case "torch.jit._pickle.build_doublelist":
-    case "torch.jit._pickle.build_boollist":
-    case "torch.jit._pickle.build_tensorlist":
-      return { kind: "list", items: sequenceItems(first ?? null) };
-    case "torch.jit._pickle.restore_type_tag":
-      return first ?? null;
-    default:
-      throw rules.refuse(`a call of ${nameOf(callee)}`);
-  }
-}
-
-/** A persistent id: ("storage", type, key, device, numbers); the device doesn't matter here. */
-function storageOf(id: Pickled, rules: Rules): PickledStorage {
-  const [tag, type, key, , numbers] = tupleItems(id);
-  const dtype = isKind(type, "name") && type.module === "torch" ? storageTypes[type.name] : undefined;
-  if (tag !== "storage" || dtype === undefined) throw rules.refuse("a reference to something other than a tensor's storage");
-  return { kind: "storage", dtype, key: textOf(key), numbers: countOf(numbers) };
-}
-
-/** The bytes of a pickle, read forwards only. Reads past the end throw a RangeError. */
-class PickleInput {
-  readonly #bytes: Uint8Array;
-  at: number;
-
-  constructor(bytes: Uint8Array, at: number) {
-    this.#bytes = bytes;
-    this.at = at;
-  }
-
-  take(length: number): Uint8Array {
-    if (length > this.#bytes.length - this.at) throw new RangeError("the pickle is cut off");
-    this.at += length;
-    return this.#bytes.subarray(this.at - length, this.at);
-  }
-
-  view(length: number): DataView {
-    const bytes = this.take(length);
-    return new DataView(bytes.buffer, bytes.byteOffset, length);
-  }
-
-  byte(): number {
-    return this.view(1).getUint8(0);
-  }
-
-  length(width: 4 | 8): number {
-    return width === 4 ? this.view(4).getUint32(0, true) : Number(this.view(8).getBigUint64(0, true));
-  }
-
-  text(length: number): string {
-    return Buffer.from(this.take(length)).toString("utf8");
-  }
-
-  line(): string {
-    const end = this.#bytes.indexOf(0x0a, this.at);
-    if (end < 0) throw new RangeError("the pickle is cut off");
-    const text = this.text(end - this.at);
-    this.at = end + 1;
-    return text;
-  }
-}
-
-function textInteger(text: string, booleans: boolean): Pickled {
-  if (booleans && (text === "00" || text === "01")) return text === "01";
-  return safeInteger(BigInt(text));
-}
-
-function littleInteger(bytes: Uint8Array): Pickled {
-  let value = 0n;
-  for (let index = bytes.length - 1; index >= 0; index -= 1) value = (value << 8n) | BigInt(bytes[index] ?? 0);
-  return safeInteger(BigInt.asIntN(Math.max(1, bytes.length) * 8, value));
-}
-
-function safeInteger(value: bigint): Pickled {
-  return BigInt.asIntN(54, value) === value ? Number(value) : value;
-}
-
-type Kind = Extract<Pickled, { kind: string }>["kind"];
-
-export function isKind<K extends Kind>(value: Pickled | undefined, kind: K): value is Extract<Pickled, { kind: K }> {
-  return typeof value === "object" && value !== null && "kind" in value && value.kind === kind;
-}
-
-function isModuleClass(value: Pickled): boolean {
-  return isKind(value, "name") && (value.module === "__torch__" || value.module.startsWith("__torch__."));
-}
-
-function nameOf(value: Pickled): string {
-  return isKind(value, "name") ? `${value.module}.${value.name}` : "something that isn't a name";
-}
-
-function textOf(value: Pickled | undefined): string {
-  if (typeof value !== "string") throw new TypeError("a text was expected");
-  return value;
-}
-
-function countOf(value: Pickled | undefined): number {
-  if (typeof value !== "number" || !Number.isSafeInteger(value) || value < 0) throw new TypeError("a count was expected");
-  return value;
-}
-
-function listItems(value: Pickled): Pickled[] {
-  if (!isKind(value, "list")) throw new TypeError("a list was expected");
-  return value.items;
-}
-
-function tupleItems(value: Pickled | undefined): Pickled[] {
-  if (!isKind(value, "tuple")) throw new TypeError("a tuple was expected");
-  return value.items;
-}
-
-function sequenceItems(value: Pickled): Pickled[] {
-  if (!isKind(value, "list") && !isKind(value, "tuple")) throw new TypeError("a sequence was expected");
-  return value.items;
-}
-
-function dictEntries(value: Pickled): Map<Pickled, Pickled> {
-  if (!isKind(value, "dict")) throw new TypeError("a dict was expected");
-  return value.entries;
-}
-
-function pairs(items: readonly Pickled[]): Map<Pickled, Pickled> {
-  if (items.length % 2 !== 0) throw new TypeError("a key without a value");
-  const entries = new Map<Pickled, Pickled>();
-  for (let index = 0; index < items.length; index += 2) entries.set(items[index] ?? null, items[index + 1] ?? null);
-  return entries;
-}
-
-function pairOf(items: readonly Pickled[]): [Pickled, Pickled] {
-  if (items.length !== 2) throw new TypeError("a pair was expected");
-  return [items[0] ?? null, items[1] ?? null];
 }

@@ -4,7 +4,8 @@
  */
 import { CodedError } from "@flamboyance/contracts";
 import { fileSizeBytes, readRange } from "./piece-file.ts";
-import { isKind, unpickle, type Pickled, type PickledStorage, type PickledTensor } from "./pickle.ts";
+import { unpickle } from "./pickle.ts";
+import { isKind, type Pickled, type PickledStorage, type PickledTensor } from "./pickled.ts";
 import { bytesPerNumber, numberCount, type StoredTensor } from "./tensor-source.ts";
 import { readZip, type ZipRecord } from "./zip.ts";
 
@@ -105,7 +106,8 @@ function moduleTree(path: string, root: Pickled, locate: Locate): PytorchFile {
     if (!isKind(value, "object")) return;
     if (depth > 64) throw new CodedError("model_piece_corrupt", `${path}: its modules are nested without end`);
     moduleClasses.set(at, value.className);
-    for (const [name, attribute] of value.attributes) if (typeof name === "string") visit(attribute, at === "" ? name : `${at}.${name}`, depth + 1);
+    for (const [name, attribute] of value.attributes)
+      if (typeof name === "string") visit(attribute, at === "" ? name : `${at}.${name}`, depth + 1);
   };
   visit(root, "", 0);
   return { tensors, moduleClasses };
