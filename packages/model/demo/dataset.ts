@@ -39,14 +39,28 @@ export async function makeSupportExamples({ seed, count, pixelSize }: DemoOrder)
   return images;
 }
 
-/** Demo seeds lie above those on which the model was measured (0–499) and chosen (10,000–10,199). */
-const DEMO_FROM = 100_000;
+/**
+ * The scenes on which the model is measured (at most 500), drawn and encoded like any other image. With `support`, other held-out scenes
+ * for the examples before them.
+ */
+export async function* measuredScenes(count: number, purpose: "queries" | "support" = "queries"): AsyncIterable<DemoImage> {
+  if (count > MEASURED_SCENES) throw new RangeError(`at most ${MEASURED_SCENES} scenes are kept for measuring`);
+  const from = purpose === "queries" ? 0 : SUPPORT_FROM;
+  for (let index = 0; index < count; index++) yield imageOf(makeScene({ seed: from + index, heldOut: true }), index, undefined);
+}
+
+export const MEASURED_SCENES = 500;
+// Seeds 0–499 measure and 10,000–10,199 are watched while training; a demo's own seeds lie above. (2³² seeds: 4,294 demos.)
+const DEMO_FROM = 1_000_000;
 /** Within one demo seed, support examples lie above the queries. */
 const SUPPORT_FROM = 900_000;
 const SEEDS_EACH = 1_000_000;
 
-async function demoImage(seed: number, index: number, fixedSize: number | undefined): Promise<DemoImage> {
-  const scene = makeScene({ seed: (DEMO_FROM + seed * SEEDS_EACH + index) >>> 0, heldOut: true });
+function demoImage(seed: number, index: number, fixedSize: number | undefined): Promise<DemoImage> {
+  return imageOf(makeScene({ seed: (DEMO_FROM + seed * SEEDS_EACH + index) >>> 0, heldOut: true }), index, fixedSize);
+}
+
+async function imageOf(scene: Scene, index: number, fixedSize: number | undefined): Promise<DemoImage> {
   const random = seededRandom(scene.seed, 10);
   const pixelSize = fixedSize ?? 192 + random.below(65);
   const { question, answer } = random.pick(questionsOf(scene, random));

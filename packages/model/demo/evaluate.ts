@@ -1,0 +1,151 @@
+// `npm run demo:evaluate`: how often the shipped demo model is exactly right on 500 held-out scenes, with the project's own engine, from
+// encoded image files on. Owns the measure (exact text) and the targets; train.py keeps a quicker one of its own for training.
+import { mkdtemp, rm } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { decodePixels, importModel, openModel, type Model, type Passage, type Prefix } from "@flamboyance/model";
+import { MEASURED_SCENES, measuredScenes, type DemoImage } from "./dataset.ts";
+import { demoPieces } from "./pieces.ts";
+import { exampleText, queryText, type ExampleTask } from "./tasks.ts";
+
+const HELP = `npm run demo:evaluate -- [options]
+
+Imports the demo model's pieces, answers held-out scenes with the project's engine and prints how many answers are exactly right.
+Exits with 1 where a target is missed.
+
+  --pieces <folder>  other pieces in the same form     (default: packages/model/demo/pieces)
+  --model <folder>   a model folder, already imported  (default: one is imported and removed again)
+  --scenes <n>       how many held-out scenes          (default and most: ${MEASURED_SCENES})
+  --beams <n>        beams                             (default: 1)
+`;
+
+type Task = "caption" | "vqa" | ExampleTask;
+
+interface Measure {
+  readonly task: Task;
+  readonly shots: number;
+  /** The share that must be exactly right; left out where the figure only stands beside another. */
+  readonly target?: number;
+}
+
+const MEASURES: readonly Measure[] = [
+  { task: "caption", shots: 0, target: 0.95 },
+  { task: "caption", shots: 4 },
+  { task: "vqa", shots: 0, target: 0.96 },
+  { task: "vqa", shots: 4 },
+  { task: "colours", shots: 0 },
+  { task: "colours", shots: 3, target: 0.95 },
+  { task: "shapes", shots: 0 },
+  { task: "shapes", shots: 3, target: 0.95 },
+  { task: "count", shots: 0 },
+  { task: "count", shots: 3, target: 0.95 },
+];
+
+// Each run of so many scenes has its own support examples, as a batch has; so no figure hangs on one lucky choice of them.
+const SCENES_PER_PREFIX = 25;
+const MOST_SHOTS = 4;
+
+interface Seen {
+  readonly image: DemoImage;
+  readonly pixels: Float32Array; // (3, side, side)
+}
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: {
+      help: { type: "boolean" },
+      pieces: { type: "string" },
+      model: { type: "string" },
+      scenes: { type: "string", default: String(MEASURED_SCENES) },
+      beams: { type: "string", default: "1" },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  await using folder = await modelFolder(values.model, values.pieces);
+  const model = await openModel(folder.path);
+  try {
+    const { queries, support } = await readScenes(model, Number(values.scenes));
+    process.stdout.write(
+      `${queries.length} held-out scenes, beams: ${values.beams}, ${cpus()[0]?.model.trim() ?? "unknown processor"}\n\n`,
+    );
+    process.stdout.write("| task | shots | exactly right | target |\n|---|---:|---:|---:|\n");
+    const missed: string[] = [];
+    for (const measure of MEASURES) {
+      const { right, wrong } = await answerAll(model, measure, queries, support, Number(values.beams));
+      const share = right / queries.length;
+      const target = measure.target === undefined ? "" : `≥ ${percent(measure.target)}`;
+      process.stdout.write(`| ${measure.task} | ${measure.shots} | ${percent(share)} (${right}/${queries.length}) | ${target} |\n`);
+      if (share >= (measure.target ?? 0)) continue;
+      missed.push(`${measure.task} at ${measure.shots} shots; for example\n${wrong.slice(0, 5).join("\n")}`);
+    }
+    for (const line of missed) process.stdout.write(`\nmissed: ${line}\n`);
+    return missed.length === 0 ? 0 : 1;
+  } finally {
+    await model.close();
+  }
+}
+
+async function modelFolder(ready: string | undefined, pieces: string | undefined) {
+  if (ready !== undefined) return { path: ready, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const parent = await mkdtemp(join(tmpdir(), "flamboyance-demo-"));
+  const path = join(parent, "model");
+  await importModel(demoPieces(pieces), path);
+  return { path, [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }) };
+}
+
+async function readScenes(model: Model, count: number): Promise<{ queries: Seen[]; support: Seen[] }> {
+  const { preprocessing } = model.description;
+  const see = async (images: AsyncIterable<DemoImage>) => {
+    const seen: Seen[] = [];
+    for await (const image of images) seen.push({ image, pixels: await decodePixels(image.bytes, preprocessing, { maxPixels: 1e6 }) });
+    return seen;
+  };
+  const prefixes = Math.ceil(count / SCENES_PER_PREFIX);
+  return { queries: await see(measuredScenes(count)), support: await see(measuredScenes(prefixes * MOST_SHOTS, "support")) };
+}
+
+async function answerAll(model: Model, { task, shots }: Measure, queries: readonly Seen[], support: readonly Seen[], numBeams: number) {
+  let right = 0;
+  const wrong: string[] = [];
+  for (let start = 0; start < queries.length; start += SCENES_PER_PREFIX) {
+    const first = (start / SCENES_PER_PREFIX) * MOST_SHOTS;
+    const prefix = shots === 0 ? undefined : model.openPrefix(support.slice(first, first + shots).map((seen) => solved(task, seen)));
+    const answers = queries.slice(start, start + SCENES_PER_PREFIX).map((seen) => answer(model, task, seen, prefix, numBeams));
+    for (const { got, wanted, name } of await Promise.all(answers)) {
+      if (got === wanted) right++;
+      else wrong.push(`  ${name}: "${got}" for "${wanted}"`);
+    }
+  }
+  return { right, wrong };
+}
+
+function solved(task: Task, { image, pixels }: Seen): Passage {
+  return { text: exampleText(truth(task, image), task === "vqa" ? image.question : undefined), media: [[pixels]] };
+}
+
+async function answer(model: Model, task: Task, { image, pixels }: Seen, prefix: Prefix | undefined, numBeams: number) {
+  const { text } = await model.generate({
+    id: image.name,
+    text: queryText(task === "vqa" ? image.question : undefined),
+    media: [[pixels]],
+    // OpenFlamingo's limits: 5 new tokens for answers, 20 for captions.
+    generation: { maxNewTokens: task === "vqa" ? 5 : 20, numBeams },
+    ...(prefix === undefined ? {} : { prefix }),
+  });
+  return { got: text, wanted: truth(task, image), name: task === "vqa" ? `${image.name}, ${image.question}` : image.name };
+}
+
+function truth(task: Task, image: DemoImage): string {
+  if (task === "caption") return image.caption;
+  return task === "vqa" ? image.answer : image.told[task];
+}
+
+function percent(share: number): string {
+  return `${(share * 100).toFixed(1)} %`;
+}
+
+process.exitCode = await main();
