@@ -5,7 +5,7 @@
 import fastifySwagger from "@fastify/swagger";
 import { CodedError, limits } from "@flamboyance/contracts";
 import Fastify, { type FastifyInstance } from "fastify";
-import { jsonSchemaTransform, serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { ulid } from "ulid";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
@@ -60,7 +60,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   const registry = measure(app, queue, checks);
   const context: ApiContext = { queue, storage, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
 
-  await app.register(fastifySwagger, { openapi: openApi, transform: jsonSchemaTransform });
+  await app.register(fastifySwagger, openApi);
   await app.register(operationRoutes, { dependencies: checks, registry });
   await app.register(async (scope) => {
     authenticate(scope, keys);

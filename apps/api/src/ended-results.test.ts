@@ -1,0 +1,118 @@
+import { failedLine, refusedResultLine, succeededLine, type ResultLine } from "@flamboyance/contracts";
+import type { Location, Storage } from "@flamboyance/storage";
+import { expect, it } from "vitest";
+import { endedPage, type EndedFiles } from "./ended-results.ts";
+import { firstCursor, type ResultsCursor } from "./results-cursor.ts";
+import type { PageRequest } from "./running-results.ts";
+
+const batchId = "batch_01hzzzzzzzzzzzzzzzzzzzzzzz";
+const signal = new AbortController().signal;
+
+// 60 items: every third fails, two lines were refused before item 20 and one behind the last. Texts differ in length, some hold characters of several bytes.
+const refused = (line: number, beforeItem: number) =>
+  refusedResultLine(batchId, { code: "invalid_line", message: "m", param: null, line, custom_id: null, before_item: beforeItem });
+const lines: ResultLine[] = [];
+for (let item = 0; item < 60; item++) {
+  if (item === 20) lines.push(refused(21, 20), refused(22, 20));
+  const identity = { batchId, item, customId: `item ${item}` };
+  lines.push(
+    item % 3 === 2 ? failedLine(identity, "image_not_found", "gone") : succeededLine(identity, completion(`é${"a ".repeat(item % 7)}`)),
+  );
+}
+lines.push(refused(63, 60));
+const wasCompleted = (line: ResultLine) => line.response?.status_code === 200;
+const ids = (some: readonly ResultLine[]) => some.map((line) => line.id);
+
+const ended: EndedFiles = {
+  bucket: "service",
+  seal: "seal1",
+  files: {
+    output: file("output", lines.filter(wasCompleted)),
+    errors: file(
+      "errors",
+      lines.filter((line) => !wasCompleted(line)),
+    ),
+    summary: { key: "summary", sha256: "" },
+  },
+};
+
+it("merges the two files into the manifest's order, page by page", async () => {
+  for (const limit of [1, 7, 1_000]) {
+    const pages = await readAll({ limit, only: null });
+    expect(ids(pages.flat())).toEqual(ids(lines));
+    expect(pages.slice(0, -1).every((page) => page.length === limit)).toBe(true);
+  }
+});
+
+it("gives only completed or only failed lines", async () => {
+  expect(ids((await readAll({ limit: 4, only: "completed" })).flat())).toEqual(ids(lines.filter(wasCompleted)));
+  expect(ids((await readAll({ limit: 4, only: "failed" })).flat())).toEqual(ids(lines.filter((line) => !wasCompleted(line))));
+});
+
+it("goes on behind any line that was given while the batch ran", async () => {
+  for (const [index, line] of lines.entries()) {
+    const [, item, refusedLine] = /-(\d+)(?:-line-(\d+))?$/.exec(line.id) ?? [];
+    const cursor = {
+      ...firstCursor(batchId),
+      last: { item: Number(item), refusedLine: refusedLine === undefined ? null : Number(refusedLine) },
+    };
+    const page = await endedPage(storage(), ended, { cursor, limit: 3, only: null }, signal);
+    expect(ids(page.lines)).toEqual(ids(lines.slice(index + 1, index + 4)));
+    expect(page.more).toBe(index + 4 < lines.length);
+  }
+});
+
+it("doesn't believe offsets of another seal", async () => {
+  const cursor: ResultsCursor = {
+    ...firstCursor(batchId),
+    last: { item: 0, refusedLine: null },
+    files: { seal: "another", outputBytes: 9_999, errorsBytes: 9_999 },
+  };
+  const page = await endedPage(storage(), ended, { cursor, limit: 1, only: null }, signal);
+  expect(ids(page.lines)).toEqual(ids(lines.slice(1, 2)));
+});
+
+it("has no lines where the batch ended without a plan", async () => {
+  const page = await endedPage(storage(), { ...ended, files: null }, { cursor: firstCursor(batchId), limit: 10, only: null }, signal);
+  expect(page).toMatchObject({ lines: [], more: false });
+});
+
+async function readAll(request: Pick<PageRequest, "limit" | "only">): Promise<(readonly ResultLine[])[]> {
+  const pages: (readonly ResultLine[])[] = [];
+  for (let cursor = firstCursor(batchId); ;) {
+    const page = await endedPage(storage(), ended, { cursor, ...request }, signal);
+    pages.push(page.lines);
+    if (!page.more) return pages;
+    cursor = page.next;
+  }
+}
+
+function file(key: string, some: readonly ResultLine[]) {
+  return { key, sha256: "", lines: some.length };
+}
+
+function storage(): Storage {
+  const text = (key: string) =>
+    lines
+      .filter((line) => wasCompleted(line) === (key === "output"))
+      .map((line) => `${JSON.stringify(line)}\n`)
+      .join("");
+  return {
+    describe: ({ key }: Location) => Promise.resolve({ sizeBytes: Buffer.byteLength(text(key)) }),
+    stream: async function* ({ key }: Location, { offsetBytes = 0 }: { offsetBytes?: number }) {
+      const bytes = Buffer.from(text(key)).subarray(offsetBytes);
+      for (let at = 0; at < bytes.length; at += 100) yield await Promise.resolve(bytes.subarray(at, at + 100));
+    },
+  } as unknown as Storage;
+}
+
+function completion(content: string) {
+  return {
+    created: 1,
+    model: "m",
+    choices: [
+      { index: 0, message: { role: "assistant" as const, content, refusal: null }, finish_reason: "stop" as const, logprobs: null },
+    ],
+    usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, prompt_tokens_details: { cached_tokens: 0 } },
+  };
+}
