@@ -1,10 +1,12 @@
 /** The door of queue: all that is in Redis. */
-export type { Consumer, ConsumeOptions, Handler, Job, JobKind } from "./jobs.ts";
+export { JobAborted, type Consumer, type ConsumeOptions, type Handler } from "./consume.ts";
+export type { Job, JobKind } from "./jobs.ts";
 export { openQueue, type QueueOptions } from "./open.ts";
 export type {
   AdoptAnswer,
   CancelAnswer,
   ClaimAnswer,
+  ClaimFinalizeAnswer,
   ClaimPlanAnswer,
   Depth,
   EndAnswer,

@@ -1,26 +1,96 @@
-/** The BullMQ jobs: plan, chunk, finalize. Owns queue names, job ids, retries and locks; nothing else imports bullmq. */
+/**
+ * The BullMQ jobs: plan, chunk, finalize. Owns queue names, job ids, retries and locks; nothing else imports bullmq.
+ * A job carries no data: its id says it all. Plan and finalize jobs are named by their batch, so adding one twice adds one; chunk jobs by
+ * batch, chunk and dispatch number. Jobs vanish when done: an id that still stands is silently ignored by `add`.
+ */
+import { Queue as BullQueue } from "bullmq";
+import type { Redis } from "ioredis";
+import { unavailable } from "./connect.ts";
+import type { HandOut } from "./answers.ts";
+import type { Depth } from "./queue.ts";
+
 export type JobKind = "plan" | "finalize" | "chunk";
 
 /** A plan or finalize job names its batch; a chunk job its chunk and the number that it was handed out under as well. */
-export interface Job {
-  readonly id: string;
-  readonly chunk: number;
-  readonly dispatch: number;
+export type Job = { readonly id: string; readonly chunk: number; readonly dispatch: number };
+
+/** The queues, to add to and look into. One for plan, one for finalize, one a model key for chunks. */
+export interface Jobs {
+  addBatchJob(kind: "plan" | "finalize", id: string): Promise<void>;
+  addChunks(model: string, handOuts: readonly HandOut[]): Promise<void>;
+  /** Whether the batch's job stands: waiting, running, or between two tries. */
+  isAlive(kind: "plan" | "finalize", id: string): Promise<boolean>;
+  /** BullMQ's list of the model's waiting jobs. */
+  waitKey(model: string): string;
+  /** What precedes a chunk job's id in the key of its hash. */
+  jobPrefix(model: string): string;
+  depths(models: readonly string[]): Promise<Depth[]>;
+  close(): Promise<void>;
 }
 
-export type ConsumeOptions =
-  | { readonly kind: "plan" | "finalize"; readonly concurrency: number; readonly signal?: AbortSignal }
-  | { readonly kind: "chunk"; readonly model: string; readonly concurrency: number; readonly signal?: AbortSignal };
+export function openJobs(redis: Redis, prefix: string): Jobs {
+  const queues = new Map<string, BullQueue>();
+  const queueOf = (kind: JobKind, model?: string): BullQueue => {
+    const name = queueName(kind, model);
+    const known = queues.get(name);
+    if (known !== undefined) return known;
+    const queue = new BullQueue(name, { connection: redis, prefix, streams: { events: { maxLen: 1_000 } } });
+    queue.on("error", () => {});
+    queues.set(name, queue);
+    return queue;
+  };
+  const depth = async (kind: JobKind, model?: string): Promise<Depth> => {
+    const counts = await queueOf(kind, model).getJobCounts("waiting", "delayed", "prioritized", "active");
+    const ready = (counts["waiting"] ?? 0) + (counts["delayed"] ?? 0) + (counts["prioritized"] ?? 0);
+    return { kind, ...(model === undefined ? {} : { model }), ready, running: counts["active"] ?? 0 };
+  };
+  return {
+    addBatchJob: (kind, id) => reached(queueOf(kind).add(kind, null, { ...jobOptions, jobId: id })),
+    async addChunks(model, handOuts) {
+      if (handOuts.length === 0) return;
+      const jobs = handOuts.map((handOut) => ({ name: "chunk", data: null, opts: { ...jobOptions, jobId: chunkJobId(handOut) } }));
+      await reached(queueOf("chunk", model).addBulk(jobs));
+    },
+    isAlive: async (kind, id) => (await redis.exists(queueOf(kind).toKey(id))) === 1,
+    waitKey: (model) => queueOf("chunk", model).toKey("wait"),
+    jobPrefix: (model) => queueOf("chunk", model).toKey(""),
+    depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),
+    async close() {
+      await Promise.all([...queues.values()].map((queue) => queue.close()));
+    },
+  };
+}
 
-/**
- * `done` removes the job; `hand_back` puts it back at no cost for another consumer; a throw tries it again after a capped backoff, without end
- * (the batch's deadline is the end). The signal aborts when the consumer closes or the job's lock was lost.
- */
-export type Handler = (job: Job, signal: AbortSignal) => Promise<"done" | "hand_back">;
+export function queueName(kind: JobKind, model?: string): string {
+  return kind === "chunk" ? `chunk-${model ?? ""}` : kind;
+}
 
-export interface Consumer {
-  /** Jobs in the handler's hands now. */
-  running(): number;
-  /** Takes no more jobs; gives those running `drainMs` (default 0) to finish, then aborts their signals, and waits for their handlers. */
-  close(options?: { drainMs?: number }): Promise<void>;
+/** The job that an id names, by its queue's kind. */
+export function parseJobId(kind: JobKind, jobId: string): Job {
+  if (kind !== "chunk") return { id: jobId, chunk: 0, dispatch: 0 };
+  const match = /^(?<id>.+)-(?<chunk>\d+)-(?<dispatch>\d+)$/.exec(jobId);
+  if (match?.groups === undefined) throw new TypeError(`not a chunk job's id: ${jobId}`);
+  const { id = "", chunk, dispatch } = match.groups;
+  return { id, chunk: Number(chunk), dispatch: Number(dispatch) };
+}
+
+export function chunkJobId({ id, chunk, dispatch }: HandOut): string {
+  return `${id}-${chunk}-${dispatch}`;
+}
+
+/** Tried again as long as its batch wants it: the deadline ends it, not a count. */
+const jobOptions = {
+  attempts: Number.MAX_SAFE_INTEGER,
+  backoff: { type: "capped" },
+  removeOnComplete: true,
+  removeOnFail: true,
+  stackTraceLimit: 1,
+};
+
+async function reached(adding: Promise<unknown>): Promise<void> {
+  try {
+    await adding;
+  } catch (error) {
+    throw unavailable(error);
+  }
 }

@@ -1,10 +1,22 @@
-/** Opens the queue on one Redis. */
+/** Opens the queue on one Redis: connections, scripts, jobs, and the sentinel's watch. Owns their lifetimes. */
+import { batchesOf } from "./batches.ts";
+import { chunksOf } from "./chunks.ts";
+import { connect, openPatient } from "./connect.ts";
+import { openConsumer, type Consumer } from "./consume.ts";
+import { endingOf } from "./ending.ts";
+import { openJobs } from "./jobs.ts";
+import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";
+import { repairOf } from "./repair.ts";
+import { scriptRunner } from "./script.ts";
+import { watchSentinel } from "./sentinel.ts";
+import { workersOf } from "./workers.ts";
 
 export interface QueueOptions {
   readonly url: string;
   /** Every key begins with it. Default `flamboyance`. */
   readonly prefix?: string;
+  /** Gives up the connecting. */
   readonly signal?: AbortSignal;
   /** How long a job stays with a silent consumer. The same in every process. Default 30 s. */
   readonly lockMs?: number;
@@ -14,9 +26,56 @@ export interface QueueOptions {
   readonly quietMs?: number;
   /** How long a chunk may be handed out without a job before it is handed out again. Default 30 s. */
   readonly graceMs?: number;
+  /** Longest wait between two tries of a job whose handler threw. Default 30 s. */
+  readonly retryCapMs?: number;
   /** How often the sentinel is compared. Default 2 s. */
   readonly sentinelIntervalMs?: number;
+  /** Hears of what no caller waits for: a consumer's lost lock, Redis away or started anew. Default: nobody. */
+  readonly onFault?: (error: unknown) => void;
 }
 
-/** Connects; throws CodedError `service_unavailable` where Redis doesn't answer. */
-export declare function openQueue(options: QueueOptions): Promise<Queue>;
+/** Connects; throws CodedError `service_unavailable` where Redis doesn't answer within 5 s. */
+export async function openQueue(options: QueueOptions): Promise<Queue> {
+  const { url, prefix = "flamboyance", lockMs = 30_000, stalledIntervalMs = 15_000, quietMs = 60_000, graceMs = 30_000 } = options;
+  const { retryCapMs = 30_000, sentinelIntervalMs = 2_000, onFault = () => {} } = options;
+
+  const redis = await connect(url, options.signal);
+  const run = scriptRunner(redis, prefix);
+  const jobs = openJobs(redis, prefix);
+  const consumers = new Set<Consumer>();
+  const patient = openPatient(url);
+  const sentinel = await watchSentinel({ redis, prefix, run, intervalMs: sentinelIntervalMs, onFault });
+
+  const batches = batchesOf({ redis, prefix, run, jobs });
+  const ending = endingOf({ run, jobs, quietMs });
+  const workers = workersOf({ redis, prefix, run });
+  return {
+    ...batches,
+    ...chunksOf({ redis, prefix, run, jobs, batch: batches.batch }),
+    ...partsOf({ redis, prefix, run, batch: batches.batch }),
+    ...ending,
+    ...workers,
+    repair: repairOf({ run, jobs, graceMs, batch: batches.batch, expire: ending.expire, seal: ending.seal }),
+    epoch: sentinel.epoch,
+    ensureSentinel: sentinel.ensure,
+    consume(consumeOptions, handler) {
+      const settings = { connection: patient, prefix, lockMs, stalledIntervalMs, retryCapMs, onFault };
+      const consumer = openConsumer(consumeOptions, handler, settings);
+      consumers.add(consumer);
+      return consumer;
+    },
+    depths: async () => jobs.depths(await workers.models()),
+    ping: () =>
+      redis.ping().then(
+        () => true,
+        () => false,
+      ),
+    async close() {
+      sentinel.close();
+      await Promise.all([...consumers].map((consumer) => consumer.close()));
+      await jobs.close();
+      redis.disconnect();
+      patient.disconnect();
+    },
+  };
+}

@@ -4,7 +4,8 @@
  * an id without a record answers `gone` (its truth is in S3).
  */
 import type { After, BatchOutcome, BatchRequest, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
-import type { Consumer, ConsumeOptions, Handler, JobKind } from "./jobs.ts";
+import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
+import type { JobKind } from "./jobs.ts";
 import type { BatchRecord } from "./record.ts";
 
 /** The id has no record: never submitted, or known to S3 alone. */
@@ -26,8 +27,17 @@ export type CancelAnswer =
   | Gone;
 
 export type ClaimPlanAnswer =
-  | { readonly kind: "run" }
+  | { readonly kind: "run"; readonly record: BatchRecord }
   /** Nothing to plan any more: adopted, cancelled, expired or sealed. The job is done. */
+  | { readonly kind: "stopped"; readonly status: RecordStatus }
+  | Gone;
+
+export type ClaimFinalizeAnswer =
+  /** Sealed: write the seals/ object, pass the fence, write final/ and end.json. */
+  | { readonly kind: "run"; readonly record: BatchRecord }
+  /** Ended, but what follows the end isn't done. */
+  | { readonly kind: "settle"; readonly record: BatchRecord }
+  /** Nothing to finalize (yet, or any more). The job is done. */
   | { readonly kind: "stopped"; readonly status: RecordStatus }
   | Gone;
 
@@ -139,6 +149,8 @@ export interface Queue {
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
   liveModels(): Promise<LiveModel[]>;
+  /** Every model key that a batch or a worker named: those to dispatch for, and to look after. */
+  models(): Promise<string[]>;
 
   // Plan
   claimPlan(id: string): Promise<ClaimPlanAnswer>;
@@ -164,6 +176,7 @@ export interface Queue {
   stopping(ids: readonly string[]): Promise<Map<string, StopReason>>;
 
   // The end
+  claimFinalize(id: string): Promise<ClaimFinalizeAnswer>;
   expire(id: string): Promise<ExpireAnswer>;
   /** `completed`: all recorded; ends as cancelled from cancelling, as expired from expiring. The others only from their own status, once quiet. */
   seal(seal: { id: string; seal: string; outcome: "completed" | "cancelled" | "expired" }): Promise<SealAnswer>;
@@ -177,17 +190,18 @@ export interface Queue {
   settle(settlement: { id: string; after: After }): Promise<EndAnswer>;
   /** One per chunk, in order; null where the chunk has no part (yet). Empty once settled. `count` defaults to all. */
   parts(range: { id: string; from?: number; count?: number }): Promise<(PartChoice | null)[]>;
-  /** Recorded parts from `confirmed` on, for the next frontier object. */
-  unconfirmedParts(id: string): Promise<UnconfirmedPart[]>;
+  /** The recorded parts between `confirmed` and `frontier`, at most `limit` (10,000): what the next frontier object adds. */
+  unconfirmedParts(id: string, limit?: number): Promise<UnconfirmedPart[]>;
   /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the epoch is another or the parts aren't there. */
   confirmFrontier(frontier: { id: string; epoch: number; chunks: number }): Promise<boolean>;
 
   // Repair
+  /** The sentinel's epoch as last seen; 0 before any. */
   epoch(): number;
-  /** Creates the sentinel under a lease where it is missing, with an epoch above `above` and all before. */
+  /** Makes the sentinel where it is missing, its epoch above `above` and above all before. */
   ensureSentinel(above?: number): Promise<void>;
-  /** Batches that aren't settled, oldest first. `after` is the last id of the page before. */
-  openBatches(page: { after?: string; limit: number }): Promise<string[]>;
+  /** Batches that aren't settled, in no order, read page by page; one may come twice. */
+  openBatches(): AsyncIterable<string>;
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
   repair(id: string): Promise<Repair[]>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;

@@ -2,9 +2,11 @@
  * A batch's record as Redis holds it: its status, counts and times, and what lists show. Owns the schema and its parse.
  * Refuses prompts, examples and items: those stay in S3.
  */
+import { batchOutcome, batchRequest, end, lineError, recordStatus } from "@flamboyance/contracts";
 import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@flamboyance/contracts";
+import { z } from "zod";
 
-/** Times are Unix seconds of Redis's clock. */
+/** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
 export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata"> {
   readonly completionWindow: string;
   readonly status: RecordStatus;
@@ -46,3 +48,93 @@ export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model
   /** Null where no output location was given. */
   readonly delivery: { readonly status: "pending" | "delivered" | "failed"; readonly error: string | null } | null;
 }
+
+/** The record from its hash; null where there is none. */
+export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord | null {
+  if (hash["status"] === undefined) return null;
+  const fields = stored.parse(hash);
+  const { completion_window, ...shown } = fields.shown;
+  return {
+    ...shown,
+    completionWindow: completion_window,
+    id: fields.id,
+    tenant: fields.tenant,
+    status: fields.status,
+    plan: fields.plan,
+    items: fields.items,
+    chunks: fields.chunks,
+    refused: fields.refused,
+    recorded: fields.recorded,
+    frontier: fields.frontier,
+    confirmed: fields.confirmed,
+    completed: fields.completed,
+    failed: fields.failed,
+    inputTokens: fields.input_tokens,
+    cachedTokens: fields.cached_tokens,
+    outputTokens: fields.output_tokens,
+    createdAt: fields.created_at,
+    expiresAt: fields.expires_at,
+    inProgressAt: fields.in_progress_at,
+    expiringAt: fields.expiring_at,
+    cancellingAt: fields.cancelling_at,
+    finalizingAt: fields.finalizing_at,
+    endedAt: fields.ended_at,
+    seal: fields.seal,
+    outcome: fields.outcome,
+    errors: fields.errors,
+    files: fields.files,
+    settled: fields.settled,
+    delivery: shown.output === null ? null : (fields.delivery ?? { status: "pending", error: null }),
+  };
+}
+
+/** What the record keeps of the request, as its `shown` field. */
+export function shownOf(request: BatchRequest): string {
+  return JSON.stringify(shown.parse(request));
+}
+
+const shown = batchRequest.pick({ model: true, task: true, input: true, output: true, metadata: true, completion_window: true });
+
+const count = z.coerce.number().pipe(z.int()).default(0);
+const time = z.coerce.number().pipe(z.int()).nullable().default(null);
+const text = z.string().nullable().default(null);
+const json = <Schema extends z.ZodType>(schema: Schema) =>
+  z
+    .string()
+    .transform((value): unknown => JSON.parse(value))
+    .pipe(schema);
+
+const stored = z.object({
+  id: z.string(),
+  tenant: z.string(),
+  status: recordStatus,
+  shown: json(shown),
+  created_at: z.coerce.number(),
+  expires_at: z.coerce.number(),
+  plan: text,
+  items: count,
+  chunks: count,
+  refused: count,
+  recorded: count,
+  frontier: count,
+  confirmed: count,
+  completed: count,
+  failed: count,
+  input_tokens: count,
+  cached_tokens: count,
+  output_tokens: count,
+  in_progress_at: time,
+  expiring_at: time,
+  cancelling_at: time,
+  finalizing_at: time,
+  ended_at: time,
+  seal: text,
+  outcome: batchOutcome.nullable().default(null),
+  errors: json(z.array(lineError)).default([]),
+  files: json(end.shape.files).default(null),
+  settled: z
+    .literal("1")
+    .optional()
+    .transform((value) => value === "1"),
+  delivery: json(z.object({ status: z.enum(["delivered", "failed"]), error: z.string().nullable() }).nullable()).default(null),
+});

@@ -1,0 +1,66 @@
+/** What the scripts answer, as schemas. Owns the parse only: the meanings stand with the interface in queue.ts. */
+import { batchOutcome, recordStatus } from "@flamboyance/contracts";
+import { z } from "zod";
+
+const gone = z.object({ kind: z.literal("gone") });
+const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind), status: recordStatus });
+const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
+
+export const reserveAnswer = z.object({ kind: z.enum(["reserved", "mismatch"]) });
+export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
+export const numberAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("taken"), number: z.int() }),
+  withStatus("conflict"),
+  gone,
+]);
+export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
+export const adoptAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
+  withStatus("lost"),
+  gone,
+]);
+const handOut = z.object({ id: z.string(), chunk: z.int(), dispatch: z.int() });
+export type HandOut = z.infer<typeof handOut>;
+export const dispatchAnswer = z.object({ chunks: z.array(handOut) });
+export const claimAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int() }),
+  bare("parked"),
+  bare("stopped"),
+  bare("recorded"),
+  bare("sealed"),
+  bare("superseded"),
+  gone,
+]);
+export const releaseAnswer = z.object({ kind: z.enum(["released", "gone"]) });
+export const recordAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("recorded"), last: z.boolean() }),
+  z.object({
+    kind: z.literal("refused"),
+    reason: z.enum(["sealed", "has_part", "other_plan", "not_cut", "no_such_chunk", "gone"]),
+  }),
+]);
+export const expireAnswer = z.discriminatedUnion("kind", [
+  bare("expiring"),
+  z.object({ kind: z.literal("not_due"), leftMs: z.int() }),
+  withStatus("refused"),
+  gone,
+]);
+export const sealAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("sealed"), outcome: batchOutcome }),
+  z.object({ kind: z.literal("lost"), seal: z.string(), outcome: batchOutcome }),
+  z.object({ kind: z.literal("waiting"), running: z.int(), leftMs: z.int() }),
+  withStatus("refused"),
+  gone,
+]);
+export const fenceAnswer = z.discriminatedUnion("kind", [bare("sealed"), withStatus("refused"), gone]);
+export const endAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("ended"), status: batchOutcome }),
+  withStatus("refused"),
+  gone,
+]);
+export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
+export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()) });
+export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
+export const announceAnswer = bare("announced");
+export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number() }));
+export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

@@ -1,0 +1,96 @@
+/** Submitting, listing and cancelling: the api's side of the queue. Owns derived ids and the list's pages. */
+import { createHash } from "node:crypto";
+import { CodedError, type BatchRequest } from "@flamboyance/contracts";
+import type { Redis } from "ioredis";
+import { cancelAnswer, numberAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
+import { reached, replies } from "./connect.ts";
+import type { Jobs } from "./jobs.ts";
+import { keyOf } from "./layout.ts";
+import type { Queue } from "./queue.ts";
+import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
+import type { RunScript } from "./script.ts";
+import * as cancel from "./scripts/cancel.ts";
+import * as submission from "./scripts/submit.ts";
+import { newUlid, unpackUlid } from "./ulid.ts";
+
+type BatchesPart = Pick<Queue, "reserve" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches">;
+
+export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
+  const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
+    const reading = redis.pipeline().exists(keyOf(prefix, "sentinel"));
+    for (const id of ids) reading.hgetall(keyOf(prefix, "batch", id));
+    const [sentinel, ...hashes] = await replies(reading);
+    const records = hashes.map((hash) => parseRecord(hashOf(hash)));
+    // Without the sentinel a missing record says nothing: it may be being rebuilt.
+    if (sentinel !== 1 && records.includes(null)) throw missingSentinel();
+    return records;
+  };
+
+  return {
+    async reserve({ tenant, bodyHash, idempotencyKey }) {
+      if (idempotencyKey === undefined) return { id: `batch_${newUlid()}` };
+      const id = `batch_${unpackUlid(digest(tenant, idempotencyKey, bodyHash).subarray(0, 16))}`;
+      const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
+      if (answer.kind === "mismatch") throw mismatch();
+      return { id };
+    },
+
+    async submit(request: BatchRequest) {
+      const { id, tenant, model, created_at, expires_at, idempotency_key } = request;
+      const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
+      const answer = await run(submission.submit, [id, tenant, model.key, shownOf(request), created_at, expires_at, hash], submitAnswer);
+      if (answer.kind === "mismatch") throw mismatch();
+      if (answer.kind === "created") await jobs.addBatchJob("plan", id);
+      return answer.kind;
+    },
+
+    takeNumber: (id) => run(cancel.takeNumber, [id], numberAnswer),
+    applyCancel: ({ id, number }) => run(cancel.applyCancel, [id, number], cancelAnswer),
+
+    async batch(id) {
+      const [record = null] = await readAll([id]);
+      return record;
+    },
+
+    async batches({ tenant, after, limit }) {
+      const list = keyOf(prefix, "list", tenant);
+      const rank = after === undefined ? -1 : await reached(redis.zrevrank(list, after));
+      if (rank === null) throw new CodedError("invalid_cursor", "`after` isn't a batch of this list.", { param: "after" });
+      const ids = await reached(redis.zrange(list, rank + 1, String(rank + 1 + limit), "REV"));
+      const records = await readAll(ids.slice(0, limit));
+      return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
+    },
+
+    async *openBatches() {
+      let cursor = "0";
+      do {
+        const [next, entries] = await reached(redis.zscan(keyOf(prefix, "open"), cursor, "COUNT", 100));
+        cursor = next;
+        // Ids and scores by turns.
+        yield* entries.filter((_, index) => index % 2 === 0);
+      } while (cursor !== "0");
+    },
+  };
+}
+
+function hashOf(reply: unknown): Record<string, string> {
+  return reply !== null && typeof reply === "object"
+    ? Object.fromEntries(Object.entries(reply).map(([key, value]) => [key, String(value)]))
+    : {};
+}
+
+function keyHash(tenant: string, key: string): string {
+  return digest(tenant, key).toString("hex");
+}
+
+function digest(...parts: readonly string[]): Buffer {
+  return createHash("sha256").update(JSON.stringify(parts)).digest();
+}
+
+function mismatch(): CodedError {
+  return new CodedError("idempotency_mismatch", "The idempotency key was used with another body.");
+}
+
+function missingSentinel(): CodedError {
+  return new CodedError("service_unavailable", "The service's state in Redis is missing or being rebuilt.");
+}

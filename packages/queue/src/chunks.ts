@@ -1,0 +1,109 @@
+/** Plans and chunks: adopting, handing out, claiming, recording, and what is known of running chunks. The laws stand in the scripts. */
+import { isEnded } from "@flamboyance/contracts";
+import type { Redis } from "ioredis";
+import { adoptAnswer, claimAnswer, dispatchAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
+import type { Jobs } from "./jobs.ts";
+import { doingSeconds, keyOf } from "./layout.ts";
+import type { Queue, StopReason } from "./queue.ts";
+import { reached, replies } from "./connect.ts";
+import type { RunScript } from "./script.ts";
+import { adoptPlan } from "./scripts/adopt-plan.ts";
+import { claim, release } from "./scripts/claim.ts";
+import { dispatch } from "./scripts/dispatch.ts";
+import { record } from "./scripts/record.ts";
+import { newUlid, packUlid } from "./ulid.ts";
+
+type ChunksPart = Pick<
+  Queue,
+  "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "itemsDone" | "itemsUnderWay" | "stopping"
+>;
+
+interface Dependencies {
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly run: RunScript;
+  readonly jobs: Jobs;
+  readonly batch: Queue["batch"];
+}
+
+export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): ChunksPart {
+  return {
+    async claimPlan(id) {
+      const found = await batch(id);
+      if (found === null) return { kind: "gone" };
+      return found.status === "validating" ? { kind: "run", record: found } : { kind: "stopped", status: found.status };
+    },
+
+    async claimFinalize(id) {
+      const found = await batch(id);
+      if (found === null) return { kind: "gone" };
+      if (found.status === "finalizing") return { kind: "run", record: found };
+      return isEnded(found.status) && !found.settled ? { kind: "settle", record: found } : { kind: "stopped", status: found.status };
+    },
+
+    async adoptPlan({ id, plan, items, chunks, refused }) {
+      packUlid(plan);
+      const answer = await run(adoptPlan, [id, plan, items, chunks, refused, newUlid()], adoptAnswer);
+      if (answer.kind === "adopted" && answer.sealed) await jobs.addBatchJob("finalize", id);
+      return answer;
+    },
+
+    async dispatch(model) {
+      const { chunks } = await run(dispatch, [model, jobs.waitKey(model)], dispatchAnswer);
+      await jobs.addChunks(model, chunks);
+      return chunks.length;
+    },
+
+    async claim(asked) {
+      packUlid(asked.attempt);
+      return run(claim, [asked.id, asked.chunk, asked.attempt, asked.dispatch, asked.worker], claimAnswer);
+    },
+
+    async release({ id, chunk, attempt }) {
+      await run(release, [id, chunk, attempt], releaseAnswer);
+    },
+
+    async record({ id, chunk, plan, attempt, cut, tally }) {
+      const counts = [tally.completed, tally.failed, tally.input_tokens, tally.cached_tokens, tally.output_tokens];
+      return run(record, [id, chunk, plan, packUlid(attempt), cut ? 1 : 0, ...counts], recordAnswer);
+    },
+
+    async itemsDone({ id, chunk, done }) {
+      const key = keyOf(prefix, "doing", id);
+      await replies(redis.pipeline().hset(key, chunk, done).expire(key, doingSeconds));
+    },
+
+    async itemsUnderWay(id) {
+      const counts = await reached(redis.hvals(keyOf(prefix, "doing", id)));
+      return counts.reduce((sum, done) => sum + Number(done), 0);
+    },
+
+    async stopping(ids) {
+      const reading = redis.pipeline();
+      for (const id of ids) reading.hget(keyOf(prefix, "batch", id), "status");
+      const statuses = await replies(reading);
+      const reasons = ids.map((id, index): [string, StopReason | null] => [id, stopReason(statuses[index])]);
+      return new Map(reasons.filter((entry): entry is [string, StopReason] => entry[1] !== null));
+    },
+  };
+}
+
+function stopReason(status: unknown): StopReason | null {
+  switch (status) {
+    case "validating":
+    case "in_progress":
+    case "paused":
+      return null;
+    case "cancelling":
+    case "expiring":
+      return status;
+    case "finalizing":
+    case "completed":
+    case "failed":
+    case "expired":
+    case "cancelled":
+      return "sealed";
+    default:
+      return "gone";
+  }
+}

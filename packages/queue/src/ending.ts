@@ -1,0 +1,40 @@
+/** How a batch ends: deadline, seal, fence, end, and what follows. Every seal adds its finalize job; a crash in between is reconcile's. */
+import { limits } from "@flamboyance/contracts";
+import { endAnswer, expireAnswer, fenceAnswer, sealAnswer } from "./answers.ts";
+import type { Jobs } from "./jobs.ts";
+import type { Queue, SealAnswer } from "./queue.ts";
+import type { RunScript } from "./script.ts";
+import { end, settle } from "./scripts/end.ts";
+import { expire, fence, seal } from "./scripts/seal.ts";
+import { newUlid, packUlid } from "./ulid.ts";
+
+type EndingPart = Pick<Queue, "refusePlan" | "expire" | "seal" | "sealed" | "end" | "copyEnd" | "settle">;
+type EndOf = Parameters<Queue["end"]>[0];
+
+export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; quietMs: number }): EndingPart {
+  const sealAs = async (id: string, token: string, outcome: string, errors: string): Promise<SealAnswer> => {
+    packUlid(token);
+    const answer = await run(seal, [id, token, outcome, quietMs, errors], sealAnswer);
+    if (answer.kind === "sealed") await jobs.addBatchJob("finalize", id);
+    return answer;
+  };
+
+  const endAs = ({ id, end: ended }: EndOf, copy: 0 | 1) => {
+    const { counts, usage } = ended;
+    const times = [ended.ended_at, ended.in_progress_at ?? "", ended.finalizing_at, ended.cancelling_at ?? ""];
+    const lines = [counts.total, counts.completed, counts.failed];
+    const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
+    const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
+    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts], endAnswer);
+  };
+
+  return {
+    refusePlan: ({ id, errors }) => sealAs(id, newUlid(), "failed", JSON.stringify(errors.slice(0, limits.lineErrorsShown))),
+    expire: (id) => run(expire, [id], expireAnswer),
+    seal: ({ id, seal: token, outcome }) => sealAs(id, token, outcome, ""),
+    sealed: ({ id, seal: token }) => run(fence, [id, token], fenceAnswer),
+    end: (ended) => endAs(ended, 0),
+    copyEnd: (ended) => endAs(ended, 1),
+    settle: ({ id, after }) => run(settle, [id, JSON.stringify(after.delivery)], endAnswer),
+  };
+}

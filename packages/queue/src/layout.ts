@@ -1,0 +1,67 @@
+/**
+ * Every key in Redis, in one place: TypeScript and the scripts both build their names from this table. One Redis (a primary with replicas), not a cluster:
+ * a script touches keys of a batch, of its model and of its tenant at once.
+ *
+ * | key | type | what | bound | written by |
+ * |---|---|---|---|---|
+ * | sentinel | hash | `epoch`, `run_id`: this Redis is believed | 1 | sentinel |
+ * | open | zset id → created_at | batches that aren't settled | open batches | submit, settle |
+ * | models | set | model keys that a batch or a worker named | models | submit, announce |
+ * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
+ * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
+ * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
+ * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
+ * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
+ * | doing:ID | hash chunk → items | items done inside running chunks; expires by itself | running | itemsDone |
+ * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
+ * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
+ * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, dispatch |
+ * | ready:MODEL | zset ID-CHUNK → ms | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
+ * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` | who serves the model | workers | announce |
+ * | lease:NAME | string token | held by one process; expires by itself | names | lease |
+ * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
+ */
+const names = {
+  sentinel: "sentinel",
+  open: "open",
+  models: "models",
+  batch: "batch:",
+  parts: "parts:",
+  out: "out:",
+  back: "back:",
+  tallies: "tallies:",
+  doing: "doing:",
+  list: "list:",
+  key: "key:",
+  running: "running:",
+  ready: "ready:",
+  serving: "serving:",
+  lease: "lease:",
+} as const;
+
+export type KeyName = keyof typeof names;
+
+/** Bytes that one chunk takes in `parts`: a flag byte and a packed ULID. */
+export const partBytes = 17;
+
+/** Flags of a part's first byte. */
+export const partFlags = { has: 1, cut: 2, last: 4 } as const;
+
+/** An idempotency key is remembered for a day. */
+export const idempotencySeconds = 86_400;
+
+/** The advisory figures inside running chunks are forgotten after a silence of this long. */
+export const doingSeconds = 60;
+
+/** The key of one thing, as `flamboyance:batch:<id>`. */
+export function keyOf(prefix: string, name: KeyName, owner = ""): string {
+  return `${prefix}:${names[name]}${owner}`;
+}
+
+/** The same table in Lua: `prefix` from KEYS[1], which is always the sentinel, and one function a name: `key_batch(id)`. */
+export function keysInLua(): string {
+  const functions = Object.entries(names).map(
+    ([name, text]) => `local function key_${name}(owner) return prefix .. ':${text}' .. (owner or '') end`,
+  );
+  return [`local prefix = string.sub(KEYS[1], 1, -#':${names.sentinel}' - 1)`, ...functions].join("\n");
+}

@@ -1,0 +1,25 @@
+/**
+ * adoptPlan(id, plan, items, chunks, refused, seal): validating → in_progress, or straight to finalizing where there are no chunks.
+ *   Called by the planner after plan.json stands. → adopted(sealed) | lost(status) | gone
+ *   Refused lines count as failed from here on, so that total = items + refused = completed + failed at the end.
+ */
+import { writing } from "./prelude.ts";
+
+export const adoptPlan = writing(
+  "adoptPlan",
+  `
+local id, plan, items, chunks, refused, seal = unpack(ARGV)
+local record = record_of(id, 'plan', 'model', 'chunks', 'created_at')
+if not record.status then return gone end
+if record.plan == plan then return answer({ kind = 'adopted', sealed = number_of(record.chunks) == 0 }) end
+if record.status ~= 'validating' then return answer({ kind = 'lost', status = record.status }) end
+redis.call('HSET', key_batch(id), 'status', 'in_progress', 'plan', plan, 'items', items, 'chunks', chunks, 'refused', refused,
+  'failed', refused, 'in_progress_at', now)
+if tonumber(chunks) == 0 then
+  close_batch(id, record.model, seal, 'completed')
+else
+  redis.call('ZADD', key_running(record.model), record.created_at, id)
+end
+return answer({ kind = 'adopted', sealed = tonumber(chunks) == 0 })
+`,
+);

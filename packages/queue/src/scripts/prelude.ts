@@ -1,0 +1,110 @@
+/**
+ * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, and the one way to close a batch.
+ * A writing script is refused while the sentinel is missing. Scripts answer JSON; `kind` says which answer it is.
+ *
+ * The texts stand in .ts files, one a script, so that `tsc -b` alone carries them to dist and nothing is read from disk at run time.
+ */
+import { createHash } from "node:crypto";
+import { keysInLua, partBytes, partFlags } from "../layout.ts";
+
+export interface Script {
+  readonly name: string;
+  readonly text: string;
+  readonly sha1: string;
+}
+
+const prelude = `
+${keysInLua()}
+local time = redis.call('TIME')
+local now = tonumber(time[1])
+local now_ms = now * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local function answer(value) return cjson.encode(value) end
+local gone = '{"kind":"gone"}'
+
+-- The record's named fields; a missing one is false. Without a status there is no record.
+local function record_of(id, ...)
+  local values = redis.call('HMGET', key_batch(id), 'status', ...)
+  local record = { status = values[1] }
+  for index, name in ipairs({...}) do record[name] = values[index + 1] end
+  return record
+end
+
+local function number_of(value) return tonumber(value or 0) end
+
+local function is_ended(status)
+  return status == 'completed' or status == 'failed' or status == 'expired' or status == 'cancelled'
+end
+
+local function is_sealed(status) return status == 'finalizing' or is_ended(status) end
+
+-- Cancelling or expiring: chunks are cut, no new one starts.
+local function is_stopping(status) return status == 'cancelling' or status == 'expiring' end
+
+-- A chunk's part: its flags (0 where it has none) and its attempt's 16 bytes.
+local function part_of(id, chunk)
+  local bytes = redis.call('GETRANGE', key_parts(id), chunk * ${partBytes}, chunk * ${partBytes} + ${partBytes - 1})
+  if #bytes < ${partBytes} then return 0, '' end
+  return string.byte(bytes, 1), string.sub(bytes, 2)
+end
+
+-- A chunk's hand-out, or nil.
+local function out_of(id, chunk)
+  local entry = redis.call('HGET', key_out(id), chunk)
+  if not entry then return nil end
+  local dispatch, at, attempt, claimed, worker = string.match(entry, '^(%d+) (%d+) (%S+) (%d+) (.*)$')
+  return { dispatch = tonumber(dispatch), at = tonumber(at), attempt = attempt, claimed = tonumber(claimed), worker = worker }
+end
+
+local function put_out(id, chunk, entry)
+  local text = string.format('%d %d %s %d %s', entry.dispatch, entry.at, entry.attempt or '-', entry.claimed or 0, entry.worker or '-')
+  redis.call('HSET', key_out(id), chunk, text)
+end
+
+-- Chunks that an attempt runs just now.
+local function claimed_count(id)
+  local count = 0
+  for index, entry in ipairs(redis.call('HVALS', key_out(id))) do
+    if not string.find(entry, '^%d+ %d+ %- ') then count = count + 1 end
+  end
+  return count
+end
+
+local function take_from_ready(model, id, chunk) redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
+
+-- No chunk of this batch is handed out any more.
+local function forget_chunks(id, model)
+  for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do take_from_ready(model, id, chunk) end
+  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_doing(id))
+  redis.call('ZREM', key_running(model), id)
+end
+
+-- The seal: outcome and parts are fixed from here on. The caller has tested the ground.
+local function close_batch(id, model, seal, outcome)
+  redis.call('HSET', key_batch(id), 'status', 'finalizing', 'seal', seal, 'outcome', outcome, 'finalizing_at', now)
+  forget_chunks(id, model)
+end
+`;
+
+const guard = `
+if redis.call('EXISTS', KEYS[1]) == 0 then return '{"kind":"unavailable"}' end
+`;
+
+/** A script that changes something: refused while the sentinel is missing. */
+export function writing(name: string, body: string): Script {
+  return built(name, prelude + guard + body);
+}
+
+/** A script that only reads, or touches nothing of a batch. */
+export function unguarded(name: string, body: string): Script {
+  return built(name, prelude + body);
+}
+
+/** The flag of a part, in Lua: `flag_has`, `flag_cut`, `flag_last`. */
+export const flagsInLua = Object.entries(partFlags)
+  .map(([name, value]) => `local flag_${name} = ${value}`)
+  .join("\n");
+
+function built(name: string, text: string): Script {
+  return { name, text, sha1: createHash("sha1").update(text).digest("hex") };
+}

@@ -1,0 +1,71 @@
+/**
+ * What processes say of themselves; nothing here belongs to a batch, so none of it waits for the sentinel.
+ * believe(runId, above): makes the sentinel where it is missing, its epoch above `above` and not below Redis's clock in seconds (so above all before).
+ *   → { epoch, runId, created }. The rebuild of open batches will stand before it, under a lease.
+ * announce(model, worker, slots, itemsPerSecond, ttlMs): the worker serves the model for so long. → announced
+ * live(model…): who serves what. → { models: [{ key, slots, workers, itemsPerSecond }] }; forgets what has expired.
+ * renew(name, token, ttlMs), letGo(name, token): a lease of the token's holder alone. → held | lost
+ */
+import { unguarded } from "./prelude.ts";
+
+export const believe = unguarded(
+  "believe",
+  `
+local run_id, above = ARGV[1], tonumber(ARGV[2])
+local created = redis.call('EXISTS', KEYS[1]) == 0
+if created then redis.call('HSET', KEYS[1], 'epoch', math.max(now, above + 1), 'run_id', run_id) end
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'run_id')
+return answer({ epoch = tonumber(held[1]), runId = held[2], created = created })
+`,
+);
+
+export const announce = unguarded(
+  "announce",
+  `
+local model, worker, slots, rate, ttl_ms = ARGV[1], ARGV[2], ARGV[3], ARGV[4], tonumber(ARGV[5])
+redis.call('SADD', key_models(), model)
+redis.call('HSET', key_serving(model), worker, string.format('%d %d %s', now_ms + ttl_ms, slots, rate))
+return '{"kind":"announced"}'
+`,
+);
+
+export const live = unguarded(
+  "live",
+  `
+local models = {}
+for index, model in ipairs(redis.call('SMEMBERS', key_models())) do
+  local slots, workers, rate = 0, 0, 0
+  local serving = redis.call('HGETALL', key_serving(model))
+  for place = 1, #serving, 2 do
+    local expires_ms, worker_slots, worker_rate = string.match(serving[place + 1], '^(%d+) (%d+) (.+)$')
+    if tonumber(expires_ms) > now_ms then
+      workers = workers + 1
+      slots = slots + tonumber(worker_slots)
+      rate = rate + tonumber(worker_rate)
+    else
+      redis.call('HDEL', key_serving(model), serving[place])
+    end
+  end
+  if workers > 0 then models[#models + 1] = { key = model, slots = slots, workers = workers, itemsPerSecond = rate } end
+end
+return #models > 0 and cjson.encode(models) or '[]'
+`,
+);
+
+export const renew = unguarded(
+  "renew",
+  `
+if redis.call('GET', key_lease(ARGV[1])) ~= ARGV[2] then return '{"kind":"lost"}' end
+redis.call('PEXPIRE', key_lease(ARGV[1]), ARGV[3])
+return '{"kind":"held"}'
+`,
+);
+
+export const letGo = unguarded(
+  "letGo",
+  `
+if redis.call('GET', key_lease(ARGV[1])) ~= ARGV[2] then return '{"kind":"lost"}' end
+redis.call('DEL', key_lease(ARGV[1]))
+return '{"kind":"held"}'
+`,
+);

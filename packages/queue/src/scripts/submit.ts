@@ -1,0 +1,39 @@
+/**
+ * reserve(keyHash, id): an idempotency key takes its batch's id (derived from tenant, key and body), for a day.
+ *   Called by the api before batch.json is written. → reserved | mismatch (the key holds another body's id)
+ * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or ''): – → validating.
+ *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
+ *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
+ */
+import { idempotencySeconds } from "../layout.ts";
+import { writing } from "./prelude.ts";
+
+const takeKey = `
+local function take_key(hash, id)
+  if redis.call('SET', key_key(hash), id, 'NX', 'EX', ${idempotencySeconds}) then return true end
+  return redis.call('GET', key_key(hash)) == id
+end
+`;
+
+export const reserve = writing(
+  "reserve",
+  `${takeKey}
+if take_key(ARGV[1], ARGV[2]) then return '{"kind":"reserved"}' end
+return '{"kind":"mismatch"}'
+`,
+);
+
+export const submit = writing(
+  "submit",
+  `${takeKey}
+local id, tenant, model, shown, created_at, expires_at, key_hash = unpack(ARGV)
+if redis.call('EXISTS', key_batch(id)) == 1 then return '{"kind":"exists"}' end
+if key_hash ~= '' and not take_key(key_hash, id) then return '{"kind":"mismatch"}' end
+redis.call('HSET', key_batch(id), 'id', id, 'status', 'validating', 'tenant', tenant, 'model', model, 'shown', shown,
+  'created_at', created_at, 'expires_at', expires_at)
+redis.call('ZADD', key_list(tenant), created_at, id)
+redis.call('ZADD', key_open(), created_at, id)
+redis.call('SADD', key_models(), model)
+return '{"kind":"created"}'
+`,
+);

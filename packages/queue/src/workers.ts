@@ -1,0 +1,42 @@
+/** Who serves which model, and leases: what a process says of itself, forgotten by itself. */
+import type { Redis } from "ioredis";
+import { announceAnswer, leaseAnswer, liveAnswer } from "./answers.ts";
+import { reached, replies } from "./connect.ts";
+import { keyOf } from "./layout.ts";
+import type { Queue } from "./queue.ts";
+import type { RunScript } from "./script.ts";
+import { announce, letGo, live, renew } from "./scripts/processes.ts";
+import { newUlid } from "./ulid.ts";
+
+type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease">;
+
+export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string; run: RunScript }): WorkersPart {
+  const models = (): Promise<string[]> => reached(redis.smembers(keyOf(prefix, "models")));
+  return {
+    async announce({ worker, model, slots, itemsPerSecond = 0 }, ttlMs) {
+      await run(announce, [model, worker, slots, itemsPerSecond, ttlMs], announceAnswer);
+    },
+
+    async withdraw(worker) {
+      const leaving = redis.pipeline();
+      for (const model of await models()) leaving.hdel(keyOf(prefix, "serving", model), worker);
+      await replies(leaving);
+    },
+
+    liveModels: () => run(live, [], liveAnswer),
+    models,
+
+    async lease(name, ttlMs) {
+      const token = newUlid();
+      const taken = await reached(redis.set(keyOf(prefix, "lease", name), token, "PX", ttlMs, "NX"));
+      if (taken === null) return null;
+      return {
+        name,
+        renew: async () => (await run(renew, [name, token, ttlMs], leaseAnswer)).kind === "held",
+        release: async () => {
+          await run(letGo, [name, token], leaseAnswer);
+        },
+      };
+    },
+  };
+}
