@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { CodedError } from "@flamboyance/contracts";
 import type { Media, Passage } from "../model.ts";
+import { endOfChunkToken, imageToken } from "../tokenizer.ts";
 
 export interface HashedMedia {
   /** sha256 of the frames' pixels: equal content is encoded once. */
@@ -52,10 +53,10 @@ export function tokenisePassage({ text, media }: Passage, rules: PassageRules): 
  */
 export function planPrefix(examples: readonly Passage[], rules: PassageRules): PrefixPlan {
   const text = examples.map((example) => example.text).join("");
-  const end = Math.max(
-    ...["<|endofchunk|>", "<image>"].map((special) => text.lastIndexOf(special) + (text.includes(special) ? special.length : 0)),
-    0,
-  );
+  const ends = [endOfChunkToken, imageToken]
+    .filter((special) => text.includes(special))
+    .map((special) => text.lastIndexOf(special) + special.length);
+  const end = Math.max(0, ...ends);
   const passage = tokenisePassage({ text: text.slice(0, end), media: examples.flatMap((example) => example.media) }, rules);
   const hash = createHash("sha256").update(JSON.stringify([passage.tokens, passage.media.map(({ key }) => key)]));
   return { ...passage, key: hash.digest("hex"), tail: text.slice(end) };

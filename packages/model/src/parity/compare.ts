@@ -1,0 +1,170 @@
+/** Compares what was computed with what is expected, quantity by quantity, within the limits of the references' README. Owns limits and verdicts; refuses computing. */
+import { clipNormalisation } from "../description.ts";
+import { generationKey, isComputed, type Actual } from "./compute.ts";
+import type { NamedTensor, Reference, ReferenceCase, ReferenceGeneration } from "./reference.ts";
+
+export interface Comparison {
+  readonly quantity: string;
+  /** How many things were compared. */
+  readonly count: number;
+  /** The largest difference; null where things are equal or not. */
+  readonly maxError: number | null;
+  readonly limit: string;
+  readonly verdict: "holds" | "fails" | "not yet";
+  /** The first thing that is past the limit. */
+  readonly firstFault: string | null;
+}
+
+/** Patches, latents, embeddings, logits, probabilities. */
+const absoluteLimit = 1e-4;
+
+export function compare(reference: Reference, actual: Actual): Comparison[] {
+  const { json } = reference;
+  const cases = Object.entries(json.cases);
+  const generations = cases.flatMap(([name, { generate }]) =>
+    generate.map((generation) => ({ key: generationKey(name, generation), generation })),
+  );
+  const greedy = generations.filter(({ generation }) => isComputed(generation));
+  const aloneByKey = new Map(
+    Object.entries(actual.json.cases).flatMap(([name, { generate }]) =>
+      generate.map((generation) => [generationKey(name, generation), generation] as const),
+    ),
+  );
+  const firstTokens = (of: ReferenceGeneration | undefined): unknown => of?.tokens[0];
+
+  return [
+    exactly("tokenizer", [
+      ["size", json.tokenizer.size, actual.json.tokenizer.size] as const,
+      ["special tokens", json.tokenizer.special, actual.json.tokenizer.special] as const,
+      ...json.tokenizer.texts.map((text, index) => [JSON.stringify(text.text), text, actual.json.tokenizer.texts[index]] as const),
+    ]),
+    ...comparePixels(reference, actual),
+    within("patches", reference, actual.tensors, "patches/"),
+    within("embedding", reference, actual.tensors, "embedding/"),
+    exactly(
+      "rices",
+      Object.entries(json.rices?.order ?? {}).map(([image, order]) => [image, order, actual.json.rices?.order[image]] as const),
+    ),
+    within("latents", reference, actual.tensors, "latents/"),
+    exactly(
+      "prompt tokens",
+      cases.map(([name, { input_ids }]) => [name, input_ids, actual.json.cases[name]?.input_ids] as const),
+    ),
+    within("logits", reference, actual.tensors, "logits/"),
+    within("logits, all cases in one run", reference, asTensors(actual.company.logits), "logits/"),
+    within("probabilities", reference, actual.tensors, "probabilities/"),
+    exactly(
+      "greedy tokens",
+      greedy.map(({ key, generation }) => [key, generation.tokens, aloneByKey.get(key)?.tokens] as const),
+    ),
+    exactly(
+      "greedy text",
+      greedy.map(({ key, generation }) => [key, generation.text, aloneByKey.get(key)?.text] as const),
+    ),
+    exactly(
+      "greedy tokens, all at once",
+      greedy.map(({ key, generation }) => [key, firstTokens(generation), actual.company.together.get(key)] as const),
+    ),
+    exactly(
+      "greedy tokens, shared prefix",
+      greedy.map(({ key, generation }) => [key, firstTokens(generation), actual.company.prefixed.get(key)] as const),
+    ),
+    notYet("beam search", generations.length - greedy.length),
+    notYet(
+      "ranks",
+      cases.reduce((sum, [, { rank }]: [string, ReferenceCase]) => sum + Object.keys(rank).length, 0),
+    ),
+    ...unknownTensors(reference),
+  ].filter(({ count }) => count > 0);
+}
+
+/** Lossless images bit for bit; JPEG within one level of 255, as decoders may differ. */
+function comparePixels(reference: Reference, actual: Actual): Comparison[] {
+  const { std } = clipNormalisation;
+  const names = [...reference.tensors.keys()].filter((name) => name.startsWith("pixels/"));
+  const isJpeg = (name: string): boolean => /\.jpe?g$/i.test(name);
+  const levels = (name: string): number => {
+    const expected = reference.tensors.get(name)?.data ?? new Float32Array(0);
+    const found = actual.tensors.get(name)?.data;
+    if (found?.length !== expected.length) return Infinity;
+    const area = expected.length / 3;
+    return expected.reduce(
+      (most, value, index) => larger(most, Math.abs(value - (found[index] ?? NaN)) * 255 * (std[Math.floor(index / area)] ?? NaN)),
+      0,
+    );
+  };
+  // A level is a whole number; what differs less is the rounding of this very measure.
+  return [
+    judged(
+      "pixels, lossless images (levels)",
+      names.filter((name) => !isJpeg(name)).map((name) => [name, levels(name)] as const),
+      0,
+      "0",
+    ),
+    judged(
+      "pixels, JPEG (levels)",
+      names.filter(isJpeg).map((name) => [name, levels(name)] as const),
+      1.001,
+      "1",
+    ),
+  ];
+}
+
+function within(quantity: string, reference: Reference, actual: ReadonlyMap<string, NamedTensor>, prefix: string): Comparison {
+  const errors = [...reference.tensors]
+    .filter(([name]) => name.startsWith(prefix))
+    .map(([name, expected]) => [name, difference(expected, actual.get(name))] as const);
+  return judged(quantity, errors, absoluteLimit, "1e-4");
+}
+
+function judged(quantity: string, errors: readonly (readonly [string, number])[], limit: number, written: string): Comparison {
+  const fault = errors.find(([, error]) => !(error <= limit));
+  const maxError = errors.reduce((most, [, error]) => larger(most, error), 0);
+  return {
+    quantity,
+    count: errors.length,
+    maxError,
+    limit: written,
+    verdict: fault === undefined ? "holds" : "fails",
+    firstFault: fault?.[0] ?? null,
+  };
+}
+
+function exactly(quantity: string, pairs: readonly (readonly [name: string, expected: unknown, found: unknown])[]): Comparison {
+  const fault = pairs.find(([, expected, found]) => JSON.stringify(expected) !== JSON.stringify(found));
+  return {
+    quantity,
+    count: pairs.length,
+    maxError: null,
+    limit: "equal",
+    verdict: fault === undefined ? "holds" : "fails",
+    firstFault: fault === undefined ? null : `${fault[0]}: ${JSON.stringify(fault[2])} where ${JSON.stringify(fault[1])} is expected`,
+  };
+}
+
+function notYet(quantity: string, count: number): Comparison {
+  return { quantity, count, maxError: null, limit: "", verdict: "not yet", firstFault: null };
+}
+
+/** A quantity that nobody computes must not pass unseen. */
+function unknownTensors({ tensors }: Reference): Comparison[] {
+  const known = ["pixels/", "patches/", "embedding/", "latents/", "logits/", "probabilities/"];
+  const unknown = [...tensors.keys()].filter((name) => !known.some((prefix) => name.startsWith(prefix)));
+  return unknown.length === 0
+    ? []
+    : [{ quantity: "unknown tensors", count: unknown.length, maxError: null, limit: "", verdict: "fails", firstFault: unknown[0] ?? null }];
+}
+
+function difference(expected: NamedTensor, found: NamedTensor | undefined): number {
+  if (found === undefined || found.data.length !== expected.data.length) return Infinity;
+  return expected.data.reduce((most, value, index) => larger(most, Math.abs(value - (found.data[index] ?? NaN))), 0);
+}
+
+/** NaN counts as infinitely wrong. */
+function larger(most: number, error: number): number {
+  return Number.isNaN(error) ? Infinity : Math.max(most, error);
+}
+
+function asTensors(logits: ReadonlyMap<string, Float32Array>): Map<string, NamedTensor> {
+  return new Map([...logits].map(([name, data]) => [`logits/${name}`, { shape: [data.length], data }]));
+}

@@ -1,0 +1,43 @@
+/** The engine under test: a reference's pieces imported into a folder of its own and opened. Owns that folder's life; refuses computing. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { basename, join } from "node:path";
+import { folderFiles, type ModelDescription } from "../description.ts";
+import { createRunner, type Runner } from "../generate/runner.ts";
+import { tensorSizes, type TensorSizes } from "../generate/tensor-sizes.ts";
+import { importModel } from "../import-model.ts";
+import { assembleModel, type Model } from "../model.ts";
+import { openSession, type Session } from "../session.ts";
+import { openTokenizer, type Tokenizer } from "../tokenizer.ts";
+import type { Reference } from "./reference.ts";
+
+export interface EngineUnderTest {
+  readonly description: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  readonly vision: Session;
+  readonly runner: Runner;
+  readonly sizes: TensorSizes;
+  readonly model: Model;
+}
+
+/** Imports, opens, lets `work` use it, and leaves nothing behind. */
+export async function withEngine<Result>(reference: Reference, work: (engine: EngineUnderTest) => Promise<Result>): Promise<Result> {
+  const parent = await mkdtemp(join(tmpdir(), "flamboyance-parity-"));
+  try {
+    const folder = join(parent, basename(reference.folder));
+    const description = await importModel(reference.pieces, folder);
+    const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
+    const vision = await openSession(join(folder, folderFiles.visionGraph));
+    const decoder = await openSession(join(folder, folderFiles.decoderGraph));
+    const model = assembleModel({ description, tokenizer, vision, decoder });
+    try {
+      const sizes = tensorSizes(description.architecture);
+      const runner = createRunner({ vision, decoder }, sizes, description.preprocessing.imageSize);
+      return await work({ description, tokenizer, vision, runner, sizes, model });
+    } finally {
+      await model.close();
+    }
+  } finally {
+    await rm(parent, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,138 @@
+/**
+ * A reference folder: what OpenFlamingo's own code computed with one small model (packages/model/reference/README.md describes the form).
+ * Owns reading expected.json and expected.safetensors, parsed once; refuses judging them.
+ */
+import { access, readFile } from "node:fs/promises";
+import { join, resolve } from "node:path";
+import { CodedError } from "@flamboyance/contracts";
+import { z } from "zod";
+import { widenToFloat32 } from "../float32.ts";
+import type { Pieces } from "../import/pieces.ts";
+import { readSafetensors } from "../import/safetensors.ts";
+import { isWeight } from "../import/tensor-source.ts";
+
+const optionsSchema = z.looseObject({
+  num_beams: z.int().positive().default(1),
+  max_new_tokens: z.int().positive(),
+  min_new_tokens: z.int().nonnegative().default(0),
+});
+
+const generationSchema = z.object({
+  /** As Hugging Face names them; given back as they came. */
+  options: z.record(z.string(), z.unknown()),
+  tokens: z.array(z.array(z.int())),
+  scores: z.array(z.number()).nullable(),
+  text: z.array(z.string()),
+});
+
+const caseSchema = z.object({
+  prompt: z.string(),
+  /** An image, or a list of frames. */
+  media: z.array(z.union([z.string(), z.array(z.string())])),
+  input_ids: z.array(z.int()),
+  generate: z.array(generationSchema).default([]),
+  rank: z.record(z.string(), z.object({ tokens: z.array(z.int()), sum: z.number(), mean: z.number() })).default({}),
+});
+
+const expectedSchema = z.object({
+  model: z.looseObject({
+    vision: z.string(),
+    vision_config: z.unknown().optional(),
+    language_model: z.string(),
+    checkpoint: z.string(),
+    cross_attn_every_n_layers: z.int().positive().optional(),
+  }),
+  tokenizer: z.object({
+    size: z.int(),
+    special: z.record(z.string(), z.int()),
+    texts: z.array(z.object({ text: z.string(), ids: z.array(z.int()), decoded: z.string(), decoded_skip_special: z.string() })),
+  }),
+  cases: z.record(z.string(), caseSchema),
+  sampling: z
+    .object({
+      logits: z.string(),
+      filters: z.array(z.object({ temperature: z.number(), top_k: z.int(), top_p: z.number(), tensor: z.string() })),
+    })
+    .optional(),
+  rices: z.object({ pool: z.array(z.string()), shots: z.int().positive(), order: z.record(z.string(), z.array(z.string())) }).optional(),
+});
+
+export type ReferenceCase = z.infer<typeof caseSchema>;
+export type ReferenceGeneration = z.infer<typeof generationSchema>;
+export type ExpectedJson = z.infer<typeof expectedSchema>;
+
+export interface NamedTensor {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+export interface Reference {
+  readonly folder: string;
+  readonly json: ExpectedJson;
+  readonly tensors: ReadonlyMap<string, NamedTensor>;
+  readonly pieces: Pieces;
+  /** The folder of its images, `../images`. */
+  readonly images: string;
+}
+
+/** Throws model_piece_missing where the folder or a file isn't there, model_piece_corrupt where one can't be understood. */
+export async function readReference(folder: string): Promise<Reference> {
+  const jsonPath = join(folder, "expected.json");
+  const tensorsPath = join(folder, "expected.safetensors");
+  for (const path of [folder, jsonPath, tensorsPath]) {
+    await access(path).catch((error: unknown) => {
+      throw new CodedError("model_piece_missing", `${path} isn't there`, { cause: error });
+    });
+  }
+  const parsed = expectedSchema.safeParse(parseJson(await readFile(jsonPath, "utf8"), jsonPath));
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new CodedError("model_piece_corrupt", `${jsonPath}: ${issue?.path.join(".") ?? ""}: ${issue?.message ?? "doesn't fit"}`);
+  }
+  const { model } = parsed.data;
+  return {
+    folder,
+    json: parsed.data,
+    tensors: await readTensors(tensorsPath),
+    pieces: {
+      vision: join(folder, model.vision),
+      ...(model.vision_config === undefined ? {} : { visionConfig: model.vision_config }),
+      languageModel: join(folder, model.language_model),
+      checkpoint: join(folder, model.checkpoint),
+      ...(model.cross_attn_every_n_layers === undefined ? {} : { crossAttentionEvery: model.cross_attn_every_n_layers }),
+    },
+    images: resolve(folder, "..", "images"),
+  };
+}
+
+/** The options that the engine understands, of those that a generation names. */
+export function generationOptions(generation: ReferenceGeneration): z.infer<typeof optionsSchema> {
+  return optionsSchema.parse(generation.options);
+}
+
+/** A media's name, as `latents/<media>` has it, and its frames. */
+export function framesOf(media: string | readonly string[]): readonly string[] {
+  return typeof media === "string" ? [media] : media;
+}
+
+export function mediaName(media: string | readonly string[]): string {
+  return framesOf(media).join("+");
+}
+
+async function readTensors(path: string): Promise<Map<string, NamedTensor>> {
+  const tensors = new Map<string, NamedTensor>();
+  for (const [name, tensor] of await readSafetensors(path)) {
+    if (!isWeight(tensor)) throw new CodedError("model_piece_unsupported", `${path}: ${name} holds ${tensor.dtype}`, { param: name });
+    const bytes = new Uint8Array(widenToFloat32(await tensor.read(), tensor.dtype));
+    tensors.set(name, { shape: tensor.shape, data: new Float32Array(bytes.buffer) });
+  }
+  return tensors;
+}
+
+function parseJson(text: string, path: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new CodedError("model_piece_corrupt", `${path} isn't JSON`, { cause: error });
+  }
+}
