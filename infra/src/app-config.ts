@@ -1,0 +1,16 @@
+/** The apps' own reading of their environment, so that what compose and Kubernetes set is held against what the apps really take. */
+import { join } from "node:path";
+import { pathToFileURL } from "node:url";
+import { root } from "./root.ts";
+
+export type AppName = "api" | "worker";
+
+export interface AppConfig {
+  /** Throws where the app would refuse to start. */
+  readConfig(variables: Readonly<Record<string, string | undefined>>): Readonly<Record<string, unknown>>;
+  configurationTable(): readonly { readonly name: string; readonly fallback: string }[];
+}
+
+export async function loadAppConfig(app: AppName): Promise<AppConfig> {
+  return (await import(pathToFileURL(join(root, "apps", app, "src/config.ts")).href)) as AppConfig;
+}
