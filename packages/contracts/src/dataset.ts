@@ -70,6 +70,8 @@ export const createDatasetBatch = z
     }
   });
 export type CreateDatasetBatch = z.output<typeof createDatasetBatch>;
+/** As a caller writes it: what has a default may be left out. */
+export type CreateDatasetBatchInput = z.input<typeof createDatasetBatch>;
 
 /** A line of a dataset's manifest. Unknown fields are refused, so that a misspelt one isn't silently ignored. */
 export const manifestLine = z.strictObject({

@@ -73,6 +73,16 @@ export type Tally = z.infer<typeof tally>;
 export const partChoice = z.object({ attempt: z.string(), cut: z.boolean() });
 export type PartChoice = z.infer<typeof partChoice>;
 
+/** frontier/<epoch>-<chunks>.json: the parts of the chunks from `from` on, up to `chunks`. Together with the confirmed ones before it, it names the first `chunks` parts. */
+export const frontier = z.object({
+  epoch: z.int(),
+  plan: z.string(),
+  from: z.int(),
+  chunks: z.int(),
+  parts: z.array(partChoice.extend({ tally })),
+});
+export type Frontier = z.infer<typeof frontier>;
+
 /** seals/<epoch>-<seal>.json: everything that final/ and end.json follow from. */
 export const seal = z.object({
   seal: z.string(),

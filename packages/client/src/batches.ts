@@ -1,0 +1,146 @@
+/** Batches as a caller uses them: submit, list, look, cancel, read results, wait for the end. */
+import {
+  batch,
+  batchList,
+  resultsPage,
+  isEnded,
+  type Batch,
+  type BatchList,
+  type CreateDatasetBatchInput,
+  type ResultLine,
+  type ResultsPage,
+} from "@flamboyance/contracts";
+import { FlamboyanceError } from "./failure.ts";
+import { pause, request, type Connection } from "./request.ts";
+
+export interface Signalled {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ResultsOptions extends Signalled {
+  /** Only these lines. */
+  readonly status?: "completed" | "failed";
+  /** Lines per call, 1 to 1,000. Default 500. */
+  readonly limit?: number;
+  /** The cursor that an earlier reader stopped at. */
+  readonly after?: string;
+  /** Waits for further lines while the batch runs, and ends with the batch. Without it, reading ends with what stands ready. */
+  readonly follow?: boolean;
+  /** Between two looks for further lines; default as `wait`'s. */
+  readonly intervalMs?: number;
+}
+
+export interface WaitOptions extends Signalled {
+  /** Told after every look at the batch, the first one at once. */
+  readonly onProgress?: (batch: Batch) => void;
+  /** Between two looks; default: 0.5 s, growing to 5 s while nothing changes. */
+  readonly intervalMs?: number;
+}
+
+export interface Batches {
+  /**
+   * Submits a batch. Calls that get no answer are tried again under one idempotency key, so that no second batch comes of it;
+   * give your own `idempotencyKey` to make the submit safe across processes too.
+   */
+  create(body: CreateDatasetBatchInput, options?: Signalled & { readonly idempotencyKey?: string }): Promise<Batch>;
+  get(id: string, options?: Signalled): Promise<Batch>;
+  /** One page, the newest first. `after` is the last id of the page before. */
+  list(options?: Signalled & { readonly after?: string; readonly limit?: number }): Promise<BatchList>;
+  /** Every batch, the newest first, page by page. */
+  all(options?: Signalled): AsyncGenerator<Batch, void>;
+  cancel(id: string, options?: Signalled): Promise<Batch>;
+  /** One page of results. `after` is `next` of the page before. */
+  resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
+  /** Result lines in the manifest's order, page by page, also while the batch runs. */
+  results(id: string, options?: ResultsOptions): AsyncGenerator<ResultLine, void>;
+  /** Resolves with the ended batch, whatever its outcome. Passing faults are waited out as long as the signal allows. */
+  wait(id: string, options?: WaitOptions): Promise<Batch>;
+}
+
+export function batchesOf(connection: Connection): Batches {
+  const path = (id: string, rest = "") => `/v1/batches/${encodeURIComponent(id)}${rest}`;
+  const get: Batches["get"] = (id, { signal } = {}) => request(connection, { method: "GET", path: path(id), answer: batch, signal });
+  const list: Batches["list"] = ({ after, limit, signal } = {}) =>
+    request(connection, { method: "GET", path: "/v1/batches", query: { after, limit }, answer: batchList, signal });
+  const page: Batches["resultsPage"] = (id, { status, limit, after, signal } = {}) =>
+    request(connection, { method: "GET", path: path(id, "/results"), query: { status, limit, after }, answer: resultsPage, signal });
+
+  return {
+    get,
+    list,
+    resultsPage: page,
+    create: (body, { idempotencyKey = crypto.randomUUID(), signal } = {}) =>
+      request(connection, {
+        method: "POST",
+        path: "/v1/batches",
+        body,
+        headers: { "idempotency-key": idempotencyKey },
+        answer: batch,
+        signal,
+      }),
+    cancel: (id, { signal } = {}) => request(connection, { method: "POST", path: path(id, "/cancel"), answer: batch, signal }),
+    all: (options) => allBatches(list, options),
+    results: (id, options) => allResults(page, id, options),
+    wait: (id, options) => untilEnded(get, id, options),
+  };
+}
+
+async function* allBatches(list: Batches["list"], { signal }: Signalled = {}): AsyncGenerator<Batch, void> {
+  let after: string | null = null;
+  do {
+    const page: BatchList = await list({ limit: 100, signal, ...(after === null ? {} : { after }) });
+    yield* page.data;
+    after = page.has_more ? page.last_id : null;
+  } while (after !== null);
+}
+
+async function* allResults(
+  page: Batches["resultsPage"],
+  id: string,
+  { follow = false, limit = 500, after, status, signal, intervalMs }: ResultsOptions = {},
+): AsyncGenerator<ResultLine, void> {
+  const idle = new Idleness();
+  for (let cursor = after; ;) {
+    const options = { limit, signal, ...(status === undefined ? {} : { status }), ...(cursor === undefined ? {} : { after: cursor }) };
+    const { data, next, has_more: hasMore } = await page(id, options);
+    yield* data;
+    if (next === null || (!hasMore && !follow)) return;
+    cursor = next;
+    if (!hasMore) await pause(intervalMs ?? idle.pauseMs(data.length > 0), signal);
+  }
+}
+
+async function untilEnded(get: Batches["get"], id: string, { signal, onProgress, intervalMs }: WaitOptions = {}): Promise<Batch> {
+  const idle = new Idleness();
+  let seen = "";
+  for (;;) {
+    const found = await lookOrNull(get, id, signal);
+    if (found !== null) {
+      onProgress?.(found);
+      if (isEnded(found.status)) return found;
+    }
+    const look = JSON.stringify([found?.status, found?.request_counts]);
+    await pause(intervalMs ?? idle.pauseMs(look !== seen), signal);
+    seen = look;
+  }
+}
+
+/** Null where nothing answers just now: the batch goes on without us. */
+async function lookOrNull(get: Batches["get"], id: string, signal?: AbortSignal): Promise<Batch | null> {
+  try {
+    return await get(id, { signal });
+  } catch (error) {
+    if (error instanceof FlamboyanceError && error.retryable) return null;
+    throw error;
+  }
+}
+
+/** Pauses that grow while nothing comes. */
+class Idleness {
+  #quiet = 0;
+
+  pauseMs(somethingCame: boolean): number {
+    this.#quiet = somethingCame ? 0 : this.#quiet + 1;
+    return Math.min(5_000, 500 * 1.5 ** this.#quiet);
+  }
+}

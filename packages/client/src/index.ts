@@ -1,0 +1,5 @@
+/** The door of the client. */
+export type { Batches, ResultsOptions, WaitOptions } from "./batches.ts";
+export { createClient, type Client, type ClientOptions } from "./client.ts";
+export { FlamboyanceError } from "./failure.ts";
+export type { Models } from "./models.ts";
