@@ -79,6 +79,9 @@ const environment = z.object({
   FLAMBOYANCE_FRONTIER_SECONDS: seconds.default(3).describe("How often the results so far are made readable."),
   FLAMBOYANCE_STOP_SECONDS: seconds.default(1).describe("How often running batches are looked at for a cancel or a passed deadline."),
   FLAMBOYANCE_LOCK_SECONDS: seconds.default(30).describe("How long a job stays a silent worker's own."),
+  FLAMBOYANCE_QUIET_SECONDS: seconds
+    .default(60)
+    .describe("How long a cancelled or expired batch waits for its running chunks before it is sealed."),
   FLAMBOYANCE_DRAIN_SECONDS: seconds
     .default(20)
     .describe("How long running chunks may still finish after SIGTERM before they are handed back."),
@@ -114,6 +117,7 @@ export interface Config {
   readonly frontierMs: number;
   readonly stopMs: number;
   readonly lockMs: number;
+  readonly quietMs: number;
   readonly drainMs: number;
   readonly logLevel: string;
 }
@@ -157,6 +161,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,
     stopMs: value.FLAMBOYANCE_STOP_SECONDS * 1_000,
     lockMs: value.FLAMBOYANCE_LOCK_SECONDS * 1_000,
+    quietMs: value.FLAMBOYANCE_QUIET_SECONDS * 1_000,
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };

@@ -1,0 +1,166 @@
+/**
+ * The chunk job: claim → read the items → run them → write the part whole → record it, first wins.
+ * Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
+ */
+import { item as itemSchema, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
+import { CodedError } from "@flamboyance/contracts";
+import { newUlid, type Job, type Queue } from "@flamboyance/queue";
+import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines } from "@flamboyance/storage";
+import type { Frontiers } from "./frontier.ts";
+import type { Gate } from "./gate.ts";
+import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
+import { stopKind } from "./job-stop.ts";
+import type { OpenBatch, OpenBatches } from "./open-batches.ts";
+import type { StopWatch } from "./stop-watch.ts";
+
+export interface ChunkDependencies extends ItemDependencies {
+  readonly queue: Queue;
+  readonly worker: string;
+  readonly batches: OpenBatches;
+  readonly stops: StopWatch;
+  readonly frontiers: Frontiers;
+  /** Items of all chunks that are under way at once, and the memory that they hold. */
+  readonly itemGate: Gate;
+}
+
+/** `signal` fires when the worker shuts down or the job's lock is lost: the chunk is handed back. */
+export async function runChunk(
+  dependencies: ChunkDependencies,
+  model: ItemModel,
+  job: Job,
+  signal: AbortSignal,
+): Promise<"done" | "hand_back"> {
+  const { queue, worker, batches, stops } = dependencies;
+  const { id, chunk, dispatch } = job;
+  const attempt = newUlid();
+  const claim = await queue.claim({ id, chunk, attempt, dispatch, worker });
+  // The batch is being stopped and may be quiet by now.
+  if (claim.kind === "stopped") await queue.repair(id);
+  if (claim.kind !== "run") return "done";
+  const stop = stops.watch(id);
+  try {
+    const batch = await batches.open(id, claim.plan, model.preprocessing);
+    const { items, firstItem } = await readItems(dependencies, batch, chunk, signal);
+    const results = await runItems(dependencies, model, batch, { items, firstItem }, AbortSignal.any([signal, stop.signal]));
+    // Looked at in this order: a worker that shuts down hands a cancelled chunk back too.
+    if (results.includes(null) && signal.aborted) throw signal.reason;
+    const stopped = stopKind(stop.signal);
+    if (stopped === "ended") return "done";
+    const cut = results.includes(null);
+    const { text, tally } = partOf(id, items, firstItem, results, stopped === "expired" ? "batch_expired" : "batch_cancelled");
+    await writePart(dependencies, batch, chunk, { attempt, cut }, text, signal);
+    await recordPart(dependencies, { id, chunk, plan: claim.plan, attempt, cut, tally });
+    return "done";
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    await queue.release({ id, chunk, attempt });
+    return "hand_back";
+  } finally {
+    stop.done();
+  }
+}
+
+async function readItems(
+  { storage, serviceBucket: bucket, metrics }: ChunkDependencies,
+  { request, plan }: OpenBatch,
+  chunk: number,
+  signal: AbortSignal,
+): Promise<{ items: Item[]; firstItem: number }> {
+  const keys = batchKeys(request.id).plan(plan.plan);
+  return metrics.time("read", async () => {
+    const [planned] = decodePlanIndex(await storage.readRange({ bucket, key: keys.index }, { ...planIndexRange(chunk), signal }));
+    if (planned === undefined) throw new CodedError("internal_error", `${request.id}: the plan has no chunk ${chunk}`);
+    const { offsetBytes, sizeBytes: lengthBytes, firstItem } = planned;
+    const bytes = await storage.readRange({ bucket, key: keys.items }, { offsetBytes, lengthBytes, signal });
+    const items: Item[] = [];
+    for await (const line of readLines(once(bytes), { maxLineBytes: lengthBytes })) {
+      if (line.kind === "line") items.push(itemSchema.parse(JSON.parse(line.text)));
+    }
+    if (items.length !== planned.items)
+      throw new CodedError("internal_error", `${request.id}: chunk ${chunk} has ${items.length} items, not ${planned.items}`);
+    return { items, firstItem };
+  });
+}
+
+/** One result per item, null where the signal came first. A passing fault gives the whole chunk up, after everything under way has ended. */
+async function runItems(
+  dependencies: ChunkDependencies,
+  model: ItemModel,
+  batch: OpenBatch,
+  { items, firstItem }: { readonly items: readonly Item[]; readonly firstItem: number },
+  signal: AbortSignal,
+): Promise<(ItemResult | null)[]> {
+  const failed = new AbortController();
+  const either = AbortSignal.any([signal, failed.signal]);
+  const results: (ItemResult | null)[] = items.map(() => null);
+  const underWay = new Set<Promise<void>>();
+  for (const [index, item] of items.entries()) {
+    const pass = await dependencies.itemGate.enter(either).catch(() => null);
+    if (pass === null) break;
+    const done = runItem(dependencies, model, batch, { item, number: firstItem + index, pass }, either)
+      .then((result) => void (results[index] = result))
+      .catch((error: unknown) => failed.abort(error))
+      .finally(() => {
+        pass.release();
+        underWay.delete(done);
+      });
+    underWay.add(done);
+  }
+  await Promise.all(underWay);
+  if (failed.signal.aborted && !signal.aborted) throw failed.signal.reason;
+  return results;
+}
+
+/** The part's bytes: every item of the chunk, one line each, in order. */
+function partOf(
+  batchId: string,
+  items: readonly Item[],
+  firstItem: number,
+  results: readonly (ItemResult | null)[],
+  neverRan: "batch_cancelled" | "batch_expired",
+): { text: string; tally: Tally } {
+  const tally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+  const lines = items.map((item, index) => {
+    const result = results[index] ?? null;
+    if (result === null) {
+      tally.failed += 1;
+      return jsonLine(neverRanLine({ batchId, item: firstItem + index, customId: item.custom_id }, neverRan));
+    }
+    tally.completed += result.tally.completed;
+    tally.failed += result.tally.failed;
+    tally.input_tokens += result.tally.input_tokens;
+    tally.cached_tokens += result.tally.cached_tokens;
+    tally.output_tokens += result.tally.output_tokens;
+    return jsonLine(result.line);
+  });
+  return { text: lines.join(""), tally };
+}
+
+async function writePart(
+  { storage, serviceBucket: bucket, metrics }: ChunkDependencies,
+  { request, plan }: OpenBatch,
+  chunk: number,
+  { attempt, cut }: PartChoice,
+  text: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const key = batchKeys(request.id).part(plan.plan, chunk, attempt, cut);
+  await metrics.time("write", () => storage.write({ bucket, key }, text, { contentType: "application/jsonl", signal }));
+}
+
+async function recordPart({ queue, frontiers }: ChunkDependencies, part: Parameters<Queue["record"]>[0]): Promise<void> {
+  const { id, chunk, cut } = part;
+  const answer = await queue.record(part);
+  // The batch isn't being stopped after all: the chunk must run whole.
+  if (answer.kind === "refused" && answer.reason === "not_cut")
+    throw new CodedError("service_unavailable", `${id}: chunk ${chunk} was cut too early`);
+  if (answer.kind === "refused") return;
+  frontiers.touched(id);
+  if (answer.last) await queue.seal({ id, seal: newUlid(), outcome: "completed" });
+  // The last running chunk of a stopped batch: it is quiet now.
+  else if (cut) await queue.repair(id);
+}
+
+async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array> {
+  yield bytes;
+}

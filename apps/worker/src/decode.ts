@@ -1,0 +1,84 @@
+/**
+ * A pool of threads that turn images into pixels, off the main loop. Owns the threads and who works on what.
+ * A thread that dies is replaced; what it worked on fails as a passing fault. Refuses to hold more than one image per thread: callers bound what waits.
+ */
+import { Worker } from "node:worker_threads";
+import { CodedError, limits } from "@flamboyance/contracts";
+import type { Preprocessing } from "@flamboyance/model";
+import type { DecodeAnswer, DecodeTask } from "./decode-thread.ts";
+import { threadFile } from "./thread-file.ts";
+
+export interface Decoder {
+  /** The image's pixels (3, size, size). Throws image_unsupported, image_unreadable, image_too_large; engine_failed where the thread died; the signal's reason. */
+  decode(bytes: Uint8Array, preprocessing: Preprocessing, signal: AbortSignal): Promise<Float32Array>;
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  readonly task: DecodeTask;
+  readonly resolve: (pixels: Float32Array) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+interface Thread {
+  readonly worker: Worker;
+  busy: Waiting | null;
+}
+
+export function openDecoder({ threads: count }: { readonly threads: number }): Decoder {
+  const waiting = new Set<Waiting>();
+  const threads = new Set<Thread>();
+  let closed = false;
+  let lastId = 0;
+
+  const next = (thread: Thread) => {
+    const [first] = waiting;
+    if (first === undefined || thread.busy !== null) return;
+    waiting.delete(first);
+    thread.busy = first;
+    // Copied, not transferred: a fetched image may be a view of a pooled buffer.
+    thread.worker.postMessage(first.task);
+  };
+  const start = () => {
+    const thread: Thread = { worker: new Worker(threadFile("decode-thread")), busy: null };
+    thread.worker.on("message", (answer: DecodeAnswer) => {
+      const done = thread.busy;
+      thread.busy = null;
+      if (done !== null && answer.kind === "pixels") done.resolve(answer.pixels);
+      else if (answer.kind === "failed") done?.reject(new CodedError(answer.code, answer.message));
+      next(thread);
+    });
+    thread.worker.on("error", (error) => thread.busy?.reject(new CodedError("engine_failed", "a decode thread failed", { cause: error })));
+    thread.worker.on("exit", () => {
+      threads.delete(thread);
+      thread.busy?.reject(new CodedError("engine_failed", "a decode thread ended"));
+      if (!closed) start();
+    });
+    threads.add(thread);
+    next(thread);
+  };
+  for (let started = 0; started < count; started++) start();
+
+  return {
+    decode: (bytes, preprocessing, signal) => {
+      signal.throwIfAborted();
+      const { promise, resolve, reject } = Promise.withResolvers<Float32Array>();
+      const entry: Waiting = { task: { id: ++lastId, bytes, preprocessing, maxPixels: limits.imagePixels }, resolve, reject };
+      // An image that is being decoded is decoded to its end; nobody waits for it any more.
+      const giveUp = () => {
+        waiting.delete(entry);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", giveUp, { once: true });
+      waiting.add(entry);
+      for (const thread of threads) next(thread);
+      return promise.finally(() => signal.removeEventListener("abort", giveUp));
+    },
+    close: async () => {
+      closed = true;
+      for (const { reject } of waiting) reject(new CodedError("aborted", "the decoder was closed"));
+      waiting.clear();
+      await Promise.all([...threads].map(({ worker }) => worker.terminate()));
+    },
+  };
+}

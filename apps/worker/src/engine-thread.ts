@@ -1,0 +1,81 @@
+/** The engine's thread: one open model, rows in and text out. Owns the model and the names of its prefixes; decides nothing. */
+import { parentPort, workerData } from "node:worker_threads";
+import { isCoded, type ErrorCode } from "@flamboyance/contracts";
+import { openModel, type Model, type ModelStats, type Passage, type Prefix } from "@flamboyance/model";
+import type { EngineAnswer, EngineRow } from "./engine.ts";
+
+export type ToEngine =
+  | { readonly kind: "prefix"; readonly key: string; readonly passages: readonly Passage[] }
+  | { readonly kind: "drop"; readonly key: string }
+  | { readonly kind: "generate"; readonly call: number; readonly row: Omit<EngineRow, "prefix"> & { readonly prefix: string | null } }
+  | { readonly kind: "cancel"; readonly call: number }
+  | { readonly kind: "stats" };
+
+export type FromEngine =
+  | { readonly kind: "ready" }
+  /** The model can't be opened. */
+  | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
+  | { readonly kind: "answer"; readonly call: number; readonly answer: EngineAnswer }
+  | { readonly kind: "failed"; readonly call: number; readonly code: ErrorCode; readonly message: string }
+  | { readonly kind: "stats"; readonly stats: ModelStats };
+
+const port = parentPort;
+if (port === null) throw new Error("engine-thread runs as a worker thread only");
+const answer = (message: FromEngine) => port.postMessage(message);
+
+// oxlint-disable-next-line typescript/no-unsafe-type-assertion -- engine.ts starts this thread, and nobody else
+const { folder, threads } = workerData as { readonly folder: string; readonly threads: number };
+try {
+  serve(await openModel(folder, { threads }));
+  answer({ kind: "ready" });
+} catch (error) {
+  answer({ kind: "refused", ...fault(error) });
+}
+
+function serve(model: Model): void {
+  /** An opened prefix, or why it can't be opened: every row that names it then fails with that. */
+  const prefixes = new Map<string, Prefix | Error>();
+  const rows = new Map<number, AbortController>();
+
+  const generate = async ({ prefix: key, ...row }: Extract<ToEngine, { kind: "generate" }>["row"], signal: AbortSignal) => {
+    const prefix = key === null ? undefined : prefixes.get(key);
+    if (prefix instanceof Error) throw prefix;
+    if (key !== null && prefix === undefined) throw new Error(`the prefix ${key} was never opened`);
+    const { text, tokens, promptTokens, cachedTokens, finish } = await model.generate(
+      prefix === undefined ? row : { ...row, prefix },
+      signal,
+    );
+    return { text, promptTokens, cachedTokens, finish, newTokens: tokens.length };
+  };
+
+  port?.on("message", (message: ToEngine) => {
+    if (message.kind === "prefix") prefixes.set(message.key, open(model, message.passages));
+    else if (message.kind === "drop") prefixes.delete(message.key);
+    else if (message.kind === "stats") answer({ kind: "stats", stats: model.stats() });
+    else if (message.kind === "cancel") rows.get(message.call)?.abort();
+    else {
+      const { call, row } = message;
+      const controller = new AbortController();
+      rows.set(call, controller);
+      void generate(row, controller.signal)
+        .then(
+          (found) => answer({ kind: "answer", call, answer: found }),
+          (error: unknown) => answer({ kind: "failed", call, ...fault(error) }),
+        )
+        .finally(() => rows.delete(call));
+    }
+  });
+}
+
+function open(model: Model, passages: readonly Passage[]): Prefix | Error {
+  try {
+    return model.openPrefix(passages);
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
+  }
+}
+
+function fault(error: unknown): { readonly code: ErrorCode; readonly message: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  return { code: isCoded(error) ? error.code : "item_failed", message };
+}

@@ -1,0 +1,148 @@
+/**
+ * A model in a thread of its own, so that its runs never hold up the main loop. Owns the thread, its restarts and the rows in flight.
+ * When the thread dies every row in flight fails with engine_failed (a passing fault) and the next row starts a new one. Pixels are transferred.
+ */
+import { Worker } from "node:worker_threads";
+import { CodedError } from "@flamboyance/contracts";
+import type { GenerationOptions, Media, ModelStats, Passage, RowResult } from "@flamboyance/model";
+import type { ToEngine, FromEngine } from "./engine-thread.ts";
+import { threadFile } from "./thread-file.ts";
+
+/** A few-shot prefix: equal keys mean equal passages. */
+export interface PrefixSource {
+  readonly key: string;
+  readonly passages: readonly Passage[];
+}
+
+export interface EngineRow {
+  readonly id: string;
+  readonly prefix: PrefixSource | null;
+  readonly text: string;
+  /** Given away: the pixels' buffers are gone from the caller's hands. */
+  readonly media: readonly Media[];
+  readonly generation: GenerationOptions;
+}
+
+export type EngineAnswer = Omit<RowResult, "tokens"> & { readonly newTokens: number };
+
+export interface Engine {
+  /** Rejects with the row's own fault (prompt_too_long, …), with engine_failed where the engine died, or with the signal's reason. */
+  generate(row: EngineRow, signal: AbortSignal): Promise<EngineAnswer>;
+  /** Null while there is nothing to tell. */
+  stats(): Promise<ModelStats | null>;
+  close(): Promise<void>;
+}
+
+interface Pending {
+  readonly resolve: (answer: EngineAnswer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** How many prefixes the thread keeps open by name. */
+const prefixesOpen = 16;
+
+interface Running {
+  readonly worker: Worker;
+  readonly rows: Map<number, Pending>;
+  readonly prefixes: Set<string>;
+  readonly stats: ((stats: ModelStats) => void)[];
+  readonly ready: Promise<void>;
+}
+
+/** Resolves when the model is open; rejects with what kept it from opening. */
+export async function openEngine(options: { readonly folder: string; readonly threads: number }): Promise<Engine> {
+  let running: Running | null = null;
+  let closed = false;
+  let lastId = 0;
+
+  const ensure = (): Running => {
+    if (closed) throw new CodedError("aborted", "the engine was closed");
+    return (running ??= start(options, (dead) => {
+      if (running === dead) running = null;
+    }));
+  };
+  await ensure().ready;
+
+  return {
+    generate: async (row, signal) => {
+      signal.throwIfAborted();
+      const thread = ensure();
+      await thread.ready;
+      signal.throwIfAborted();
+      const id = ++lastId;
+      const { promise, resolve, reject } = Promise.withResolvers<EngineAnswer>();
+      thread.rows.set(id, { resolve, reject });
+      openPrefix(thread, row.prefix);
+      const buffers = row.media.flat().flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
+      const { prefix, ...rest } = row;
+      post(thread, { kind: "generate", call: id, row: { ...rest, prefix: prefix?.key ?? null } }, buffers);
+      const giveUp = () => {
+        post(thread, { kind: "cancel", call: id });
+        thread.rows.delete(id);
+        reject(signal.reason);
+      };
+      signal.addEventListener("abort", giveUp, { once: true });
+      return promise.finally(() => signal.removeEventListener("abort", giveUp));
+    },
+    stats: async () => {
+      const thread = running;
+      if (thread === null) return null;
+      const { promise, resolve } = Promise.withResolvers<ModelStats>();
+      thread.stats.push(resolve);
+      post(thread, { kind: "stats" });
+      return promise;
+    },
+    close: async () => {
+      closed = true;
+      const thread = running;
+      if (thread === null) return;
+      for (const { reject } of thread.rows.values()) reject(new CodedError("aborted", "the engine was closed"));
+      thread.rows.clear();
+      await thread.worker.terminate();
+    },
+  };
+}
+
+function post(thread: Running, message: ToEngine, transfer: ArrayBuffer[] = []): void {
+  thread.worker.postMessage(message, transfer);
+}
+
+/** Sends a prefix at its first use, and drops the one that was used longest ago where there are too many. */
+function openPrefix(thread: Running, prefix: PrefixSource | null): void {
+  if (prefix === null) return;
+  const { key, passages } = prefix;
+  if (!thread.prefixes.delete(key)) post(thread, { kind: "prefix", key, passages });
+  thread.prefixes.add(key);
+  const [oldest] = thread.prefixes;
+  if (thread.prefixes.size <= prefixesOpen || oldest === undefined) return;
+  thread.prefixes.delete(oldest);
+  post(thread, { kind: "drop", key: oldest });
+}
+
+function start(options: { readonly folder: string; readonly threads: number }, onDeath: (thread: Running) => void): Running {
+  const ready = Promise.withResolvers<void>();
+  const worker = new Worker(threadFile("engine-thread"), { workerData: options });
+  const thread: Running = { worker, rows: new Map(), prefixes: new Set(), stats: [], ready: ready.promise };
+  // Nobody may be waiting for it when it fails.
+  thread.ready.catch(() => {});
+  const die = (error: CodedError) => {
+    onDeath(thread);
+    ready.reject(error);
+    for (const { reject } of thread.rows.values()) reject(error);
+    thread.rows.clear();
+  };
+  worker.on("message", (message: FromEngine) => {
+    if (message.kind === "ready") ready.resolve();
+    else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
+    else if (message.kind === "refused") ready.reject(new CodedError(message.code, message.message));
+    else {
+      const pending = thread.rows.get(message.call);
+      thread.rows.delete(message.call);
+      if (message.kind === "answer") pending?.resolve(message.answer);
+      else pending?.reject(new CodedError(message.code, message.message));
+    }
+  });
+  worker.on("error", (error) => die(new CodedError("engine_failed", "the engine's thread failed", { cause: error })));
+  worker.on("exit", () => die(new CodedError("engine_failed", "the engine's thread ended")));
+  return thread;
+}

@@ -1,0 +1,39 @@
+/**
+ * An image's bytes from its owner's bucket. Owns what S3's refusals mean for an item, and whose buckets may be read.
+ * Passing faults (S3 away, throttled) are thrown as they are: they never become an item's error.
+ */
+import { bucketAllowed, CodedError, isCoded, limits, type ErrorCode } from "@flamboyance/contracts";
+import { parseLocation, type Location, type Storage } from "@flamboyance/storage";
+
+export interface Owner {
+  /** Patterns of the buckets that the batch's tenant may use. */
+  readonly buckets: readonly string[];
+  /** The service's own bucket: nobody's images lie there. */
+  readonly serviceBucket: string;
+}
+
+const itemCodes: Partial<Record<ErrorCode, ErrorCode>> = {
+  storage_not_found: "image_not_found",
+  storage_forbidden: "image_forbidden",
+  storage_too_large: "image_too_large",
+  storage_invalid_location: "image_not_found",
+  storage_refused: "item_failed",
+};
+
+/** Throws image_not_found, image_forbidden, image_too_large, item_failed; passing faults as they are. */
+export async function fetchImage(storage: Storage, image: string, owner: Owner, signal: AbortSignal): Promise<Uint8Array> {
+  try {
+    const location = parseLocation(image);
+    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this bucket may not be used`);
+    const { bytes } = await storage.read(location, { signal, maxBytes: limits.imageBytes });
+    return bytes;
+  } catch (error) {
+    const code = isCoded(error) ? itemCodes[error.code] : undefined;
+    if (code === undefined || !isCoded(error)) throw error;
+    throw new CodedError(code, error.message, { cause: error });
+  }
+}
+
+export function mayRead(location: Location, { buckets, serviceBucket }: Owner): boolean {
+  return location.bucket !== serviceBucket && bucketAllowed(buckets, location.bucket);
+}

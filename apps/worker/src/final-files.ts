@@ -1,0 +1,123 @@
+/**
+ * final/<seal>/: output.jsonl, errors.jsonl and summary.json, and what end.json says of them.
+ * Owns that all of it follows from the seal, the plan and the parts alone: a second writer writes the same bytes.
+ */
+import { createHash } from "node:crypto";
+import { CodedError, lineSucceeded, type BatchRequest, type End, type Plan, type ResultLine, type Seal } from "@flamboyance/contracts";
+import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
+import { openLineFile } from "./line-file.ts";
+
+export interface FinalInput {
+  readonly request: BatchRequest;
+  readonly seal: Seal;
+  /** Null where the batch ended before a plan was adopted: then there are no lines and no files. */
+  readonly plan: Plan | null;
+}
+
+/** Writes the files in one pass over the parts and answers end.json's content. */
+export async function writeFinalFiles(
+  { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
+  { request, seal, plan }: FinalInput,
+  signal: AbortSignal,
+): Promise<End> {
+  const totals = new Totals();
+  const times = {
+    ended_at: seal.sealed_at,
+    in_progress_at: seal.in_progress_at,
+    finalizing_at: seal.sealed_at,
+    cancelling_at: seal.cancelling_at,
+  };
+  const frame = { seal: seal.seal, status: seal.outcome, ...times, errors: seal.errors };
+  if (plan === null) return { ...frame, ...totals.counted(), files: null };
+
+  const { id } = request;
+  const keys = batchKeys(id).final(seal.seal);
+  const output = openLineFile(storage, { bucket, key: keys.output }, { signal });
+  const errors = openLineFile(storage, { bucket, key: keys.errors }, { signal });
+  try {
+    const { chunks, refused } = plan;
+    const neverRan = seal.outcome === "expired" ? "batch_expired" : "batch_cancelled";
+    for await (const { text, value } of readBatchLines(storage, {
+      bucket,
+      id,
+      plan: plan.plan,
+      chunks,
+      refused,
+      parts: seal.parts,
+      neverRan,
+      signal,
+    })) {
+      totals.add(value);
+      await (lineSucceeded(value) ? output : errors).write(text);
+    }
+    const { counts, usage } = totals.counted();
+    // A part that isn't whole must never become an end.
+    if (counts.total !== plan.items + refused)
+      throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
+    const [outputFile, errorsFile] = [await output.finish(), await errors.finish()];
+    const summary = jsonLine({
+      id,
+      status: seal.outcome,
+      model: request.model.name,
+      task: request.task,
+      counts,
+      usage,
+      codes: totals.codes(),
+    });
+    await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
+    return {
+      ...frame,
+      counts,
+      usage,
+      files: {
+        output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
+        errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },
+        summary: { key: keys.summary, sha256: createHash("sha256").update(summary).digest("hex") },
+      },
+    };
+  } finally {
+    await Promise.all([output.abandon(), errors.abandon()]);
+  }
+}
+
+class Totals {
+  #completed = 0;
+  #failed = 0;
+  #inputTokens = 0;
+  #cachedTokens = 0;
+  #outputTokens = 0;
+  readonly #codes = new Map<string, number>();
+
+  add({ response, error }: ResultLine): void {
+    const body = response?.body;
+    if (body !== undefined && "usage" in body) {
+      this.#completed += 1;
+      this.#inputTokens += body.usage.prompt_tokens;
+      this.#cachedTokens += body.usage.prompt_tokens_details.cached_tokens;
+      this.#outputTokens += body.usage.completion_tokens;
+      return;
+    }
+    this.#failed += 1;
+    const code = error?.code ?? body?.error.code ?? "unknown";
+    this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+  }
+
+  counted(): Pick<End, "counts" | "usage"> {
+    const [input, output] = [this.#inputTokens, this.#outputTokens];
+    return {
+      counts: { total: this.#completed + this.#failed, completed: this.#completed, failed: this.#failed },
+      usage: {
+        input_tokens: input,
+        input_tokens_details: { cached_tokens: this.#cachedTokens },
+        output_tokens: output,
+        output_tokens_details: { reasoning_tokens: 0 },
+        total_tokens: input + output,
+      },
+    };
+  }
+
+  /** Failed lines by code, in the codes' order. */
+  codes(): Record<string, number> {
+    return Object.fromEntries([...this.#codes].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  }
+}

@@ -1,0 +1,72 @@
+/**
+ * The frozen facts of the batches that this worker runs: request, plan, and the few-shot prefix with its pixels.
+ * Owns their bounded memory; each batch is read once per worker. Refuses to hold anything that changes: all of it was written before the plan was adopted.
+ */
+import { batchRequest, CodedError, plan as planSchema, type BatchRequest, type Plan } from "@flamboyance/contracts";
+import type { Passage, Preprocessing } from "@flamboyance/model";
+import { batchKeys, type Storage } from "@flamboyance/storage";
+import type { Decoder } from "./decode.ts";
+import type { PrefixSource } from "./engine.ts";
+import { examplePassages } from "./prompt.ts";
+import { readStored } from "./stored-json.ts";
+
+export interface OpenBatch {
+  readonly request: BatchRequest;
+  readonly plan: Plan;
+  /** Null where the batch has no examples. */
+  readonly prefix: PrefixSource | null;
+}
+
+export interface OpenBatches {
+  /** Throws passing faults; the next call tries again. */
+  open(id: string, plan: string, preprocessing: Preprocessing): Promise<OpenBatch>;
+}
+
+const batchesHeld = 16;
+
+export function holdOpenBatches(dependencies: {
+  readonly storage: Storage;
+  readonly bucket: string;
+  readonly decoder: Decoder;
+  readonly signal: AbortSignal;
+}): OpenBatches {
+  const held = new Map<string, Promise<OpenBatch>>();
+  return {
+    open: (id, plan, preprocessing) => {
+      const name = `${id}/${plan}`;
+      const known = held.get(name);
+      const opened = known ?? readBatch(dependencies, id, plan, preprocessing);
+      // Used last, dropped last.
+      held.delete(name);
+      held.set(name, opened);
+      if (known === undefined) opened.catch(() => held.delete(name));
+      const [oldest] = held.keys();
+      if (held.size > batchesHeld && oldest !== undefined) held.delete(oldest);
+      return opened;
+    },
+  };
+}
+
+async function readBatch(
+  { storage, bucket, decoder, signal }: Parameters<typeof holdOpenBatches>[0],
+  id: string,
+  planId: string,
+  preprocessing: Preprocessing,
+): Promise<OpenBatch> {
+  const keys = batchKeys(id);
+  const request = await readStored(storage, { bucket, key: keys.request }, batchRequest, signal);
+  const plan = await readStored(storage, { bucket, key: keys.plan(planId).manifest }, planSchema, signal);
+  if (request === null || plan === null) throw new CodedError("internal_error", `${id}: its request or plan isn't in S3`);
+  if (request.examples.length === 0) return { request, plan, prefix: null };
+
+  const pixels: (Float32Array | null)[] = [];
+  for (const [index, example] of plan.examples.entries()) {
+    if (example === null) pixels.push(null);
+    else {
+      const { bytes } = await storage.read({ bucket, key: keys.plan(planId).example(index) }, { signal });
+      pixels.push(await decoder.decode(bytes, preprocessing, signal));
+    }
+  }
+  const passages = examplePassages(request, pixels).map(({ text, images }): Passage => ({ text, media: images.map((image) => [image]) }));
+  return { request, plan, prefix: { key: `${id}/${planId}`, passages } };
+}

@@ -1,0 +1,160 @@
+/**
+ * The plan job: reads the manifest once and freezes it: items.jsonl with its index, the refused lines, the examples' bytes; plan.json last; then adopts it.
+ * Owns which faults are the batch's own (it ends as failed, with the reason). Nothing here counts before it is adopted: a loser's folder just lies there.
+ */
+import { createHash } from "node:crypto";
+import { batchRequest, CodedError, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
+import type { Preprocessing } from "@flamboyance/model";
+import { newUlid, type Queue } from "@flamboyance/queue";
+import { batchKeys, jsonLine, type PlanKeys, type Storage } from "@flamboyance/storage";
+import { ChunkLedger } from "./chunk-ledger.ts";
+import type { Decoder } from "./decode.ts";
+import { isOwnFault } from "./fate.ts";
+import { fetchImage } from "./fetch.ts";
+import { stopKind } from "./job-stop.ts";
+import { openLineFile } from "./line-file.ts";
+import { readManifest } from "./manifest.ts";
+import { examplePassages } from "./prompt.ts";
+import { readStored } from "./stored-json.ts";
+import type { StopWatch } from "./stop-watch.ts";
+
+export interface PlanDependencies {
+  readonly storage: Storage;
+  readonly queue: Queue;
+  readonly serviceBucket: string;
+  readonly decoder: Decoder;
+  readonly stops: StopWatch;
+}
+
+/** `signal` fires when the worker shuts down or the job's lock is lost: the job is handed back. */
+export async function runPlan(dependencies: PlanDependencies, id: string, signal: AbortSignal): Promise<"done" | "hand_back"> {
+  const { storage, queue, serviceBucket: bucket, stops } = dependencies;
+  const claim = await queue.claimPlan(id);
+  if (claim.kind !== "run") return "done";
+  const stop = stops.watch(id);
+  try {
+    const request = await readStored(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
+    if (request === null) throw new CodedError("internal_error", `${id}: its request isn't in S3`);
+    const outcome = await writePlan(dependencies, request, AbortSignal.any([signal, stop.signal]));
+    if (outcome.kind === "refused") {
+      await queue.refusePlan({ id, errors: outcome.errors });
+      return "done";
+    }
+    const { plan, items, chunks, refused } = outcome.plan;
+    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused });
+    if (adopted.kind === "adopted" && !adopted.sealed) await queue.dispatch(request.model.key);
+    return "done";
+  } catch (error) {
+    if (stopKind(stop.signal) !== null) return "done";
+    if (signal.aborted) return "hand_back";
+    throw error;
+  } finally {
+    stop.done();
+  }
+}
+
+type Outcome = { readonly kind: "written"; readonly plan: Plan } | { readonly kind: "refused"; readonly errors: readonly LineError[] };
+
+async function writePlan(dependencies: PlanDependencies, request: BatchRequest, signal: AbortSignal): Promise<Outcome> {
+  const { storage, serviceBucket: bucket } = dependencies;
+  const plan = newUlid();
+  const keys = batchKeys(request.id).plan(plan);
+  try {
+    const examples = await writeExamples(dependencies, request, keys, signal);
+    const lines = await writeItems(dependencies, request, keys, signal);
+    if (lines.kind === "refused") return lines;
+    const written: Plan = { plan, ...lines.facts, examples };
+    await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
+    return { kind: "written", plan: written };
+  } catch (error) {
+    if (signal.aborted || !isOwnFault(error)) throw error;
+    const { code, message, param, line } = error;
+    return { kind: "refused", errors: [{ code, message, param, line }] };
+  }
+}
+
+/** The support images' bytes, each decoded once to see that it can be. Throws bad_example, and invalid_request for texts that no prompt can hold. */
+async function writeExamples(
+  { storage, serviceBucket, decoder }: PlanDependencies,
+  request: BatchRequest,
+  keys: PlanKeys,
+  signal: AbortSignal,
+): Promise<Plan["examples"]> {
+  const examples: Plan["examples"] = [];
+  examplePassages(
+    request,
+    request.examples.map(({ image }) => image ?? null),
+  );
+  for (const [index, { image }] of request.examples.entries()) {
+    if (image === undefined) {
+      examples.push(null);
+      continue;
+    }
+    const bytes = await fetchImage(storage, image, { buckets: request.buckets, serviceBucket }, signal)
+      .then(async (found) => {
+        await decoder.decode(found, anyPreprocessing, signal);
+        return found;
+      })
+      .catch((error: unknown) => {
+        if (signal.aborted || !isOwnFault(error)) throw error;
+        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, {
+          param: `examples.${index}.image`,
+          cause: error,
+        });
+      });
+    await storage.write({ bucket: serviceBucket, key: keys.example(index) }, bytes, { contentType: "application/octet-stream", signal });
+    examples.push({ sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length });
+  }
+  return examples;
+}
+
+/** Whether bytes can be decoded doesn't depend on the model's size. */
+const anyPreprocessing: Preprocessing = { imageSize: 32, mean: [0, 0, 0], std: [1, 1, 1] };
+
+type Lines =
+  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256"> }
+  | { readonly kind: "refused"; readonly errors: readonly LineError[] };
+
+/** items.jsonl, errors.jsonl (where lines are skipped) and the index, in one pass over the manifest. */
+async function writeItems(
+  { storage, serviceBucket }: PlanDependencies,
+  request: BatchRequest,
+  keys: PlanKeys,
+  signal: AbortSignal,
+): Promise<Lines> {
+  const bucket = serviceBucket;
+  const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
+  const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
+  const ledger = new ChunkLedger();
+  const errors: LineError[] = [];
+  try {
+    for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
+      if (entry.kind === "item") {
+        const line = jsonLine(entry.item);
+        await items.write(line);
+        ledger.add(Buffer.byteLength(line));
+        if (ledger.items > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
+      } else if (request.on_invalid === "skip") {
+        await skipped.write({ ...entry.refused, before_item: ledger.items });
+      } else {
+        const { code, message, param, line } = entry.refused;
+        errors.push({ code, message, param, line });
+        if (errors.length >= limits.lineErrorsShown) break;
+      }
+    }
+    if (errors.length > 0) return { kind: "refused", errors };
+    if (items.lines + skipped.lines === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
+    const { sha256 } = await items.finish();
+    await skipped.finish();
+    const { chunks, pieces } = ledger.index();
+    await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), { contentType: "application/octet-stream", signal });
+    return { kind: "written", facts: { items: items.lines, chunks, refused: skipped.lines, items_sha256: sha256 } };
+  } finally {
+    // Nothing after a finish.
+    await Promise.all([items.abandon(), skipped.abandon()]);
+  }
+}
+
+async function* asStream(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
+  yield* pieces;
+}

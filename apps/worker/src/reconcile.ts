@@ -1,0 +1,118 @@
+/**
+ * Finds what a crash left half done, and takes it up: whatever fell over between any two commands, a batch always ends.
+ * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`. One worker at a time, under a lease; harmless if two did it.
+ */
+import { batchRequest, end as endSchema, isEnded } from "@flamboyance/contracts";
+import type { Lease, Queue } from "@flamboyance/queue";
+import { batchKeys, openPrefix, type Storage } from "@flamboyance/storage";
+import { advanceFrontier } from "./frontier.ts";
+import type { Log } from "./log.ts";
+import type { Metrics } from "./metrics.ts";
+import { readStored } from "./stored-json.ts";
+
+export interface ReconcileDependencies {
+  readonly storage: Storage;
+  readonly queue: Queue;
+  readonly serviceBucket: string;
+  readonly metrics: Metrics;
+  readonly log: Log;
+  readonly leaseMs: number;
+}
+
+const batchesPerRenewal = 100;
+
+export interface Reconciler {
+  round(signal: AbortSignal): Promise<void>;
+}
+
+export function openReconciler(dependencies: ReconcileDependencies): Reconciler {
+  // Batches whose end.json this process has looked for: once each.
+  const looked = new Set<string>();
+  return {
+    round: async (signal) => {
+      const { queue, leaseMs } = dependencies;
+      await queue.ensureSentinel();
+      const lease = await queue.lease("reconcile", leaseMs);
+      if (lease === null) return;
+      try {
+        await mendBatches(dependencies, lease, signal);
+        await mendMarkers(dependencies, lease, looked, signal);
+        for (const { key } of await queue.liveModels()) await queue.dispatch(key);
+      } finally {
+        await lease.release();
+      }
+    },
+  };
+}
+
+/** Every batch that isn't settled: lost jobs, missed seals and deadlines, confirmed results. */
+async function mendBatches(dependencies: ReconcileDependencies, lease: Lease, signal: AbortSignal): Promise<void> {
+  const { queue, metrics, log } = dependencies;
+  let looked = 0;
+  for await (const id of queue.openBatches()) {
+    if (signal.aborted) return;
+    for (const repair of await queue.repair(id)) {
+      metrics.repaired(repair.kind);
+      log.info({ batch: id, repair }, "repaired");
+    }
+    await advanceFrontier(dependencies, id, signal);
+    looked += 1;
+    if (looked % batchesPerRenewal === 0 && !(await lease.renew())) return;
+  }
+}
+
+/** Every marker in S3: a submit that broke off, an end that Redis doesn't know, a marker that was left behind. */
+async function mendMarkers(dependencies: ReconcileDependencies, lease: Lease, looked: Set<string>, signal: AbortSignal): Promise<void> {
+  const { storage, queue, serviceBucket: bucket } = dependencies;
+  const open = new Set<string>();
+  for await (const { key } of storage.list({ bucket, key: openPrefix }, { signal })) {
+    const id = key.slice(openPrefix.length);
+    open.add(id);
+    const record = await queue.batch(id);
+    if (record === null) await takeUp(dependencies, id, signal);
+    else if (record.settled) await storage.remove([{ bucket, key }], { signal });
+    else if (!isEnded(record.status) && !looked.has(id)) {
+      await copyEnd(dependencies, id, signal);
+      looked.add(id);
+    }
+    if (open.size % batchesPerRenewal === 0 && !(await lease.renew())) return;
+  }
+  for (const id of looked) if (!open.has(id)) looked.delete(id);
+}
+
+/** A marker without a record: where only batch.json stands, its submit broke off and goes on here. Anything more is a loss of Redis, which isn't mended here. */
+async function takeUp(
+  { storage, queue, serviceBucket: bucket, metrics, log }: ReconcileDependencies,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const keys = batchKeys(id);
+  let others = 0;
+  for await (const { key } of storage.list({ bucket, key: keys.folderPrefix }, { signal })) {
+    if (key === keys.request) continue;
+    others += 1;
+    break;
+  }
+  if (others > 0) {
+    log.warn({ batch: id }, "the batch has no record, but more than its request in S3: it waits for a rebuild");
+    return;
+  }
+  const request = await readStored(storage, { bucket, key: keys.request }, batchRequest, signal);
+  if (request === null) return;
+  await queue.submit(request);
+  metrics.repaired("submit");
+  log.info({ batch: id }, "a submit that broke off goes on");
+}
+
+/** end.json stands though the record hasn't ended: it is the truth. */
+async function copyEnd(
+  { storage, queue, serviceBucket: bucket, metrics, log }: ReconcileDependencies,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const end = await readStored(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
+  if (end === null) return;
+  const answer = await queue.copyEnd({ id, end });
+  metrics.repaired("end");
+  log.info({ batch: id, answer: answer.kind }, "copied the end");
+}

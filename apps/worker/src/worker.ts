@@ -1,0 +1,174 @@
+/**
+ * A worker: consumes plan, chunk and finalize jobs, repairs, and tells how it is. Owns the start and, mirrored, the end of everything in the process.
+ * Refuses to exit it: that is main's.
+ */
+import { newUlid, openQueue, type Handler, type Job, type JobKind, type Queue } from "@flamboyance/queue";
+import { openStorage } from "@flamboyance/storage";
+import { runChunk } from "./chunk.ts";
+import type { Config } from "./config.ts";
+import { openDecoder } from "./decode.ts";
+import { openEngine } from "./engine.ts";
+import { runFinalize } from "./finalize.ts";
+import { trackFrontiers } from "./frontier.ts";
+import { Gate } from "./gate.ts";
+import { failure, openLog, type Log } from "./log.ts";
+import { startMetricsServer } from "./metrics-server.ts";
+import { createMetrics, type Metrics } from "./metrics.ts";
+import { openNoOpEngine } from "./no-op-engine.ts";
+import { holdOpenBatches } from "./open-batches.ts";
+import { runPlan } from "./plan.ts";
+import { openReconciler } from "./reconcile.ts";
+import { repeat } from "./repeat.ts";
+import { openServedModels } from "./served-models.ts";
+import { startStopWatch } from "./stop-watch.ts";
+
+export interface RunningWorker {
+  readonly log: Log;
+  readonly port: number;
+  /** Takes no more jobs, gives running ones their time, hands the rest back, closes everything. */
+  close(): Promise<void>;
+}
+
+/** Plans and finalizes of large batches have slots of their own: neither waits for chunks. */
+const planSlots = 2;
+const finalizeSlots = 2;
+
+export async function startWorker(config: Config): Promise<RunningWorker> {
+  const worker = newUlid();
+  const log = openLog({ level: config.logLevel, worker });
+  const queue = await openQueue({
+    url: config.redis.url,
+    prefix: config.redis.prefix,
+    lockMs: config.lockMs,
+    stalledIntervalMs: config.lockMs / 2,
+    graceMs: config.lockMs,
+    quietMs: config.quietMs,
+  });
+  const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
+  const metrics = createMetrics(() => queue.depths());
+  const decoder = openDecoder({ threads: config.decodeThreads });
+  const stops = startStopWatch(queue);
+  const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
+  const closing = new AbortController();
+  const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const chunks = {
+    ...shared,
+    worker,
+    batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: closing.signal }),
+    itemGate: new Gate({ holders: config.engineRows, weight: config.readAheadBytes }),
+    fetchGate: new Gate({ holders: config.fetchConcurrency }),
+  };
+  const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
+
+  const models = openServedModels({
+    storage,
+    bucket: config.bucket,
+    cache: config.modelCache,
+    names: config.models,
+    metrics,
+    log,
+    open: (folder) =>
+      config.engine.kind === "none"
+        ? Promise.resolve(openNoOpEngine(config.engine))
+        : openEngine({ folder, threads: config.engine.threads }),
+    consume: (key, model) =>
+      queue.consume(
+        { kind: "chunk", model: key, concurrency: config.chunksAtOnce },
+        handle("chunk", async (job, signal) => {
+          metrics.chunkStarted();
+          try {
+            return await runChunk(chunks, model, job, signal);
+          } finally {
+            metrics.chunkEnded();
+            // A slot is free: the queue may take another chunk.
+            await queue.dispatch(key).catch((error: unknown) => log.warn(failure(error), "dispatch failed"));
+          }
+        }),
+      ),
+  });
+
+  const reconciler = openReconciler({
+    storage,
+    queue,
+    serviceBucket: config.bucket,
+    metrics,
+    log,
+    leaseMs: Math.max(5_000, 2 * config.reconcileMs),
+  });
+  await queue.ensureSentinel();
+  await models.refresh(closing.signal);
+  await announce(queue, worker, models.keys(), config);
+  const plans = queue.consume(
+    { kind: "plan", concurrency: planSlots },
+    handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
+  );
+  const finalizes = queue.consume(
+    { kind: "finalize", concurrency: finalizeSlots },
+    handle("finalize", ({ id }, signal) => runFinalize(shared, id, signal)),
+  );
+
+  const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
+    repeat({ everyMs, signal, onFailure: (error) => log.warn({ what, ...failure(error) }, "a round failed") }, round);
+  const stopped = new AbortController();
+  const rounds = [
+    every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
+    every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
+    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models.keys(), config)),
+    // These go on while running chunks finish.
+    every("stops", config.stopMs, stopped.signal, () => stops.look()),
+    every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
+  ];
+  const server = await startMetricsServer({
+    ...config.metrics,
+    registry: metrics.registry,
+    collect: () => models.collect(),
+    notReady: async () => {
+      if (closing.signal.aborted) return "shutting down";
+      if (models.keys().length === 0) return "no model is open";
+      return (await queue.ping()) ? null : "Redis doesn't answer";
+    },
+  });
+  log.info({ port: server.port, models: models.keys().length }, "ready");
+
+  return {
+    log,
+    port: server.port,
+    close: async () => {
+      log.info("closing");
+      closing.abort(new Error("the worker is closing"));
+      await queue.withdraw(worker).catch(() => {});
+      const drain = { drainMs: config.drainMs };
+      await Promise.all([plans.close(drain), finalizes.close(drain), models.stop(config.drainMs)]);
+      stopped.abort(new Error("the worker is closing"));
+      await Promise.all(rounds);
+      await server.close();
+      await models.close();
+      await decoder.close();
+      await queue.close();
+      storage.close();
+      log.info("closed");
+    },
+  };
+}
+
+async function announce(queue: Queue, worker: string, keys: readonly string[], config: Config): Promise<void> {
+  for (const model of keys) {
+    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
+    await queue.dispatch(model);
+  }
+}
+
+/** Counts and logs what becomes of each job. */
+function watched(kind: JobKind, run: Handler, metrics: Metrics, log: Log): Handler {
+  return async (job: Job, signal: AbortSignal) => {
+    try {
+      const result = await run(job, signal);
+      metrics.job(kind, result === "done" ? "done" : "handed_back");
+      return result;
+    } catch (error) {
+      metrics.job(kind, "failed");
+      log.warn({ kind, batch: job.id, chunk: job.chunk, ...failure(error) }, "a job failed and will be tried again");
+      throw error;
+    }
+  };
+}
