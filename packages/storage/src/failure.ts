@@ -39,6 +39,8 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   KeyTooLongError: "storage_invalid_location",
   ExpiredToken: "storage_forbidden",
   InvalidToken: "storage_forbidden",
+  // versitygw says 404 to an unknown access key.
+  XAdminUserNotFound: "storage_forbidden",
   PreconditionFailed: "storage_precondition_failed",
   ConditionalRequestConflict: "storage_unavailable",
   OperationAborted: "storage_unavailable",
