@@ -1,6 +1,7 @@
 /** The apps' own reading of their environment, so that what compose and Kubernetes set is held against what the apps really take. */
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
+import { z } from "zod";
 import { root } from "./root.ts";
 
 export type AppName = "api" | "worker";
@@ -12,5 +13,11 @@ export interface AppConfig {
 }
 
 export async function loadAppConfig(app: AppName): Promise<AppConfig> {
-  return (await import(pathToFileURL(join(root, "apps", app, "src/config.ts")).href)) as AppConfig;
+  return appConfig.parse(await import(pathToFileURL(join(root, "apps", app, "src/config.ts")).href));
 }
+
+const isFunction = (value: unknown) => typeof value === "function";
+const appConfig = z.object({
+  readConfig: z.custom<AppConfig["readConfig"]>(isFunction),
+  configurationTable: z.custom<AppConfig["configurationTable"]>(isFunction),
+});

@@ -15,7 +15,8 @@ beforeAll(async () => {
 afterAll(() => rm(folder, { recursive: true, force: true }));
 
 describe.skipIf(validator === null)("infra/compose.yaml, by the specification", () => {
-  const check = (file: string) => ask(validator ?? "", ["-no-interpolation", "-no-path-resolution", "-format", "json", file], { cwd: folder });
+  const check = (file: string) =>
+    ask(validator ?? "", ["-no-interpolation", "-no-path-resolution", "-format", "json", file], { cwd: folder });
 
   it("is valid", async () => {
     await copyFile(composePath, join(folder, "compose.yaml"));

@@ -51,14 +51,20 @@ describe("infra/compose.yaml", () => {
   });
 
   it("watches the health of every service that stays, in the image or here", () => {
-    const inImage = new Set(readStages().flatMap(({ name, steps }) => (steps.some((step) => step.kind === "setting" && step.keyword === "HEALTHCHECK") ? [name] : [])));
+    const inImage = new Set(
+      readStages().flatMap(({ name, steps }) =>
+        steps.some((step) => step.kind === "setting" && step.keyword === "HEALTHCHECK") ? [name] : [],
+      ),
+    );
     const staying = Object.entries(services).filter(([, service]) => service.restart !== "no");
     expect(staying.map(([name]) => name).toSorted()).toEqual(["api", "grafana", "prometheus", "redis", "s3", "worker"]);
-    expect(staying.filter(([name, { healthcheck, build }]) => healthcheck === undefined && !(build !== undefined && inImage.has(name)))).toEqual([]);
+    expect(
+      staying.filter(([name, { healthcheck, build }]) => healthcheck === undefined && !(build !== undefined && inImage.has(name))),
+    ).toEqual([]);
   });
 
   it("waits for what it needs: healthy where it stays, done where it ends", () => {
-    for (const { depends_on: needs = {} } of Object.values(services)) {
+    for (const { depends_on: needs } of Object.values(services)) {
       for (const [name, { condition }] of Object.entries(needs)) {
         expect(services[name], name).toBeDefined();
         expect(condition).toBe(services[name]?.restart === "no" ? "service_completed_successfully" : "service_healthy");
@@ -67,7 +73,7 @@ describe("infra/compose.yaml", () => {
   });
 
   it("mounts volumes that it declares and files that are there", () => {
-    const sources = Object.values(services).flatMap(({ volumes: mounts = [] }) => mounts.map((mount) => mount.split(":")[0] ?? ""));
+    const sources = Object.values(services).flatMap(({ volumes: mounts }) => mounts.map((mount) => mount.split(":")[0] ?? ""));
     const own = sources.filter((source) => !source.startsWith("."));
     expect([...new Set(own)].toSorted()).toEqual(Object.keys(volumes).toSorted());
     const files = sources.filter((source) => source.startsWith("."));
@@ -77,20 +83,20 @@ describe("infra/compose.yaml", () => {
 
   it("builds targets that the Dockerfile has, and pins every other image", () => {
     const targets = new Set(readStages().map(({ name }) => name));
-    for (const { build, image = "" } of Object.values(services)) {
+    for (const { build, image } of Object.values(services)) {
       if (build !== undefined) expect(targets).toContain(build.target);
       expect(image).toMatch(/:v?\d+\.\d+[\w.-]*$/);
     }
   });
 
   it("publishes on loopback only", () => {
-    const ports = Object.values(services).flatMap(({ ports: published = [] }) => published);
+    const ports = Object.values(services).flatMap(({ ports: published }) => published);
     expect(ports.length).toBeGreaterThan(0);
     expect(ports.filter((port) => !port.startsWith("127.0.0.1:"))).toEqual([]);
   });
 
   it("runs Redis so that nothing is evicted and writes outlive it", () => {
-    const command = services["redis"]?.command?.join(" ");
+    const command = services["redis"]?.command.join(" ");
     expect(command).toContain("--appendonly yes");
     expect(command).toContain("--maxmemory-policy noeviction");
     expect(services["redis"]?.volumes).toEqual(["redis:/data"]);

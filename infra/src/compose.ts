@@ -2,31 +2,30 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { parse } from "yaml";
+import { z } from "zod";
 import { root } from "./root.ts";
 
 export const composePath = join(root, "infra/compose.yaml");
 
-export interface Service {
-  readonly image?: string;
-  readonly build?: { readonly context: string; readonly dockerfile: string; readonly target: string };
-  readonly environment?: Readonly<Record<string, string>>;
-  readonly volumes?: readonly string[];
-  readonly ports?: readonly string[];
-  readonly command?: readonly string[];
-  readonly entrypoint?: readonly string[];
-  readonly depends_on?: Readonly<Record<string, { readonly condition: string }>>;
-  readonly healthcheck?: { readonly test: readonly string[] };
-  readonly stop_grace_period?: string;
-  readonly restart?: string;
-}
-
-export interface Compose {
-  readonly services: Readonly<Record<string, Service>>;
-  readonly volumes: Readonly<Record<string, unknown>>;
-}
+const words = z.array(z.string());
+const service = z.object({
+  image: z.string(),
+  build: z.object({ context: z.string(), dockerfile: z.string(), target: z.string() }).optional(),
+  environment: z.record(z.string(), z.string()).default({}),
+  volumes: words.default([]),
+  ports: words.default([]),
+  command: words.default([]),
+  entrypoint: words.default([]),
+  depends_on: z.record(z.string(), z.object({ condition: z.string() })).default({}),
+  healthcheck: z.object({ test: words }).optional(),
+  stop_grace_period: z.string().optional(),
+  restart: z.string(),
+});
+const compose = z.object({ services: z.record(z.string(), service), volumes: z.record(z.string(), z.unknown()) });
+export type Compose = z.infer<typeof compose>;
 
 export function readCompose(variables: Readonly<Record<string, string>>): Compose {
-  return fillInAll(parse(readFileSync(composePath, "utf8"), { merge: true }), variables) as Compose;
+  return compose.parse(fillInAll(parse(readFileSync(composePath, "utf8"), { merge: true }), variables));
 }
 
 /** As compose does: first YAML, then the variables in each text, so that a value can't change the structure. */

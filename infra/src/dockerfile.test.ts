@@ -28,14 +28,18 @@ describe("infra/Dockerfile", () => {
 
   it("copies only what the build's context holds", () => {
     const context = buildContext();
-    const sources = stages.flatMap(({ steps }) => steps).flatMap((step) => (step.kind === "copy" && step.from === null ? step.sources : []));
+    const sources = stages
+      .flatMap(({ steps }) => steps)
+      .flatMap((step) => (step.kind === "copy" && step.from === null ? step.sources : []));
     expect(sources.length).toBeGreaterThan(10);
     expect(sources.filter((source) => !context.some((file) => file === source || file.startsWith(`${source}/`)))).toEqual([]);
   });
 
   it("copies from stages that stand before", () => {
     const wrong = stages.flatMap(({ steps }, position) =>
-      steps.filter((step) => step.kind === "copy" && step.from !== null && !stages.slice(0, position).some(({ name }) => name === step.from)),
+      steps.filter(
+        (step) => step.kind === "copy" && step.from !== null && !stages.slice(0, position).some(({ name }) => name === step.from),
+      ),
     );
     expect(wrong).toEqual([]);
   });
@@ -57,7 +61,9 @@ describe("infra/Dockerfile", () => {
   it("copies the built form of each package that the app imports, and no other's", () => {
     for (const image of images) {
       const copied = image.steps.flatMap((step) => (step.kind === "copy" && step.from === "build" ? [step.target] : [])).toSorted();
-      expect(copied).toEqual([`apps/${image.name}/dist`, ...packagesOf(`apps/${image.name}`).map((name) => `packages/${name}/dist`)].toSorted());
+      expect(copied).toEqual(
+        [`apps/${image.name}/dist`, ...packagesOf(`apps/${image.name}`).map((name) => `packages/${name}/dist`)].toSorted(),
+      );
     }
   });
 
@@ -86,7 +92,9 @@ describe("infra/Dockerfile", () => {
 
 /** Packages of ours that a workspace needs to run, through all of its dependencies. */
 function packagesOf(folder: string, found: Set<string> = new Set()): string[] {
-  const { dependencies = {} } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as { dependencies?: Record<string, string> };
+  const { dependencies = {} } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as {
+    dependencies?: Record<string, string>;
+  };
   for (const dependency of Object.keys(dependencies)) {
     const name = /^@flamboyance\/(.+)$/.exec(dependency)?.[1];
     if (name === undefined || found.has(name)) continue;

@@ -18,7 +18,11 @@ export interface ImageFolder {
 }
 
 /** Makes the folder of a stage and of all that it is made from; `made` remembers them, so that a shared stage runs once. */
-export async function makeImageFolder(name: string, parent: string, made: Map<string, Promise<ImageFolder>> = new Map()): Promise<ImageFolder> {
+export async function makeImageFolder(
+  name: string,
+  parent: string,
+  made: Map<string, Promise<ImageFolder>> = new Map(),
+): Promise<ImageFolder> {
   const begun = made.get(name) ?? makeOne(name, parent, made);
   made.set(name, begun);
   return begun;
@@ -52,7 +56,8 @@ async function copy(step: CopyStep, stageFolder: string | null, folder: string):
     } else {
       const files = buildContext().filter((file) => file === source || file.startsWith(`${source}/`));
       // As docker does: one file into a folder keeps its name; a folder's content lands in the target.
-      const place = (file: string) => (file === source ? join(step.target, basename(file)) : join(step.target, file.slice(source.length + 1)));
+      const place = (file: string) =>
+        file === source ? join(step.target, basename(file)) : join(step.target, file.slice(source.length + 1));
       for (const file of files) await cp(join(root, file), resolve(folder, place(file)));
     }
   }

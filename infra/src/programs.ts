@@ -4,8 +4,11 @@ import { accessSync, constants } from "node:fs";
 import { homedir } from "node:os";
 import { delimiter, join } from "node:path";
 import { promisify } from "node:util";
+import { z } from "zod";
 
-const goFolders = [process.env["GOPATH"], join(homedir(), "go")].filter((folder) => folder !== undefined).map((folder) => join(folder, "bin"));
+const goFolders = [process.env["GOPATH"], join(homedir(), "go")]
+  .filter((folder) => folder !== undefined)
+  .map((folder) => join(folder, "bin"));
 
 /** The program's path, or null with one line on stderr that names what is skipped. */
 export function findProgram(name: string): string | null {
@@ -41,14 +44,20 @@ export interface Answer {
 
 /** Runs a program to its end; a failure is an answer too. */
 export async function ask(program: string, words: readonly string[], options: { cwd?: string; input?: string } = {}): Promise<Answer> {
-  const running = promisify(execFile)(program, words, { maxBuffer: 64 * 1024 * 1024, ...(options.cwd === undefined ? {} : { cwd: options.cwd }) });
+  const running = promisify(execFile)(program, words, {
+    maxBuffer: 64 * 1024 * 1024,
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+  });
   if (options.input !== undefined) running.child.stdin?.end(options.input);
   try {
     const { stdout, stderr } = await running;
     return { code: 0, text: stdout + stderr };
   } catch (error) {
-    const { code, stdout = "", stderr = "" } = error as { code?: unknown; stdout?: string; stderr?: string };
-    if (typeof code !== "number") throw error;
-    return { code, text: stdout + stderr };
+    const ended = exit.safeParse(error);
+    if (!ended.success) throw error;
+    return { code: ended.data.code, text: ended.data.stdout + ended.data.stderr };
   }
 }
+
+/** What execFile throws where the program ran and answered with a code. */
+const exit = z.object({ code: z.number(), stdout: z.string(), stderr: z.string() });
