@@ -151,7 +151,8 @@ async function writeWeights(
   };
   try {
     for (const weight of graph.weights) {
-      options.signal?.throwIfAborted();
+      if (options.signal?.aborted === true)
+        throw new CodedError("aborted", `writing ${path} was given up`, { cause: options.signal.reason });
       const tensor = tensors.get(weight.name);
       if (tensor === undefined) throw new CodedError("tensor_missing", `the model needs ${weight.name}`, { param: weight.name });
       if (weight.offsetBytes > writtenBytes) await append(new Uint8Array(weight.offsetBytes - writtenBytes));

@@ -85,7 +85,7 @@ export interface Model {
    */
   generate(row: RowRequest, signal?: AbortSignal): Promise<RowResult>;
   stats(): ModelStats;
-  /** Rows in flight are given up with `aborted`; resolves when the sessions are released. */
+  /** Rows in flight are given up with `aborted`; resolves when the sessions are released. May be called again. */
   close(): Promise<void>;
 }
 
@@ -108,7 +108,10 @@ export async function openModel(folder: string, options: OpenOptions = {}): Prom
   const description = await readModelFolder(folder);
   const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
   const vision = await openSession(join(folder, folderFiles.visionGraph), options);
-  const decoder = await openSession(join(folder, folderFiles.decoderGraph), options);
+  const decoder = await openSession(join(folder, folderFiles.decoderGraph), options).catch(async (error: unknown) => {
+    await vision.release();
+    throw error;
+  });
   const model = assembleModel({ description, tokenizer, vision, decoder }, options);
   if (options.signal?.aborted === true) {
     await model.close();
@@ -150,6 +153,11 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
     maxFrames: description.limits.maxFrames,
   };
   const plans = new WeakMap<Prefix, PrefixPlan>();
+  let closing: Promise<void> | null = null;
+  const release = async (): Promise<void> => {
+    await loop.close();
+    await Promise.all([vision.release(), decoder.release()]);
+  };
 
   return {
     description,
@@ -175,10 +183,7 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
       };
     },
     stats: () => loop.stats(),
-    close: async () => {
-      await loop.close();
-      await Promise.all([vision.release(), decoder.release()]);
-    },
+    close: () => (closing ??= release()),
   };
 }
 

@@ -1,0 +1,219 @@
+/** An open model as the worker sees it, on one of the small references. That its texts are OpenFlamingo's is parity's; here stand the laws of the loop. */
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { CodedError } from "@flamboyance/contracts";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { folderFiles } from "./description.ts";
+import { readModelFolder } from "./folder.ts";
+import { importModel } from "./import-model.ts";
+import { assembleModel, openModel, type Model, type Passage, type RowRequest } from "./model.ts";
+import { readReference, type Reference } from "./parity/reference.ts";
+import { openSession, type Session } from "./session.ts";
+import { openTokenizer } from "./tokenizer.ts";
+
+let parent: string;
+let folder: string;
+let reference: Reference;
+let model: Model;
+
+beforeAll(async () => {
+  reference = await readReference(join(import.meta.dirname, "..", "reference", "mpt"));
+  parent = await mkdtemp(join(tmpdir(), "flamboyance-model-"));
+  folder = join(parent, "mpt");
+  await importModel(reference.pieces, folder);
+});
+afterAll(() => rm(parent, { recursive: true }));
+beforeEach(async () => {
+  model = await openModel(folder, { maxRows: 6 });
+});
+afterEach(() => model.close());
+
+const image = (name: string): Float32Array[] => {
+  const pixels = reference.tensors.get(`pixels/${name}`);
+  if (pixels === undefined) throw new Error(`the reference has no ${name}`);
+  return [pixels.data];
+};
+const images = ["scene.png", "photo.jpg", "gray.png", "alpha.png", "wide.webp"];
+const examples = (): Passage[] => [
+  { text: "<image>Output:red<|endofchunk|>", media: [image("tall.jpg")] },
+  { text: "Output:two people<|endofchunk|>", media: [] },
+];
+
+/** Rows of all lengths and shots, by a seed. */
+function someRows(count: number, seed: number): RowRequest[] {
+  let state = seed;
+  const next = (below: number): number => {
+    state = (state * 1_103_515_245 + 12_345) % 2 ** 31;
+    return Math.floor((state / 2 ** 31) * below);
+  };
+  return Array.from({ length: count }, (_, index) => {
+    const shots = next(3);
+    const media = Array.from({ length: shots + 1 }, () => image(images[next(images.length)] ?? "scene.png"));
+    const text =
+      ["", "Some words first. "][next(2)] +
+      "<image>Output:a dog<|endofchunk|>".repeat(shots) +
+      ["<image>Output:", "<image>Question:How many? Short answer:"][next(2)];
+    return { id: `row-${index}`, text, media, generation: { maxNewTokens: 1 + next(12), minNewTokens: next(4) } };
+  });
+}
+
+describe("an open model", () => {
+  it("gives a row the same tokens alone, in company, in another order and behind a shared prefix", async () => {
+    const rows = someRows(24, 7);
+    const alone: (readonly number[])[] = [];
+    for (const row of rows) alone.push((await model.generate(row)).tokens);
+    const together = await Promise.all(rows.map((row) => model.generate(row)));
+    expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+    const reversed = await Promise.all(rows.toReversed().map((row) => model.generate(row)));
+    expect(reversed.map(({ tokens }) => tokens).toReversed()).toEqual(alone);
+
+    const prefix = model.openPrefix(examples());
+    const text = examples()
+      .map((example) => example.text)
+      .join("");
+    const media = examples().flatMap((example) => example.media);
+    const behind = await Promise.all(rows.map((row) => model.generate({ ...row, prefix })));
+    const spelled = await Promise.all(
+      rows.map((row) => model.generate({ ...row, text: text + row.text, media: [...media, ...row.media] })),
+    );
+    expect(behind.map(({ tokens }) => tokens)).toEqual(spelled.map(({ tokens }) => tokens));
+    expect(behind.map(({ promptTokens }) => promptTokens)).toEqual(spelled.map(({ promptTokens }) => promptTokens));
+    expect(behind.every(({ cachedTokens }) => cachedTokens === prefix.tokens)).toBe(true);
+  });
+
+  it("reads a prefix once, also when an equal one is opened again, and encodes an image once", async () => {
+    const ask = (prefix = model.openPrefix(examples())): Promise<unknown> =>
+      model.generate({ id: "row", prefix, text: "<image>Output:", media: [image("scene.png")], generation: { maxNewTokens: 2 } });
+    await Promise.all([ask(), ask(), ask()]);
+    await ask();
+    expect(model.stats().prefixes).toMatchObject({ prefilled: 1, hits: 3 });
+    expect(model.stats().media.encoded).toBe(2);
+  });
+
+  it("keeps a prefix's unfinished last words out of what is shared", async () => {
+    const prefix = model.openPrefix([{ text: "<image>Output:red<|endofchunk|>Now: ", media: [image("tall.jpg")] }]);
+    const generation = { maxNewTokens: 8 };
+    const behind = await model.generate({ id: "behind", prefix, text: "a <image>Output:", media: [image("scene.png")], generation });
+    const text = "<image>Output:red<|endofchunk|>Now: a <image>Output:";
+    const spelled = await model.generate({ id: "spelled", text, media: [image("tall.jpg"), image("scene.png")], generation });
+    expect(behind.tokens).toEqual(spelled.tokens);
+  });
+
+  it("runs rows together, and lets others in as some end", async () => {
+    await Promise.all(someRows(20, 3).map((row) => model.generate(row)));
+    const { rowsPerStep, rows } = model.stats();
+    expect(Math.max(...Object.keys(rowsPerStep).map(Number))).toBeGreaterThan(3);
+    expect(Math.max(...Object.keys(rowsPerStep).map(Number))).toBeLessThanOrEqual(6);
+    expect(rows).toMatchObject({ started: 20, ended: 20 });
+  });
+
+  it("answers after a single token where the prompt's end already ends the row", async () => {
+    const found = await model.generate({
+      id: "short",
+      text: "<image>Output:",
+      media: [image("scene.png")],
+      generation: { maxNewTokens: 1 },
+    });
+    expect(found.tokens).toHaveLength(1);
+  });
+
+  it("gives up a row whose signal aborts, waiting or running, and no other", async () => {
+    const controllers = Array.from({ length: 12 }, () => new AbortController());
+    const rows = someRows(12, 5).map((row) => ({ ...row, generation: { maxNewTokens: 30, minNewTokens: 30 } }));
+    const answers = rows.map((row, index) => model.generate(row, controllers[index]?.signal));
+    const settled = Promise.allSettled(answers);
+    // Once some run and some wait: six fit.
+    while (model.stats().steps < 3) await new Promise((resolve) => setImmediate(resolve));
+    for (const index of [0, 3, 11]) controllers[index]?.abort(new Error("no longer wanted"));
+    const outcomes = await settled;
+    const given = outcomes.flatMap((outcome, index) => (outcome.status === "rejected" ? [index] : []));
+    expect(given).toEqual([0, 3, 11]);
+    await expect(answers[0]).rejects.toMatchObject({ code: "aborted" });
+    expect(model.stats().rows).toEqual({ started: 12, ended: 9, cancelled: 3 });
+    const again = await Promise.all(rows.slice(0, 2).map((row) => model.generate(row)));
+    expect(again[1]?.tokens).toEqual(outcomes[1]?.status === "fulfilled" ? outcomes[1].value.tokens : null);
+  });
+
+  it("refuses prompts that are too long, before anything runs", async () => {
+    const { maxPromptTokens } = model.description.limits;
+    const long = {
+      id: "long",
+      text: `<image>${"word ".repeat(maxPromptTokens)}`,
+      media: [image("scene.png")],
+      generation: { maxNewTokens: 5 },
+    };
+    await expect(model.generate(long)).rejects.toMatchObject({ code: "prompt_too_long" });
+    const patient = {
+      id: "patient",
+      text: "<image>",
+      media: [image("scene.png")],
+      generation: { maxNewTokens: model.description.limits.maxPositions },
+    };
+    await expect(model.generate(patient)).rejects.toMatchObject({ code: "prompt_too_long" });
+    expect(() => model.openPrefix([{ text: "word ".repeat(maxPromptTokens) + "<|endofchunk|>", media: [] }])).toThrow(
+      expect.objectContaining({ code: "prompt_too_long" }),
+    );
+    expect(model.stats().rows.started).toBe(0);
+  });
+
+  it("refuses requests that make no sense", async () => {
+    const good: RowRequest = { id: "row", text: "<image>", media: [image("scene.png")], generation: { maxNewTokens: 2 } };
+    const stranger = { id: "x", tokens: 3 };
+    const bad: RowRequest[] = [
+      { ...good, media: [] },
+      { ...good, text: "", media: [] },
+      { ...good, media: [[new Float32Array(3)]] },
+      { ...good, generation: { maxNewTokens: 0 } },
+      { ...good, prefix: stranger },
+    ];
+    for (const row of bad) await expect(model.generate(row)).rejects.toMatchObject({ code: "invalid_request" });
+  });
+
+  it("answers text without any image, and text in front of the first one", async () => {
+    const found = await model.generate({ id: "text", text: "Output:", media: [], generation: { maxNewTokens: 3 } });
+    expect(found.tokens.length).toBeGreaterThan(0);
+  });
+
+  it("gives up what runs and waits when it closes, and takes nothing more", async () => {
+    const rows = someRows(10, 9).map((row) => ({ ...row, generation: { maxNewTokens: 40, minNewTokens: 40 } }));
+    const settled = Promise.allSettled(rows.map((row) => model.generate(row)));
+    while (model.stats().steps < 2) await new Promise((resolve) => setImmediate(resolve));
+    await model.close();
+    for (const outcome of await settled) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "aborted" } });
+    await expect(model.generate({ id: "late", text: "Output:", media: [], generation: { maxNewTokens: 1 } })).rejects.toMatchObject({
+      code: "aborted",
+    });
+  });
+
+  it("tells every row of a fault of the engine, and serves the next ones", async () => {
+    const faults = { left: 0 };
+    const faulty = (session: Session): Session => ({
+      ...session,
+      run: (inputs, outputs) => {
+        if (faults.left === 0) return session.run(inputs, outputs);
+        faults.left -= 1;
+        return Promise.reject(new CodedError("engine_failed", "out of memory"));
+      },
+    });
+    const shaky = assembleModel({
+      description: await readModelFolder(folder),
+      tokenizer: openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8")),
+      vision: await openSession(join(folder, folderFiles.visionGraph)),
+      decoder: faulty(await openSession(join(folder, folderFiles.decoderGraph))),
+    });
+    const rows = someRows(5, 11);
+    const before = await Promise.all(rows.map((row) => shaky.generate(row)));
+    faults.left = 1;
+    for (const outcome of await Promise.allSettled(rows.map((row) => shaky.generate(row)))) {
+      expect(outcome).toMatchObject({ status: "rejected", reason: { code: "engine_failed" } });
+    }
+    const after = await Promise.all(rows.map((row) => shaky.generate(row)));
+    expect(after.map(({ tokens }) => tokens)).toEqual(before.map(({ tokens }) => tokens));
+    await shaky.close();
+  });
+
+  it("isn't opened where the folder isn't one", async () => {
+    await expect(openModel(parent)).rejects.toMatchObject({ code: "model_folder_invalid" });
+  });
+});

@@ -1,0 +1,145 @@
+/** The engine equals OpenFlamingo on the references, and parity would notice if it didn't. */
+import { execFile } from "node:child_process";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { compare, type Comparison } from "./compare.ts";
+import { compute, type Actual } from "./compute.ts";
+import { withEngine } from "./engine.ts";
+import { readReference, type Reference } from "./reference.ts";
+import { writeDump } from "./write.ts";
+
+const references = join(import.meta.dirname, "..", "..", "reference");
+const names = ["mpt-qk-norm", "mpt", "neox-sequential", "neox-parallel", "video"];
+const computed = new Map<string, { reference: Reference; actual: Actual }>();
+
+beforeAll(async () => {
+  for (const name of names) {
+    const reference = await readReference(join(references, name));
+    computed.set(name, { reference, actual: await withEngine(reference, (engine) => compute(reference, engine)) });
+  }
+}, 60_000);
+
+const of = (name: string): { reference: Reference; actual: Actual } => {
+  const found = computed.get(name);
+  if (found === undefined) throw new Error(`no ${name}`);
+  return found;
+};
+const failing = (comparisons: readonly Comparison[]): string[] =>
+  comparisons.filter(({ verdict }) => verdict === "fails").map(({ quantity }) => quantity);
+
+describe.each(names)("the reference %s", (name) => {
+  it("is met in every quantity", () => {
+    const { reference, actual } = of(name);
+    const comparisons = compare(reference, actual);
+    expect(failing(comparisons)).toEqual([]);
+    expect(comparisons.filter(({ verdict }) => verdict === "holds").length).toBeGreaterThan(12);
+  });
+});
+
+describe("the comparison", () => {
+  it.each([
+    ["patches/scene.png", "patches"],
+    ["latents/scene.png", "latents"],
+    ["embedding/tiny.png", "embedding"],
+    ["logits/caption-1", "logits"],
+    ["probabilities/2", "probabilities"],
+    ["pixels/scene.png", "pixels, lossless images (levels)"],
+    ["pixels/photo.jpg", "pixels, JPEG (levels)"],
+  ])("notices a number of %s that is off, missing or NaN", (tensor, quantity) => {
+    const { reference, actual } = of("mpt");
+    const good = actual.tensors.get(tensor);
+    if (good === undefined) throw new Error(`no ${tensor}`);
+    for (const wrong of [0.02, NaN]) {
+      const data = Float32Array.from(good.data);
+      data[data.length - 1] = (data.at(-1) ?? 0) + wrong;
+      const tensors = new Map(actual.tensors).set(tensor, { ...good, data });
+      expect(failing(compare(reference, { ...actual, tensors }))).toEqual([quantity]);
+    }
+    const tensors = new Map([...actual.tensors].filter(([name]) => name !== tensor));
+    expect(failing(compare(reference, { ...actual, tensors }))).toEqual([quantity]);
+  });
+
+  it("notices another token, text, order or prompt, alone and in company", () => {
+    const { reference, actual } = of("mpt");
+    const change = (edit: (json: Actual["json"]) => void): string[] => {
+      const json = structuredClone(actual.json);
+      edit(json);
+      return failing(compare(reference, { ...actual, json }));
+    };
+    const firstCase = (json: Actual["json"]): Actual["json"]["cases"][string] =>
+      Object.values(json.cases)[0] as Actual["json"]["cases"][string];
+    expect(change((json) => firstCase(json).generate[0]?.tokens[0]?.push(1))).toEqual(["greedy tokens"]);
+    expect(change((json) => (firstCase(json).generate[0] as { text: string[] }).text.splice(0, 1, "other"))).toEqual(["greedy text"]);
+    expect(change((json) => firstCase(json).input_ids.pop())).toEqual(["prompt tokens"]);
+    expect(change((json) => json.rices?.order["tiny.png"]?.shift())).toEqual(["rices"]);
+    expect(change((json) => json.tokenizer.texts[5]?.ids.pop())).toEqual(["tokenizer"]);
+    const company = { ...actual.company, together: new Map(), prefixed: new Map(), logits: new Map() };
+    expect(failing(compare(reference, { ...actual, company }))).toEqual([
+      "logits, all cases in one run",
+      "greedy tokens, all at once",
+      "greedy tokens, shared prefix",
+    ]);
+  });
+
+  it("doesn't pass over a tensor that nobody computes", () => {
+    const { reference, actual } = of("mpt");
+    const tensors = new Map(reference.tensors).set("novelty/1", { shape: [1], data: Float32Array.of(1) });
+    expect(failing(compare({ ...reference, tensors }, actual))).toEqual(["unknown tensors"]);
+  });
+});
+
+describe("the program", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "flamboyance-parity-test-"));
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  const run = async (...flags: string[]): Promise<{ status: number; output: string; errors: string }> => {
+    const program = [...process.execArgv, join(import.meta.dirname, "main.ts"), ...flags];
+    const ended = promisify(execFile)(process.execPath, program).then(
+      ({ stdout, stderr }) => ({ code: 0, stdout, stderr }),
+      (error: unknown) => error as { code: number; stdout: string; stderr: string },
+    );
+    const { code, stdout, stderr } = await ended;
+    return { status: code, output: stdout, errors: stderr };
+  };
+
+  it("prints its help", async () => {
+    expect(await run("--help")).toMatchObject({ status: 0, output: expect.stringContaining("--dump") });
+  });
+
+  it("says in one line what isn't there: a folder, a file, a flag", async () => {
+    for (const flags of [[join(folder, "nowhere")], [references], ["--nonsense"]]) {
+      const { status, errors } = await run(...flags);
+      expect(status).toBe(2);
+      expect(errors.trim().split("\n")).toHaveLength(1);
+    }
+  });
+
+  it("exits with 1 and names the quantity where a reference isn't met", async () => {
+    const wrong = join(folder, "wrong", "mpt");
+    await cp(join(references, "images"), join(folder, "wrong", "images"), { recursive: true });
+    await cp(join(references, "mpt"), wrong, { recursive: true });
+    const json = await readFile(join(wrong, "expected.json"), "utf8");
+    await writeFile(join(wrong, "expected.json"), json.replace('"size": 390', '"size": 391'));
+    const { status, output, errors } = await run(wrong);
+    expect(status).toBe(1);
+    expect(output).toMatch(/\| mpt +\| tokenizer +\|.*\| fails/);
+    expect(errors).toContain("mpt: tokenizer: size: 390 where 391 is expected");
+  });
+
+  it("dumps what it computed in the form of a reference: compared with itself it holds", async () => {
+    const { reference, actual } = of("video");
+    await writeDump(folder, actual);
+    await cp(join(folder, "actual.json"), join(folder, "expected.json"));
+    await cp(join(folder, "actual.safetensors"), join(folder, "expected.safetensors"));
+    const dumped = await readReference(folder);
+    expect([...dumped.tensors.keys()].toSorted()).toEqual([...reference.tensors.keys()].toSorted());
+    expect(failing(compare(dumped, actual))).toEqual([]);
+    for (const { maxError } of compare({ ...dumped, json: reference.json }, actual)) expect(maxError ?? 0).toBeLessThan(1e-4);
+  });
+});
