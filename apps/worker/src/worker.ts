@@ -43,6 +43,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     stalledIntervalMs: config.lockMs / 2,
     graceMs: config.lockMs,
     quietMs: config.quietMs,
+    retryCapMs: Math.min(30_000, config.lockMs),
+    onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
   const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
   const metrics = createMetrics(() => queue.depths());
