@@ -303,7 +303,7 @@ describe("one thing wrong is an error that names it", () => {
   test("a checkpoint that holds the cross attention in the list only is read", async () => {
     const { architecture } = await readPieces(
       await withCheckpoint("video", (tensors) => {
-        for (const [name, tensor] of [...tensors]) {
+        for (const [name, tensor] of tensors) {
           const match = /^lang_encoder\.transformer\.blocks\.(\d+)\.gated_cross_attn_layer\.(.+)$/.exec(name);
           if (match === null) continue;
           tensors.delete(name);
