@@ -1,0 +1,199 @@
+import { fork, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { JobAborted, type Handler } from "./consume.ts";
+import type { Queue } from "./queue.ts";
+import { requestOf, startTestRedis, tallyOf, until, type TestRedis } from "./test-redis.ts";
+import { newUlid } from "./ulid.ts";
+
+let redis: TestRedis;
+let queue: Queue;
+const faults: unknown[] = [];
+beforeAll(async () => {
+  redis = await startTestRedis();
+  queue = await redis.queue({ onFault: (error) => faults.push(error) });
+});
+afterAll(() => redis.close());
+
+/** A batch in progress, its chunks handed out. */
+async function running(chunks: number) {
+  const request = requestOf();
+  const { id } = request;
+  const model = request.model.key;
+  const plan = newUlid();
+  await queue.submit(request);
+  await queue.adoptPlan({ id, plan, items: chunks, chunks, refused: 0 });
+  await queue.announce({ worker: "w", model, slots: chunks }, 60_000);
+  await queue.dispatch(model);
+  return { id, model, plan };
+}
+
+/** A worker's handler: claims, records, seals after the last. */
+const work: Handler = async ({ id, chunk, dispatch }) => {
+  const attempt = newUlid();
+  const claim = await queue.claim({ id, chunk, attempt, dispatch, worker: "w" });
+  if (claim.kind !== "run") return "done";
+  const answer = await queue.record({ id, chunk, plan: claim.plan, attempt, cut: false, tally: tallyOf(1) });
+  if (answer.kind === "recorded" && answer.last) await queue.seal({ id, seal: newUlid(), outcome: "completed" });
+  return "done";
+};
+
+const jobKeys = (model: string) => redis.raw.keys(`flamboyance:chunk-${model}:batch_*`);
+const aborted = (signal: AbortSignal) => new Promise<unknown>((resolve) => signal.addEventListener("abort", () => resolve(signal.reason)));
+
+describe("a consumer", () => {
+  it("runs a batch's chunks, each once, and its jobs vanish", async () => {
+    const { id, model } = await running(20);
+    const ran: string[] = [];
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 4 }, async (job, signal) => {
+      ran.push(`${job.id}-${job.chunk}`);
+      return work(job, signal);
+    });
+    await until(async () => (await queue.batch(id))?.status === "finalizing");
+    await consumer.close();
+    expect(new Set(ran).size).toBe(20);
+    expect(ran).toHaveLength(20);
+    expect(await queue.batch(id)).toMatchObject({ recorded: 20, completed: 20 });
+    await until(async () => (await jobKeys(model)).length === 0);
+  });
+
+  it("gets plan and finalize jobs by their batch", async () => {
+    const { id } = await running(0);
+    const seen: string[] = [];
+    const consumers = (["plan", "finalize"] as const).map((kind) =>
+      queue.consume({ kind, concurrency: 1 }, (job) => {
+        seen.push(`${kind} ${job.id}`);
+        return Promise.resolve("done");
+      }),
+    );
+    await until(() => seen.includes(`plan ${id}`) && seen.includes(`finalize ${id}`));
+    await Promise.all(consumers.map((consumer) => consumer.close()));
+  });
+
+  it("tries a job again whose handler threw, without end", async () => {
+    const { id, model } = await running(1);
+    let tries = 0;
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, (job, signal) => {
+      tries += 1;
+      return tries < 6 ? Promise.reject(new Error("S3 is away")) : work(job, signal);
+    });
+    await until(async () => (await queue.batch(id))?.recorded === 1);
+    expect(tries).toBe(6);
+    await consumer.close();
+  });
+
+  it("hands a job back unharmed that its handler doesn't want", async () => {
+    const { id, model } = await running(1);
+    const dispatches: number[] = [];
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, (job, signal) => {
+      dispatches.push(job.dispatch);
+      return dispatches.length < 3 ? Promise.resolve("hand_back") : work(job, signal);
+    });
+    await until(async () => (await queue.batch(id))?.recorded === 1);
+    // The same job: not a new hand-out.
+    expect(dispatches).toEqual([1, 1, 1]);
+    await consumer.close();
+  });
+});
+
+describe("closing", () => {
+  it("lets running handlers finish within the drain", async () => {
+    const { id, model } = await running(1);
+    const gate = Promise.withResolvers<undefined>();
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, async (job, signal) => {
+      await gate.promise;
+      return work(job, signal);
+    });
+    await until(() => consumer.running() === 1);
+    const closed = consumer.close({ drainMs: 20_000 });
+    gate.resolve(undefined);
+    await closed;
+    expect(await queue.batch(id)).toMatchObject({ recorded: 1 });
+  });
+
+  it("aborts those that don't, and their jobs go back without an attempt spent", async () => {
+    const { id, model } = await running(1);
+    const reasons: unknown[] = [];
+    const attempt = newUlid();
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, async ({ chunk, dispatch }, signal) => {
+      await queue.claim({ id, chunk, attempt, dispatch, worker: "w" });
+      reasons.push(await aborted(signal));
+      await queue.release({ id, chunk, attempt });
+      return "hand_back";
+    });
+    await until(() => consumer.running() === 1);
+    await consumer.close();
+    expect(reasons).toEqual([expect.any(JobAborted)]);
+    expect(reasons[0]).toMatchObject({ why: "shutdown", code: "aborted" });
+    const [key = ""] = await jobKeys(model);
+    expect(await redis.raw.hget(key, "atm")).toBeNull();
+    expect((await queue.depths()).find((depth) => depth.model === model)).toMatchObject({ ready: 1, running: 0 });
+    // The claim is gone, so a cancel is quiet at once.
+    await queue.applyCancel({ id, number: 1 });
+    expect(await queue.repair(id)).toEqual([{ kind: "sealed", outcome: "cancelled" }]);
+  });
+
+  it("hands back also what a handler gave up by throwing", async () => {
+    const { model } = await running(1);
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, async (_job, signal) => {
+      throw await aborted(signal);
+    });
+    await until(() => consumer.running() === 1);
+    await consumer.close();
+    const [key = ""] = await jobKeys(model);
+    expect(await redis.raw.hget(key, "atm")).toBeNull();
+    expect((await queue.depths()).find((depth) => depth.model === model)).toMatchObject({ ready: 1, running: 0 });
+  });
+
+  it("comes with the signal too, and takes no more jobs", async () => {
+    const { id, model } = await running(1);
+    const stop = new AbortController();
+    stop.abort();
+    let ran = 0;
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1, signal: stop.signal }, (job, signal) => {
+      ran += 1;
+      return work(job, signal);
+    });
+    await consumer.close();
+    expect(ran).toBe(0);
+    expect(await queue.batch(id)).toMatchObject({ recorded: 0 });
+  });
+});
+
+describe("a consumer that dies", () => {
+  it("has its chunk taken over by another", async () => {
+    const { id, model } = await running(1);
+    const child = fork(new URL("./test-consumer.ts", import.meta.url), [redis.url, model, "hold"], {
+      execArgv: ["--conditions=@flamboyance/source"],
+    });
+    await message(child, "claimed");
+    child.kill("SIGKILL");
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+    await until(async () => (await queue.batch(id))?.recorded === 1);
+    expect(await queue.batch(id)).toMatchObject({ status: "finalizing", completed: 1 });
+    await consumer.close();
+  });
+
+  it("and wakes after its chunk was taken over records nothing twice, and hears that its lock was lost", async () => {
+    const { id, model } = await running(1);
+    const child = fork(new URL("./test-consumer.ts", import.meta.url), [redis.url, model, "record late"], {
+      execArgv: ["--conditions=@flamboyance/source"],
+    });
+    await message(child, "claimed");
+    child.kill("SIGSTOP");
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+    await until(async () => (await queue.batch(id))?.recorded === 1);
+    child.kill("SIGCONT");
+    expect(await message(child, "late")).toEqual({ late: { kind: "refused", reason: "sealed" }, why: "lock_lost" });
+    expect(await queue.batch(id)).toMatchObject({ recorded: 1, completed: 1 });
+    child.kill("SIGKILL");
+    await consumer.close();
+  });
+});
+
+async function message(child: ChildProcess, name: string): Promise<unknown> {
+  for (;;) {
+    const [received]: unknown[] = await once(child, "message", { signal: AbortSignal.timeout(20_000) });
+    if (received === name || (typeof received === "object" && received !== null && name in received)) return received;
+  }
+}

@@ -1,0 +1,125 @@
+/** For this package's tests: a Redis of their own on a free port in a temporary folder, and a queue on it with short times. */
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { BatchRequest, End, Tally } from "@flamboyance/contracts";
+import { Redis } from "ioredis";
+import { openQueue, type QueueOptions } from "./open.ts";
+import type { Queue } from "./queue.ts";
+import { newUlid } from "./ulid.ts";
+
+export interface TestRedis {
+  readonly url: string;
+  /** To look past the door, or to break something. */
+  readonly raw: Redis;
+  queue(options?: Partial<QueueOptions>): Promise<Queue>;
+  close(): Promise<void>;
+}
+
+export async function startTestRedis(): Promise<TestRedis> {
+  const folder = await mkdtemp(join(tmpdir(), "queue-redis-"));
+  const port = await freePort();
+  const server = spawn(
+    "redis-server",
+    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"],
+    {
+      stdio: "ignore",
+    },
+  );
+  await once(server, "spawn");
+  const url = `redis://127.0.0.1:${port}`;
+  const raw = new Redis(url, { retryStrategy: () => 20 });
+  raw.on("error", () => {});
+  await raw.ping();
+  const queues: Queue[] = [];
+  return {
+    url,
+    raw,
+    async queue(options = {}) {
+      const queue = await openQueue({ url, lockMs: 400, stalledIntervalMs: 200, graceMs: 0, retryCapMs: 50, ...options });
+      await queue.ensureSentinel();
+      queues.push(queue);
+      return queue;
+    },
+    async close() {
+      await Promise.all(queues.map((queue) => queue.close()));
+      raw.disconnect();
+      server.kill();
+      if (server.exitCode === null) await once(server, "exit");
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** A request as the api freezes it. */
+export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
+  const created_at = Math.floor(Date.now() / 1_000);
+  return {
+    id: `batch_${newUlid()}`,
+    tenant: "birds",
+    buckets: ["images"],
+    created_at,
+    expires_at: created_at + 3_600,
+    idempotency_key: null,
+    model: { name: "flamingo", key: `${newUlid()}-fp32` },
+    task: "caption",
+    input: "s3://images/manifest.jsonl",
+    output: null,
+    examples: [],
+    question: null,
+    generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
+    on_invalid: "fail",
+    completion_window: "1h",
+    metadata: null,
+    ...fields,
+  };
+}
+
+export function tallyOf(completed: number, failed = 0): Tally {
+  return { completed, failed, input_tokens: 10 * completed, cached_tokens: 5 * completed, output_tokens: 3 * completed };
+}
+
+/** The end.json of a batch whose record is given. */
+export function endOf(seal: string, status: End["status"], [total, completed, failed]: [number, number, number]): End {
+  const usage = {
+    input_tokens: 10,
+    input_tokens_details: { cached_tokens: 5 },
+    output_tokens: 3,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: 13,
+  };
+  const counts = { total, completed, failed };
+  return {
+    seal,
+    status,
+    ended_at: 2_000,
+    in_progress_at: 1_000,
+    finalizing_at: 1_900,
+    cancelling_at: null,
+    counts,
+    usage,
+    errors: [],
+    files: null,
+  };
+}
+
+/** Waits until the condition holds; fails after 20 s. */
+export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 20_000;
+  while (!(await holds())) {
+    if (Date.now() > deadline) throw new Error("the condition never held");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const address = server.address();
+  server.close();
+  if (address === null || typeof address === "string") throw new Error("no port");
+  return address.port;
+}
