@@ -8,8 +8,8 @@ export type AppName = "api" | "worker";
 
 export interface AppConfig {
   /** Throws where the app would refuse to start. */
-  readConfig(variables: Readonly<Record<string, string | undefined>>): Readonly<Record<string, unknown>>;
-  configurationTable(): readonly { readonly name: string; readonly fallback: string }[];
+  readonly readConfig: (variables: Readonly<Record<string, string | undefined>>) => Readonly<Record<string, unknown>>;
+  readonly configurationTable: () => readonly { readonly name: string; readonly fallback: string }[];
 }
 
 export async function loadAppConfig(app: AppName): Promise<AppConfig> {
