@@ -20,11 +20,12 @@ export const neoxFamily: LanguageModelFamily = {
     const config = parseConfig(path, configSchema, json);
     const { hidden_size: width, num_hidden_layers: layers, num_attention_heads: heads } = config;
     const headWidth = width / heads;
-    const rotaryWidth = Math.trunc(headWidth * (config.partial_rotary_factor ?? config.rotary_pct));
+    const rotary = config.rope_parameters;
+    const rotaryWidth = Math.trunc(headWidth * (rotary?.partial_rotary_factor ?? config.partial_rotary_factor ?? config.rotary_pct));
     if (!Number.isInteger(headWidth) || rotaryWidth < 2 || rotaryWidth % 2 !== 0)
       throw new CodedError(
         "model_piece_unsupported",
-        `${path}: ${heads} heads of a width of ${width} can't be rotated by ${config.rotary_pct}`,
+        `${path}: ${heads} heads of a width of ${width} can't be rotated on ${rotaryWidth} of each head`,
       );
 
     const mlpWidth = config.intermediate_size ?? ledger.shape("gpt_neox.layers.0.mlp.dense_h_to_4h.weight", 2)[0];
@@ -52,7 +53,7 @@ export const neoxFamily: LanguageModelFamily = {
         heads,
         mlpWidth,
         maxPositions: config.max_position_embeddings,
-        positions: { kind: "rotary", width: rotaryWidth, base: config.rope_theta ?? config.rotary_emb_base },
+        positions: { kind: "rotary", width: rotaryWidth, base: rotary?.rope_theta ?? config.rope_theta ?? config.rotary_emb_base },
         queryKeyNorm: false,
         residual: config.use_parallel_residual ? "parallel" : "sequential",
         layerNormEps: config.layer_norm_eps,
@@ -79,6 +80,14 @@ const configSchema = z.object({
   partial_rotary_factor: z.number().positive().max(1).optional(),
   rotary_emb_base: z.number().positive().default(10_000),
   rope_theta: z.number().positive().optional(),
+  /** Where transformers 5 keeps them. */
+  rope_parameters: z
+    .object({
+      rope_type: z.literal("default", "scaled rotary positions aren't known").default("default"),
+      rope_theta: z.number().positive().optional(),
+      partial_rotary_factor: z.number().positive().max(1).optional(),
+    })
+    .nullish(),
   rope_scaling: z.null("scaled rotary positions aren't known").optional(),
   max_position_embeddings: count.default(2048),
   attention_bias: z.boolean().default(true),

@@ -374,6 +374,18 @@ describe("one thing wrong is an error that names it", () => {
     }
   });
 
+  test("rotary positions are read from where newer libraries write them", async () => {
+    const rotary = (config: Record<string, unknown>) =>
+      withLanguageModel("neox-parallel", "model.safetensors", () => undefined, { rotary_pct: undefined, ...config });
+    const { architecture } = await readPieces(
+      await rotary({ rope_parameters: { rope_type: "default", rope_theta: 500, partial_rotary_factor: 0.5 } }),
+    );
+    expect(architecture.decoder.positions).toEqual({ kind: "rotary", width: 8, base: 500 });
+    expect((await fault(rotary({ rope_parameters: { rope_type: "yarn" } })))[0]).toBe("model_piece_unsupported");
+    expect((await fault(rotary({ rope_scaling: { type: "linear", factor: 2 } })))[0]).toBe("model_piece_unsupported");
+    expect((await fault(rotary({ rotary_pct: 0.2 })))[0]).toBe("model_piece_unsupported");
+  });
+
   test("shards and their index agree", async () => {
     const copy = join(folder, "sharded");
     await cp(piecesOf("mpt").languageModel, copy, { recursive: true });
