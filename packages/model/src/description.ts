@@ -36,7 +36,7 @@ export const modelDescriptionSchema = z.strictObject({
   limits: z.strictObject({
     /** Tokens of prefix, row and answer together. */
     maxPositions: z.int().positive(),
-    /** Tokens of prefix and row: longer ones are refused with prompt_too_long. */
+    /** Tokens of prefix and row, so that one new token has room: longer ones are refused with prompt_too_long. */
     maxPromptTokens: z.int().positive(),
     /** Frames of one media. */
     maxFrames: z.int().positive(),

@@ -28,8 +28,6 @@ export interface WriteOptions {
 
 /** What a model of unlimited positions (ALiBi) is given: the length that the released ones were trained at. */
 const defaultMaxPositions = 2048;
-/** Kept free behind the longest prompt. */
-const reservedForAnswer = 64;
 const defaultMaxFrames = 64;
 
 /**
@@ -189,7 +187,7 @@ function describe(imported: ImportedModel, name: string, files: ModelDescription
     files,
     limits: {
       maxPositions,
-      maxPromptTokens: Math.max(1, maxPositions - reservedForAnswer),
+      maxPromptTokens: maxPositions - 1,
       maxFrames: architecture.resampler.maxFrames ?? defaultMaxFrames,
     },
     notes: [...notes],

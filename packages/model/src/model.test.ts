@@ -210,6 +210,7 @@ describe("an open model", () => {
     }
     const after = await Promise.all(rows.map((row) => shaky.generate(row)));
     expect(after.map(({ tokens }) => tokens)).toEqual(before.map(({ tokens }) => tokens));
+    expect(shaky.stats().rows).toMatchObject({ started: 15, ended: 10 });
     await shaky.close();
   });
 

@@ -1,0 +1,137 @@
+/** What a lane asks of the runner: which tokens, which media, whose turn. The runner is a fake that writes requests down and answers chosen logits. */
+import { describe, expect, it } from "vitest";
+import { Lane, PrefixReading, type Row } from "./lane.ts";
+import type { TokenisedPassage } from "./passage.ts";
+import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
+import { greedySearch } from "./search.ts";
+import type { TensorSizes } from "./tensor-sizes.ts";
+
+const sizes: TensorSizes = {
+  layers: 1,
+  heads: 1,
+  headWidth: 1,
+  vocabulary: 4,
+  crossLayers: [0],
+  crossHeads: 1,
+  crossHeadWidth: 1,
+  latents: 1,
+  tokenBytes: 8,
+};
+const media = (value: number): EncodedMedia => ({ keys: [Float32Array.of(value)], values: [Float32Array.of(value)], sizeBytes: 8 });
+const hashed = (key: string): TokenisedPassage["media"][number] => ({ key, frames: [] });
+const prefix = (lastMedia: EncodedMedia | null): ComputedPrefix => ({
+  keys: [Float32Array.of(1, 2)],
+  values: [Float32Array.of(1, 2)],
+  length: 2,
+  lastMedia,
+  sizeBytes: 16,
+});
+
+function row(id: string, passage: Omit<TokenisedPassage, "media">, encoded: EncodedMedia[], maxNewTokens = 3): Row {
+  return {
+    id,
+    lane: "lane",
+    prefix: null,
+    passage: { ...passage, media: encoded.map((_, index) => hashed(`${id}${index}`)) },
+    search: greedySearch({ maxNewTokens, minNewTokens: 0, endToken: 3 }),
+    entries: passage.tokens.length + maxNewTokens,
+    encoded,
+    signal: undefined,
+    resolve: () => {},
+    reject: () => {},
+  };
+}
+
+/** Every asked row's likeliest token is 1. */
+function fakeRunner(): { runner: Runner; requests: ForwardRequest[] } {
+  const requests: ForwardRequest[] = [];
+  const forward = (request: ForwardRequest): Promise<Float32Array> => {
+    requests.push(request);
+    const { pool, from, rows } = request;
+    rows.forEach(({ tokens }, index) => {
+      const entries = { keys: [new Float32Array(tokens.length)], values: [new Float32Array(tokens.length)], groupTokens: tokens.length };
+      pool.append(from + index, entries, 0, tokens.length, false, 0);
+    });
+    return Promise.resolve(Float32Array.from(rows.filter(({ tokens }) => tokens.length > 0).flatMap(() => [0, 5, 0, 0])));
+  };
+  return { requests, runner: { forward, encode: () => Promise.reject(new Error("nothing to encode")) } };
+}
+
+describe("a lane", () => {
+  it("lets text before a row's first <image> go on seeing the prefix's last media", async () => {
+    const { runner, requests } = fakeRunner();
+    const [inherited, own] = [media(1), media(2)];
+    const lane = new Lane("lane", 1, prefix(inherited), sizes);
+    lane.join(row("a", { tokens: [7, 8, 9], sees: [null, 0, 0] }, [own]));
+    await lane.readPrompts(runner);
+    expect(requests[0]?.media).toEqual([[inherited, own]]);
+    expect(requests[0]?.rows).toEqual([{ tokens: [7, 8, 9], sees: [0, 1, 1] }]);
+  });
+
+  it("gives a row that begins with <image> its own media alone", async () => {
+    const { runner, requests } = fakeRunner();
+    const lane = new Lane("lane", 1, prefix(media(1)), sizes);
+    const own = media(2);
+    lane.join(row("a", { tokens: [8, 9], sees: [0, 0] }, [own]));
+    await lane.readPrompts(runner);
+    expect(requests[0]).toMatchObject({ media: [[own]], rows: [{ sees: [0, 0] }] });
+  });
+
+  it("lets text without media see none where the prefix has none either, also while it decodes", async () => {
+    const { runner, requests } = fakeRunner();
+    const lane = new Lane("lane", 1, prefix(null), sizes);
+    lane.join(row("a", { tokens: [8], sees: [null] }, []));
+    await lane.readPrompts(runner);
+    await lane.decode(runner);
+    expect(requests.map(({ rows }) => rows)).toEqual([[{ tokens: [8], sees: [null] }], [{ tokens: [1], sees: [null] }]]);
+  });
+
+  it("reads a long prompt in pieces, beside rows that already wait for their first step", async () => {
+    const { runner, requests } = fakeRunner();
+    const lane = new Lane("lane", 1, null, sizes);
+    const tokens = Array.from({ length: 700 }, (_, index) => index);
+    lane.join(row("long", { tokens, sees: tokens.map(() => null) }, []));
+    lane.join(row("short", { tokens: [5], sees: [null] }, []));
+    while (lane.reading > 0) await lane.readPrompts(runner);
+    expect(requests.map(({ rows }) => rows.map((each) => each.tokens.length))).toEqual([
+      [256, 1],
+      [256, 0],
+      [188, 0],
+    ]);
+    expect(requests.flatMap(({ rows }) => rows[0]?.tokens ?? [])).toEqual(tokens);
+    await lane.decode(runner);
+    expect(requests.at(-1)?.rows).toEqual([
+      { tokens: [1], sees: [null] },
+      { tokens: [1], sees: [null] },
+    ]);
+  });
+
+  it("lets rows go as they end and keeps the others' turn", async () => {
+    const { runner } = fakeRunner();
+    const lane = new Lane("lane", 1, null, sizes);
+    for (const [id, length] of [
+      ["a", 1],
+      ["b", 3],
+      ["c", 2],
+    ] as const)
+      lane.join(row(id, { tokens: [8], sees: [null] }, [], length));
+    const ended = [await lane.readPrompts(runner), await lane.decode(runner), await lane.decode(runner)];
+    expect(ended.map((each) => each.map(({ row: { id } }) => id))).toEqual([["a"], ["c"], ["b"]]);
+    expect(lane.groups).toBe(0);
+  });
+});
+
+describe("a prefix being read", () => {
+  it("is done when its last piece is, and hands on its last media", async () => {
+    const { runner, requests } = fakeRunner();
+    const tokens = Array.from({ length: 600 }, (_, index) => index);
+    const reading = new PrefixReading({ key: "k", tail: "", tokens, sees: tokens.map(() => 0), media: [hashed("m")] }, sizes);
+    expect(reading.lacking).toEqual(hashed("m"));
+    const own = media(4);
+    reading.encoded[0] = own;
+    expect(reading.lacking).toBe(null);
+    expect(await reading.readOn(runner)).toBe(null);
+    expect(await reading.readOn(runner)).toMatchObject({ length: 600, lastMedia: own, sizeBytes: 4800 });
+    expect(requests.flatMap(({ rows }) => rows[0]?.tokens ?? [])).toEqual(tokens);
+  });
+});
