@@ -4,10 +4,10 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { decodePixels, importModel, openModel, type Model, type Passage, type Prefix } from "@flamboyance/model";
+import { buildPrompt, decodePixels, importModel, openModel, type Model, type PromptPassage } from "@flamboyance/model";
 import { MEASURED_SCENES, measuredScenes, type DemoImage } from "./dataset.ts";
 import { demoPieces } from "./pieces.ts";
-import { exampleText, queryText, type ExampleTask } from "./tasks.ts";
+import type { ExampleTask } from "./tasks.ts";
 
 const HELP = `npm run demo:evaluate -- [options]
 
@@ -113,8 +113,8 @@ async function answerAll(model: Model, { task, shots }: Measure, queries: readon
   const wrong: string[] = [];
   for (let start = 0; start < queries.length; start += SCENES_PER_PREFIX) {
     const first = (start / SCENES_PER_PREFIX) * MOST_SHOTS;
-    const prefix = shots === 0 ? undefined : model.openPrefix(support.slice(first, first + shots).map((seen) => solved(task, seen)));
-    const answers = queries.slice(start, start + SCENES_PER_PREFIX).map((seen) => answer(model, task, seen, prefix, numBeams));
+    const examples = support.slice(first, first + shots);
+    const answers = queries.slice(start, start + SCENES_PER_PREFIX).map((query) => answer(model, task, examples, query, numBeams));
     for (const { got, wanted, name } of await Promise.all(answers)) {
       if (got === wanted) right++;
       else wrong.push(`  ${name}: "${got}" for "${wanted}"`);
@@ -123,20 +123,24 @@ async function answerAll(model: Model, { task, shots }: Measure, queries: readon
   return { right, wrong };
 }
 
-function solved(task: Task, { image, pixels }: Seen): Passage {
-  return { text: exampleText(truth(task, image), task === "vqa" ? image.question : undefined), media: [[pixels]] };
-}
-
-async function answer(model: Model, task: Task, { image, pixels }: Seen, prefix: Prefix | undefined, numBeams: number) {
+async function answer(model: Model, task: Task, examples: readonly Seen[], query: Seen, numBeams: number) {
+  const asked = ({ image, pixels }: Seen) => (task === "vqa" ? { image: pixels, question: image.question } : { image: pixels });
+  const solved = examples.map((seen) => Object.assign(asked(seen), { answer: truth(task, seen.image) }));
+  const prompt = buildPrompt(task === "vqa" ? "vqa" : "caption", solved, asked(query));
   const { text } = await model.generate({
-    id: image.name,
-    text: queryText(task === "vqa" ? image.question : undefined),
-    media: [[pixels]],
+    id: query.image.name,
+    ...passageOf(prompt.query),
     // OpenFlamingo's limits: 5 new tokens for answers, 20 for captions.
     generation: { maxNewTokens: task === "vqa" ? 5 : 20, numBeams },
-    ...(prefix === undefined ? {} : { prefix }),
+    // Equal prefixes are prefilled once.
+    ...(examples.length === 0 ? {} : { prefix: model.openPrefix(prompt.examples.map(passageOf)) }),
   });
-  return { got: text, wanted: truth(task, image), name: task === "vqa" ? `${image.name}, ${image.question}` : image.name };
+  const name = task === "vqa" ? `${query.image.name}, ${query.image.question}` : query.image.name;
+  return { got: text, wanted: truth(task, query.image), name };
+}
+
+function passageOf({ text, images }: PromptPassage<Float32Array>) {
+  return { text, media: images.map((pixels) => [pixels]) };
 }
 
 function truth(task: Task, image: DemoImage): string {

@@ -118,6 +118,8 @@ def export(state, milestone, pieces):
             "max_frames": None,
         },
     )
+    for path in parts.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes them for their owner only
     shutil.rmtree(pieces, ignore_errors=True)
     os.replace(parts, pieces)
     size = sum(path.stat().st_size for path in Path(pieces).rglob("*") if path.is_file())

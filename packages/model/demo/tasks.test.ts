@@ -1,7 +1,8 @@
+import { promptTemplates } from "@flamboyance/model";
 import { describe, expect, test } from "vitest";
 import { seededRandom } from "./random.ts";
 import { makeScene, type Scene, type SceneObject } from "./scene.ts";
-import { EXAMPLE_TASKS, captionOf, questionsOf } from "./tasks.ts";
+import { END_OF_CHUNK, EXAMPLE_TASKS, IMAGE, PROMPT, captionOf, questionsOf } from "./tasks.ts";
 
 function sceneOf(...objects: Partial<SceneObject>[]): Scene {
   const plain: SceneObject = { shape: "circle", colour: "red", size: "large", x: 32, y: 32, radius: 10, degrees: 0, rgb: [200, 30, 30] };
@@ -97,4 +98,9 @@ describe("questions", () => {
   test("no question of any scene has two answers", () => {
     for (let seed = 0; seed < 20; seed++) everyQuestion(makeScene({ seed, heldOut: seed % 2 === 0 }));
   });
+});
+
+test("training assembles the very prompts that the engine builds", () => {
+  expect(`${IMAGE}${PROMPT.output}{answer}${END_OF_CHUNK}`).toBe(promptTemplates.caption);
+  expect(`${IMAGE}${PROMPT.question}{question}${PROMPT.answer}{answer}${END_OF_CHUNK}`).toBe(promptTemplates.vqa);
 });

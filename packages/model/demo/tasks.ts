@@ -5,18 +5,8 @@ import { COLOURS, ORDER_MARGIN_UNITS, SHAPES, type ColouredShape, type Scene, ty
 
 export const END_OF_CHUNK = "<|endofchunk|>";
 export const IMAGE = "<image>";
-/** OpenFlamingo's prompt forms, in the pieces between which the texts stand. */
+/** The prompt forms that buildPrompt makes, in the pieces between which the texts stand: training assembles token ids from them. */
 export const PROMPT = { output: "Output:", question: "Question:", answer: " Short answer:" } as const;
-
-/** A query: `<image>Output:`, or `<image>Question:… Short answer:` where there is a question. */
-export function queryText(question?: string): string {
-  return IMAGE + (question === undefined ? PROMPT.output : PROMPT.question + question + PROMPT.answer);
-}
-
-/** A solved example: the query and its answer, closed. */
-export function exampleText(answer: string, question?: string): string {
-  return queryText(question) + answer + END_OF_CHUNK;
-}
 
 /** One object: "a large red circle". Two: "a large red circle above a small blue square". More: a list from left to right. */
 export function captionOf(scene: Scene): string {

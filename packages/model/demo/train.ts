@@ -16,6 +16,7 @@ about an hour and a half, with 1.2 GB of disk and 4 GB of memory.
   --state <folder>    where dataset, checkpoints and milestones lie   (default: ~/.cache/flamboyance/demo-train)
   --pieces <folder>   where the trained pieces are written            (default: packages/model/demo/pieces)
   --scenes <n>        training scenes to render                       (default: 80000)
+  --sight-steps <n>   steps of stage one, the image encoder alone     (default: 1500)
   --steps <n>         steps of stage two, the end of the cosine       (default: 7000; more than a finished run had: it goes on)
   --python <command>  Python 3.8 to 3.11, for the virtual environment (default: the first that is found)
   --venv <folder>     a ready virtual environment with requirements.txt installed
@@ -39,6 +40,7 @@ async function main(): Promise<void> {
       state: { type: "string", default: join(homedir(), ".cache", "flamboyance", "demo-train") },
       pieces: { type: "string", default: join(folder, "pieces") },
       scenes: { type: "string", default: "80000" },
+      "sight-steps": { type: "string", default: "1500" },
       steps: { type: "string", default: "7000" },
       python: { type: "string" },
       venv: { type: "string" },
@@ -55,7 +57,8 @@ async function main(): Promise<void> {
   await render(join(values.state, "dataset"), Number(values.scenes));
 
   const bf16 = !values.float32 && (await hasBfloat16()) ? ["--bf16"] : [];
-  await run(python, [join(folder, "train.py"), "--state", values.state, "--steps", values.steps, "--threads", values.threads, ...bf16]);
+  const lengths = ["--sight-steps", values["sight-steps"], "--steps", values.steps, "--threads", values.threads];
+  await run(python, [join(folder, "train.py"), "--state", values.state, ...lengths, ...bf16]);
 
   const milestones = (await readdir(join(values.state, "milestones"))).filter((name) => name.endsWith(".pt")).toSorted();
   const last = milestones.at(-1);
