@@ -105,6 +105,18 @@ describe("the list", () => {
   });
 });
 
+describe("open batches", () => {
+  it("are counted by their status", async () => {
+    const before = (await queue.openStatuses()).get("cancelling") ?? 0;
+    const request = requestOf();
+    await queue.submit(request);
+    const validating = (await queue.openStatuses()).get("validating") ?? 0;
+    await queue.applyCancel({ id: request.id, number: 1 });
+    const after = await queue.openStatuses();
+    expect([after.get("cancelling"), after.get("validating") ?? 0]).toEqual([before + 1, validating - 1]);
+  });
+});
+
 describe("who serves a model", () => {
   it("is known until it leaves or falls silent", async () => {
     const model = newUlid();

@@ -1,6 +1,6 @@
 /** Submitting, listing and cancelling: the api's side of the queue. Owns derived ids and the list's pages. */
 import { createHash } from "node:crypto";
-import { CodedError, type BatchRequest } from "@flamboyance/contracts";
+import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
 import { cancelAnswer, numberAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
@@ -13,7 +13,7 @@ import * as cancel from "./scripts/cancel.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
-type BatchesPart = Pick<Queue, "reserve" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches">;
+type BatchesPart = Pick<Queue, "reserve" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses">;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
@@ -61,6 +61,20 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
     },
 
+    async openStatuses() {
+      const ids = await reached(redis.zrange(keyOf(prefix, "open"), "0", "-1"));
+      const counts = new Map<RecordStatus, number>();
+      for (let first = 0; first < ids.length; first += statusesAtOnce) {
+        const reading = redis.pipeline();
+        for (const id of ids.slice(first, first + statusesAtOnce)) reading.hget(keyOf(prefix, "batch", id), "status");
+        for (const reply of await replies(reading)) {
+          const status = recordStatus.safeParse(reply).data;
+          if (status !== undefined) counts.set(status, (counts.get(status) ?? 0) + 1);
+        }
+      }
+      return counts;
+    },
+
     async *openBatches() {
       let cursor = "0";
       do {
@@ -72,6 +86,8 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
   };
 }
+
+const statusesAtOnce = 1_000;
 
 function hashOf(reply: unknown): Record<string, string> {
   return reply !== null && typeof reply === "object"

@@ -39,7 +39,11 @@ const work: Handler = async ({ id, chunk, dispatch }) => {
 };
 
 const jobKeys = (model: string) => redis.raw.keys(`flamboyance:chunk-${model}:batch_*`);
-const aborted = (signal: AbortSignal) => new Promise<unknown>((resolve) => signal.addEventListener("abort", () => resolve(signal.reason)));
+
+async function aborted(signal: AbortSignal): Promise<unknown> {
+  if (!signal.aborted) await once(signal, "abort");
+  return signal.reason;
+}
 
 describe("a consumer", () => {
   it("runs a batch's chunks, each once, and its jobs vanish", async () => {

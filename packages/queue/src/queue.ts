@@ -209,6 +209,8 @@ export interface Queue {
   // Jobs
   consume(options: ConsumeOptions, handler: Handler): Consumer;
   depths(): Promise<Depth[]>;
+  /** How many of the batches that aren't settled are in each status. */
+  openStatuses(): Promise<ReadonlyMap<RecordStatus, number>>;
   /** Redis answers. */
   ping(): Promise<boolean>;
   close(): Promise<void>;

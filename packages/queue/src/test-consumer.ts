@@ -1,4 +1,5 @@
 /** For this package's tests: a consumer in a process of its own, to be killed or stopped. It claims its chunk, says so, and holds it until its lock is lost. */
+import { once } from "node:events";
 import { JobAborted } from "./consume.ts";
 import { openQueue } from "./open.ts";
 import { tallyOf } from "./test-redis.ts";
@@ -11,7 +12,7 @@ queue.consume({ kind: "chunk", model, concurrency: 1 }, async ({ id, chunk, disp
   const attempt = newUlid();
   const claim = await queue.claim({ id, chunk, attempt, dispatch, worker: "child" });
   process.send?.("claimed");
-  await new Promise((resolve) => signal.addEventListener("abort", resolve));
+  if (!signal.aborted) await once(signal, "abort");
   const plan = claim.kind === "run" ? claim.plan : newUlid();
   const late = await queue.record({ id, chunk, plan, attempt, cut: false, tally: tallyOf(1) });
   process.send?.({ late, why: signal.reason instanceof JobAborted ? signal.reason.why : null });
