@@ -11,7 +11,7 @@ import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
 import type { ApiContext } from "./context.ts";
 import { answerError, answerErrors } from "./error-answer.ts";
-import { measure, type Check } from "./metrics.ts";
+import { measure, within, type Check } from "./metrics.ts";
 import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
@@ -52,7 +52,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
 
   const checks: Record<string, Check> = {
     redis: async () => {
-      if (!(await queue.ping())) throw new CodedError("service_unavailable", "Redis doesn't answer.");
+      if (!(await within(queue.ping(), false))) throw new CodedError("service_unavailable", "Redis doesn't answer.");
     },
     // Whether it is there doesn't matter: that S3 says so does.
     s3: async (signal) => void (await storage.describe({ bucket, key: "ready" }, { signal })),

@@ -105,9 +105,9 @@ const issueSchema = z.object({
 function sharpest(issue: unknown): { path: string[]; message: string } {
   const { path, message, keys, errors } = issueSchema.parse(issue);
   if (keys?.[0] !== undefined) return { path: [...path, keys[0]], message: "is not a known field" };
-  const nearest = errors?.filter((issues) => issues.length > 0).toSorted((a, b) => a.length - b.length)[0]?.[0];
+  const nearest = errors?.filter((issues) => issues.length > 0).toSorted((a, b) => a.length - b.length)[0];
   if (nearest === undefined) return { path, message };
-  const inner = sharpest(nearest);
+  const inner = sharpest(nearest.find((one) => issueSchema.safeParse(one).data?.keys !== undefined) ?? nearest[0]);
   return { path: [...path, ...inner.path], message: inner.message };
 }
 

@@ -14,7 +14,8 @@ async function run(): Promise<void> {
   try {
     const config = readProcessConfig();
     const storage = openStorage({ ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 });
-    const queue = await openQueue({ url: config.redis.url, prefix: config.redis.prefix });
+    let tell = (error: unknown): void => console.error(error);
+    const queue = await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) });
     const app = await createApp({
       queue,
       storage,
@@ -23,6 +24,7 @@ async function run(): Promise<void> {
       catalogueSeconds: config.catalogueSeconds,
       logLevel: config.logLevel,
     });
+    tell = (error) => app.log.warn({ err: error }, "a fault of Redis that no request waits for");
     const url = await app.listen({ host: config.host, port: config.port, listenTextResolver: (address) => `listening at ${address}` });
     const close = async (): Promise<void> => {
       app.log.info("closing");

@@ -2,6 +2,7 @@
  * The api's figures for Prometheus: its own answers by route, and what the queue holds just now.
  * Owns names and labels (never an id, a tenant or a path with an id in it: their number has no bound).
  */
+import { recordStatus } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
@@ -46,6 +47,19 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
   );
   registry.registerMetric(
     new Gauge({
+      name: "flamboyance_batches",
+      help: "Batches that aren't settled, by status.",
+      labelNames: ["status"],
+      registers: [],
+      async collect() {
+        const counts = await within(queue.openStatuses(), null);
+        this.reset();
+        if (counts !== null) for (const status of recordStatus.options) this.set({ status }, counts.get(status) ?? 0);
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
       name: "flamboyance_model_slots",
       help: "Slots of live workers by model; no line for a model that nobody serves.",
       labelNames: ["model"],
@@ -77,7 +91,7 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
 }
 
 /** A scrape must not hang on a Redis that is away: its lines are left out, and `flamboyance_dependency_up` says why. */
-async function within<Value>(answer: Promise<Value>, otherwise: Value): Promise<Value> {
+export async function within<Value>(answer: Promise<Value>, otherwise: Value): Promise<Value> {
   const { promise, resolve } = Promise.withResolvers<Value>();
   const patience = setTimeout(() => resolve(otherwise), collectTimeoutMs);
   try {

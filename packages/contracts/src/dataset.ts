@@ -6,6 +6,7 @@ import { z } from "zod";
 import { limits } from "./limits.ts";
 
 const s3Location = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/, "must be s3://bucket/key");
+const s3Input = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
 const s3Folder = z
   .string()
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/(.*\/)?$/, "must be s3://bucket/folder/, with a slash at its end");
@@ -46,9 +47,7 @@ export const createDatasetBatch = z
   .strictObject({
     model: z.string().min(1).max(200),
     task,
-    input: s3Location.describe(
-      "A manifest `….jsonl`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
-    ),
+    input: s3Input.describe("A manifest `….jsonl`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`."),
     output: s3Folder.optional().describe("Where output.jsonl, errors.jsonl and summary.json are copied after the end."),
     examples: z.array(supportExample).max(limits.examples).default([]),
     question: question.optional().describe("vqa: asked of every item that brings no question of its own."),

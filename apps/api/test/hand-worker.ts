@@ -1,0 +1,135 @@
+/** A worker's steps, one by one and by hand: plan, record parts, confirm the frontier, seal, end. */
+import { succeededLine, failedLine, refusedResultLine, type End, type RefusedLine, type ResultLine } from "@flamboyance/contracts";
+import { newUlid } from "@flamboyance/queue";
+import { batchKeys, encodePlanIndex } from "@flamboyance/storage";
+import { modelKey, serviceBucket, type Service } from "./service.ts";
+
+export interface HandPlan {
+  readonly id: string;
+  readonly plan: string;
+  /** Result lines by chunk. */
+  readonly chunks: readonly (readonly ResultLine[])[];
+  readonly refused: readonly RefusedLine[];
+}
+
+/** Which items fail. */
+const fails = (item: number) => item % 3 === 2;
+
+/** Adopts a plan of chunks with so many items each, and of lines refused before some items (`[line, before item]`). */
+export async function plan(
+  { queue, put }: Service,
+  id: string,
+  items: readonly number[],
+  refused: readonly (readonly [number, number])[] = [],
+) {
+  const keys = batchKeys(id);
+  const name = newUlid();
+  let firstItem = 0;
+  const planned = items.map((count) => {
+    const chunk = { offsetBytes: 0, sizeBytes: 0, firstItem, items: count };
+    firstItem += count;
+    return chunk;
+  });
+  const made: HandPlan = {
+    id,
+    plan: name,
+    chunks: planned.map((chunk) => Array.from({ length: chunk.items }, (_, at) => lineOf(id, chunk.firstItem + at))),
+    refused: refused.map(([line, beforeItem]) => ({
+      code: "invalid_line",
+      message: "m",
+      param: null,
+      line,
+      custom_id: null,
+      before_item: beforeItem,
+    })),
+  };
+  await put(serviceBucket, keys.plan(name).index, encodePlanIndex(planned));
+  await put(serviceBucket, keys.plan(name).errors, made.refused.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  await queue.announce({ worker: "by-hand", model: modelKey, slots: 100 }, 600_000);
+  await queue.adoptPlan({ id, plan: name, items: firstItem, chunks: items.length, refused: refused.length });
+  return made;
+}
+
+/** Every line of the batch, in the manifest's order. */
+export function linesOf({ id, chunks, refused }: HandPlan): ResultLine[] {
+  const items = chunks.flat();
+  const before = (item: number) => refused.filter((line) => line.before_item === item).map((line) => refusedResultLine(id, line));
+  return [...items.flatMap((line, item) => [...before(item), line]), ...before(items.length)];
+}
+
+/** Writes and records the part of each of these chunks. */
+export async function record({ queue, put }: Service, { id, plan: name, chunks }: HandPlan, numbers: readonly number[]): Promise<void> {
+  await queue.dispatch(modelKey);
+  for (const chunk of numbers) {
+    const attempt = newUlid();
+    const lines = chunks[chunk] ?? [];
+    const claimed = await queue.claim({ id, chunk, attempt, dispatch: chunk + 1, worker: "by-hand" });
+    if (claimed.kind !== "run") throw new Error(`chunk ${chunk}: ${claimed.kind}`);
+    await put(serviceBucket, batchKeys(id).part(name, chunk, attempt, false), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const failed = lines.filter((line) => line.response?.status_code !== 200).length;
+    const tally = { completed: lines.length - failed, failed, input_tokens: 10, cached_tokens: 4, output_tokens: 3 };
+    const answer = await queue.record({ id, chunk, plan: name, attempt, cut: false, tally });
+    if (answer.kind !== "recorded") throw new Error(`chunk ${chunk}: ${JSON.stringify(answer)}`);
+  }
+}
+
+/** Lets readers see the first chunks. */
+export async function confirm({ queue }: Service, { id }: HandPlan, chunks: number): Promise<void> {
+  if (!(await queue.confirmFrontier({ id, epoch: queue.epoch(), chunks }))) throw new Error("the frontier wasn't confirmed");
+}
+
+/** Seals a batch whose chunks are all recorded, writes its final files and ends it. */
+export async function finish({ queue, put }: Service, batch: HandPlan): Promise<End> {
+  const { id } = batch;
+  const seal = newUlid();
+  const sealed = await queue.seal({ id, seal, outcome: "completed" });
+  if (sealed.kind !== "sealed") throw new Error(JSON.stringify(sealed));
+  await queue.sealed({ id, seal });
+  const keys = batchKeys(id).final(seal);
+  const lines = linesOf(batch);
+  const completed = lines.filter((line) => line.response?.status_code === 200);
+  const failed = lines.filter((line) => line.response?.status_code !== 200);
+  const text = (some: readonly ResultLine[]) => some.map((line) => `${JSON.stringify(line)}\n`).join("");
+  await put(serviceBucket, keys.output, text(completed));
+  await put(serviceBucket, keys.errors, text(failed));
+  await put(serviceBucket, keys.summary, "{}");
+  const end: End = {
+    seal,
+    status: "completed",
+    ended_at: 2_000_000_000,
+    in_progress_at: 1_900_000_000,
+    finalizing_at: 1_950_000_000,
+    cancelling_at: null,
+    counts: { total: lines.length, completed: completed.length, failed: failed.length },
+    usage: {
+      input_tokens: 10,
+      input_tokens_details: { cached_tokens: 4 },
+      output_tokens: 3,
+      output_tokens_details: { reasoning_tokens: 0 },
+      total_tokens: 13,
+    },
+    errors: [],
+    files: {
+      output: { key: keys.output, sha256: "", lines: completed.length },
+      errors: { key: keys.errors, sha256: "", lines: failed.length },
+      summary: { key: keys.summary, sha256: "" },
+    },
+  };
+  await put(serviceBucket, batchKeys(id).end, JSON.stringify(end));
+  const ended = await queue.end({ id, end });
+  if (ended.kind !== "ended") throw new Error(JSON.stringify(ended));
+  return end;
+}
+
+function lineOf(batchId: string, item: number): ResultLine {
+  const identity = { batchId, item, customId: `item ${item}` };
+  if (fails(item)) return failedLine(identity, "image_not_found", "There is no such image.");
+  return succeededLine(identity, {
+    created: 1,
+    model: "demo",
+    choices: [
+      { index: 0, message: { role: "assistant", content: `answer ${item}`, refusal: null }, finish_reason: "stop", logprobs: null },
+    ],
+    usage: { prompt_tokens: 1, completion_tokens: 1, total_tokens: 2, prompt_tokens_details: { cached_tokens: 0 } },
+  });
+}

@@ -1,0 +1,111 @@
+/**
+ * The api on a Redis and an S3 server of its own, for its tests: two tenants, a model, some buckets. No worker runs:
+ * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
+ */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { createApp, newKey } from "@flamboyance/api";
+import { startRedis } from "@flamboyance/dev/redis";
+import { startTestServer } from "@flamboyance/dev/s3";
+import { openQueue, type Queue } from "@flamboyance/queue";
+import { openStorage, type Storage } from "@flamboyance/storage";
+
+export const serviceBucket = "service";
+export const imagesBucket = "demo-images";
+export const forbiddenBucket = "demo-forbidden";
+export const modelKey = `${"a".repeat(64)}-fp32`;
+const forever = new AbortController().signal;
+
+export interface Answer {
+  readonly status: number;
+  // The shape of an answer is what the tests are about.
+  // oxlint-disable-next-line typescript/no-explicit-any
+  readonly body: any;
+  readonly text: string;
+  readonly headers: Readonly<Record<string, string | string[] | number | undefined>>;
+}
+
+export interface Asked {
+  readonly method?: "GET" | "POST" | "DELETE";
+  /** Default: demo's. Null: none. */
+  readonly key?: string | null;
+  readonly body?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+export interface Service {
+  readonly queue: Queue;
+  readonly storage: Storage;
+  readonly keys: { readonly demo: string; readonly other: string };
+  ask(url: string, asked?: Asked): Promise<Answer>;
+  /** Puts an object. */
+  readonly put: (bucket: string, key: string, text: string | Uint8Array) => Promise<void>;
+  /** From now on S3 answers 503 (true) or as it should. */
+  breakS3(broken: boolean): void;
+  /** Redis goes, and stays away. */
+  stopRedis(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startService(): Promise<Service> {
+  const folder = await mkdtemp(join(tmpdir(), "flamboyance-api-"));
+  const redis = await startRedis({ folder: join(folder, "redis") });
+  let broken = false;
+  const s3 = await startTestServer({
+    deny: (bucket) => bucket === forbiddenBucket,
+    faults: () => (broken ? { kind: "error", code: "SlowDown" } : null),
+  });
+  const { endpoint, region, accessKeyId, secretAccessKey } = s3;
+  const storage = openStorage({ endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 });
+  const queue = await openQueue({ url: redis.url });
+  await queue.ensureSentinel();
+  for (const bucket of [serviceBucket, imagesBucket, "demo-results", "other-images"])
+    await storage.ensureBucket(bucket, { signal: forever });
+
+  const demo = newKey("demo", "main", ["demo-*"]);
+  const other = newKey("other", "main", ["other-*"]);
+  const app = await createApp({
+    queue,
+    storage,
+    bucket: serviceBucket,
+    keys: [demo.entry, other.entry],
+    catalogueSeconds: 0,
+    logLevel: "silent",
+  });
+  const put = async (bucket: string, key: string, text: string | Uint8Array) =>
+    void (await storage.write({ bucket, key }, text, { contentType: "application/octet-stream", signal: forever }));
+  await put(serviceBucket, "models/demo/flamingo.json", JSON.stringify({ name: "demo", contentHash: "a".repeat(64), precision: "fp32" }));
+  await put(imagesBucket, "manifest.jsonl", '{"custom_id":"a","image":"s3://demo-images/a.png"}\n');
+
+  return {
+    queue,
+    storage,
+    keys: { demo: demo.key, other: other.key },
+    put,
+    breakS3: (value) => (broken = value),
+    stopRedis: () => redis.close(),
+    async ask(url, { method = "GET", key = demo.key, body, headers = {} } = {}) {
+      const answer = await app.inject({
+        method,
+        url,
+        headers: {
+          ...(key === null ? {} : { authorization: `Bearer ${key}` }),
+          ...(body === undefined ? {} : { "content-type": "application/json" }),
+          ...headers,
+        },
+        ...(body === undefined ? {} : { payload: typeof body === "string" ? body : JSON.stringify(body) }),
+      });
+      const isJson = String(answer.headers["content-type"]).includes("json");
+      return { status: answer.statusCode, headers: answer.headers, text: answer.body, body: isJson ? answer.json() : null };
+    },
+    async close() {
+      await app.close();
+      await queue.close();
+      storage.close();
+      await s3.close();
+      await redis.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
