@@ -7,7 +7,7 @@ import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { pipeline } from "node:stream/promises";
+import { finished, pipeline } from "node:stream/promises";
 import type { Answer, FileSlice } from "./answer.ts";
 import { answerBucket, answerService, type BucketContext } from "./bucket-routes.ts";
 import { copyObject, deleteObject, putObject, readObject } from "./object-routes.ts";
@@ -145,7 +145,7 @@ async function send(outgoing: ServerResponse, headOnly: boolean, answer: Answer,
     else {
       outgoing.flushHeaders();
       for await (const piece of readSlice({ ...body, end: body.start + afterBytes })) outgoing.write(piece);
-      if (fault?.kind === "stallBody") await once(outgoing, "close");
+      if (fault?.kind === "stallBody") await finished(outgoing).catch(() => {});
       // Once the bytes have left: an end without the promised rest.
       else outgoing.write("", () => outgoing.socket?.end());
     }

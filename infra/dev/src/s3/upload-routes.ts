@@ -62,7 +62,7 @@ export async function uploadPart(request: S3Request, bucket: Bucket, chain: Sign
   }
   const folder = folderOf(bucket, upload.id);
   const incoming = join(folder, randomUUID());
-  const file = await open(incoming, "wx");
+  const file = await open(incoming, "wx").catch(goneMeanwhile);
   try {
     const { sizeBytes, md5, checksum } = await receiveBody(request, chain, (piece) => file.appendFile(piece), upload.algorithm);
     if (checksum !== null && upload.algorithm !== null && checksum.algorithm !== upload.algorithm) {
@@ -84,7 +84,7 @@ export async function uploadPart(request: S3Request, bucket: Bucket, chain: Sign
   } catch (error) {
     await file.close();
     await rm(incoming, { force: true });
-    throw error;
+    return goneMeanwhile(error);
   }
 }
 
@@ -138,7 +138,8 @@ export async function completeUpload(request: S3Request, bucket: Bucket, chain: 
 
 export async function abortUpload(request: S3Request, bucket: Bucket): Promise<Answer> {
   const upload = await findUpload(request, bucket);
-  await rm(folderOf(bucket, upload.id), { recursive: true, force: true });
+  // Again where a part in flight put a file in between.
+  await rm(folderOf(bucket, upload.id), { recursive: true, force: true, maxRetries: 10, retryDelay: 20 });
   return { status: 204 };
 }
 
@@ -229,15 +230,21 @@ function compositeChecksum({ algorithm }: Upload, parts: readonly Part[]): Check
 
 const folderOf = (bucket: Bucket, id: string): string => join(bucket.uploadsFolder, id);
 
+const noSuchUpload = (): S3Error =>
+  new S3Error(
+    "NoSuchUpload",
+    "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+  );
+
+/** The upload's folder went away while a part was taken in: it was aborted or completed. */
+function goneMeanwhile(error: unknown): never {
+  throw error instanceof Error && "code" in error && error.code === "ENOENT" ? noSuchUpload() : error;
+}
+
 async function findUpload(request: S3Request, bucket: Bucket): Promise<Upload> {
   const id = request.query.get("uploadId") ?? "";
   const upload = /^[0-9a-f-]{36}$/.test(id) ? await readUpload(bucket, id) : null;
-  if (upload === null || upload.key !== request.key) {
-    throw new S3Error(
-      "NoSuchUpload",
-      "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
-    );
-  }
+  if (upload === null || upload.key !== request.key) throw noSuchUpload();
   return upload;
 }
 

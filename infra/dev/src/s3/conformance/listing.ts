@@ -31,13 +31,13 @@ export function listingFacts(server: ServerUnderTest): void {
     return all;
   }
 
-  const many = Array.from({ length: 2_345 }, (_, index) => `many/${String(index * 7).padStart(6, "0")}.jpg`);
+  const many = Array.from({ length: 1_234 }, (_, index) => `many/${String(index * 7).padStart(6, "0")}.jpg`);
 
   holds("a listing goes on past 1,000 keys, in order, each once", async () => {
     await putAll(many);
     const all = await listAll({ Prefix: "many/" });
     expect(all.keys).toEqual(many);
-    expect(all.pages).toEqual([1000, 1000, 345]);
+    expect(all.pages).toEqual([1000, 234]);
   });
 
   holds("a listing may begin behind a key", async () => {
