@@ -38,6 +38,8 @@ export interface System {
   readonly workers: readonly Application[];
   /** One more worker, ready when this resolves. */
   addWorker(environment?: Readonly<Record<string, string>>): Promise<Application>;
+  /** Ends the api and starts it again on its port. */
+  restartApi(): Promise<void>;
   /** Ends everything that it started, the last started first. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -91,8 +93,14 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     };
     for (let i = 0; i < (options.workers ?? 1); i++) await addWorker();
     const port = await portOrFree(options.ports?.api);
-    const api = await start("api", "apps/api/src/main.ts", port, { FLAMBOYANCE_HOST: "127.0.0.1", FLAMBOYANCE_PORT: String(port) });
-    return { apiUrl: api.url, apiKey, redisUrl: redis.url, s3, api, workers, addWorker, close };
+    const startApi = () => start("api", "apps/api/src/main.ts", port, { FLAMBOYANCE_HOST: "127.0.0.1", FLAMBOYANCE_PORT: String(port) });
+    const api = await startApi();
+    let runningApi = api;
+    const restartApi = async () => {
+      await runningApi.close();
+      runningApi = await startApi();
+    };
+    return { apiUrl: api.url, apiKey, redisUrl: redis.url, s3, api, workers, addWorker, restartApi, close };
   } catch (error) {
     await close();
     throw error;

@@ -45,7 +45,12 @@ const environment = {
 };
 
 export async function startService(
-  options: { workers?: number; environment?: Record<string, string>; s3?: RunningTestServer; faults?: Parameters<typeof startTestServer>[0] } = {},
+  options: {
+    workers?: number;
+    environment?: Record<string, string>;
+    s3?: RunningTestServer;
+    faults?: Parameters<typeof startTestServer>[0];
+  } = {},
 ): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-test-"));
   const gate = await startGate();
@@ -77,7 +82,10 @@ export async function startService(
       const customIds = Array.from({ length: count }, (_, index) => `${name}-${index}`);
       const lines = customIds.map((custom_id, index) => jsonLine({ custom_id, image: `s3://${customerBucket}/${name}/${index % 50}.png` }));
       for (let index = 0; index < Math.min(50, count); index++) {
-        await storage.write({ bucket: customerBucket, key: `${name}/${index}.png` }, plainImage(index), { contentType: "image/png", signal });
+        await storage.write({ bucket: customerBucket, key: `${name}/${index}.png` }, plainImage(index), {
+          contentType: "image/png",
+          signal,
+        });
       }
       const location = { bucket: customerBucket, key: `${name}.jsonl` };
       await storage.write(location, change(lines).join(""), { contentType: "application/jsonl", signal });
@@ -90,7 +98,8 @@ export async function startService(
       await gate.close();
       storage.close();
       await s3.close();
-      await rm(folder, { recursive: true, force: true });
+      if (process.env["KEEP"] === undefined) await rm(folder, { recursive: true, force: true });
+      else console.log(folder);
     },
   };
 }
@@ -110,9 +119,17 @@ export async function wholeBatch(service: Service, id: string, customIds: readon
     expect(await linesOf(service, batch.results.output)).toEqual(completed);
     expect(await linesOf(service, batch.results.errors)).toEqual(lines.filter((line) => !completed.includes(line)));
   }
-  await until("the queues to be empty", () => service.queue.depths(), (depths) => depths.every(({ ready, running }) => ready + running === 0));
+  await until(
+    "the queues to be empty",
+    () => service.queue.depths(),
+    (depths) => depths.every(({ ready, running }) => ready + running === 0),
+  );
   const marker = { bucket: serviceBucket, key: batchKeys(id).marker };
-  await until("the marker to go", () => service.storage.describe(marker, { signal: AbortSignal.timeout(10_000) }), (found) => found === null);
+  await until(
+    "the marker to go",
+    () => service.storage.describe(marker, { signal: AbortSignal.timeout(10_000) }),
+    (found) => found === null,
+  );
   return lines;
 }
 
