@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
 import { normalise, resizeToSquare, type Raster } from "./resample.ts";
 
@@ -39,6 +40,18 @@ test("a step overshoots on both sides, clipped to a byte: Pillow's numbers", () 
     10,
   );
   expect([...grey.data.subarray(0, 10)]).toEqual([0, 0, 0, 23, 93, 163, 232, 255, 255, 255]);
+});
+
+// sha256 (its begin) of what Pillow 10.4 and torchvision's arithmetic of sizes make of the same pattern: RGB, L, RGBA, LA.
+test.each([
+  [97, 61, 3, 16, "9465c017cfe5e426"],
+  [40, 90, 1, 33, "f1e9b093bb56b303"],
+  [50, 37, 4, 11, "28aad081a755d60b"],
+  [23, 31, 2, 48, "dbf5932c9c51a7ff"],
+  [300, 200, 4, 64, "9bfd27da1e58cc4f"],
+] as const)("%i × %i of %i channels to %i is Pillow's, to the bit", (width, height, channels, size, expected) => {
+  const image = raster(width, height, channels, (x, y, channel) => (x * 37 + y * 91 + channel * 53 + x * y * 7) % 256);
+  expect(createHash("sha256").update(resizeToSquare(image, size).data).digest("hex").slice(0, 16)).toBe(expected);
 });
 
 test("the crop begins at the even half, as Python rounds", () => {

@@ -65,6 +65,12 @@ test("bytes of a character that was cut off decode to replacement characters, ne
   expect(tokenizer.decode([])).toBe("");
 });
 
+test("texts come back as they were, spaces before stops and contractions too", async () => {
+  const tokenizer = await tokenizerOf("mpt");
+  for (const text of [" it 's a dog , isn 't it ? ", "no .", "  ends with two  "])
+    expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+});
+
 test("what isn't a tokenizer.json is corrupt", () => {
   for (const text of ["", "[]", '{"model":{}}'])
     expect(() => openTokenizer(text)).toThrow(expect.toSatisfy((error: unknown) => isCoded(error, "model_piece_corrupt")));

@@ -273,6 +273,32 @@ describe("one thing wrong is an error that names it", () => {
     ]);
   });
 
+  const integers = (name: string): StoredTensor => ({
+    name,
+    shape: [1, 2],
+    dtype: "i64",
+    sizeBytes: 16,
+    read: () => Promise.resolve(new Uint8Array(16)),
+  });
+  test("a text tower and position ids are left out knowingly, integers as weights are refused", async () => {
+    const { notes } = await readPieces(
+      await withVision("mpt", (tensors) => {
+        tensors.set("vision_model.embeddings.position_ids", integers("vision_model.embeddings.position_ids"));
+        tensors.set("text_model.embeddings.token_embedding.weight", integers("text_model.embeddings.token_embedding.weight"));
+      }),
+    );
+    expect(notes).toContain("vision: left out 2 tensors of the text tower");
+    const change: Change = (tensors) => {
+      tensors.set("visual.ln_post.bias", {
+        ...integers("visual.ln_post.bias"),
+        shape: [32],
+        sizeBytes: 256,
+        read: () => Promise.resolve(new Uint8Array(256)),
+      });
+    };
+    expect(await fault(withVision("video", change))).toEqual(["model_piece_unsupported", "visual.ln_post.bias"]);
+  });
+
   test("pieces of different models don't go together", async () => {
     expect(await fault({ ...piecesOf("mpt-qk-norm"), checkpoint: piecesOf("mpt").checkpoint })).toEqual([
       "tensor_misshapen",
