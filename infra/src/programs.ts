@@ -43,9 +43,14 @@ export interface Answer {
 }
 
 /** Runs a program to its end; a failure is an answer too. */
-export async function ask(program: string, words: readonly string[], options: { cwd?: string; input?: string } = {}): Promise<Answer> {
+export async function ask(
+  program: string,
+  words: readonly string[],
+  options: { cwd?: string; input?: string; environment?: Readonly<Record<string, string>> } = {},
+): Promise<Answer> {
   const running = promisify(execFile)(program, words, {
     maxBuffer: 64 * 1024 * 1024,
+    env: { ...process.env, ...options.environment },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   if (options.input !== undefined) running.child.stdin?.end(options.input);
