@@ -35,6 +35,7 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   NotFound: "storage_not_found",
   // The upload went away under its writer (a sweep, or a complete whose answer was lost): writing anew mends it.
   NoSuchUpload: "storage_unavailable",
+  NotImplemented: "storage_refused",
   InvalidBucketName: "storage_invalid_location",
   KeyTooLongError: "storage_invalid_location",
   ExpiredToken: "storage_forbidden",

@@ -11,7 +11,7 @@ export interface Glob {
   readonly bucket: string;
   /** The literal beginning of the pattern: list this, then ask `matches`. */
   readonly prefix: string;
-  matches(key: string): boolean;
+  readonly matches: (key: string) => boolean;
 }
 
 /**

@@ -24,13 +24,14 @@ export async function* readLines(
   let offsetBytes = 0; // where the open line begins
   let number = 1;
 
-  const hold = (slice: Buffer): void => {
+  /** `passing` bytes are a view of a piece that the open line outlives: they are copied, unless the line is too long anyhow. */
+  const hold = (slice: Buffer, passing: boolean): void => {
     lineBytes += slice.length;
     if (lineBytes > maxLineBytes + 1) {
       held = [];
       heldBytes = 0;
     } else {
-      held.push(slice);
+      held.push(passing ? Buffer.from(slice) : slice);
       heldBytes += slice.length;
     }
   };
@@ -51,12 +52,11 @@ export async function* readLines(
   for await (const bytes of withoutByteOrderMark(pieces, (skippedBytes) => (offsetBytes = skippedBytes))) {
     let start = 0;
     for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline, start)) {
-      hold(bytes.subarray(start, end));
+      hold(bytes.subarray(start, end), false);
       yield close(1);
       start = end + 1;
     }
-    // A copy: the open line outlives its piece, which may be a view of a large or reused buffer.
-    if (start < bytes.length) hold(Buffer.from(bytes.subarray(start)));
+    if (start < bytes.length) hold(bytes.subarray(start), true);
   }
   if (lineBytes > 0) yield close(0);
 }

@@ -1,0 +1,75 @@
+import { describe, expect, it } from "vitest";
+import { batchKeys, modelKeys, modelsPrefix, openPrefix } from "./keys.ts";
+
+describe("the keys of a batch", () => {
+  const keys = batchKeys("batch_1");
+
+  it("are those of the lifecycle", () => {
+    const plan = keys.plan("P");
+    const final = keys.final("S");
+    expect([
+      keys.marker,
+      keys.request,
+      keys.control(7, "U"),
+      plan.items,
+      plan.index,
+      plan.example(0),
+      plan.errors,
+      plan.manifest,
+      keys.part("P", 12, "A", false),
+      keys.part("P", 12, "A", true),
+      keys.frontier(3, 14),
+      keys.rebuilt(3),
+      keys.seal(3, "S"),
+      final.output,
+      final.errors,
+      final.summary,
+      keys.end,
+      keys.after,
+      keys.deleted,
+    ]).toEqual([
+      "open/batch_1",
+      "batches/batch_1/batch.json",
+      "batches/batch_1/control/0000000007-U.json",
+      "batches/batch_1/plan/P/items.jsonl",
+      "batches/batch_1/plan/P/index",
+      "batches/batch_1/plan/P/examples/0",
+      "batches/batch_1/plan/P/errors.jsonl",
+      "batches/batch_1/plan/P/plan.json",
+      "batches/batch_1/parts/P/0000000012-A.jsonl",
+      "batches/batch_1/parts/P/0000000012-A-cut.jsonl",
+      "batches/batch_1/frontier/0000000003-0000000014.json",
+      "batches/batch_1/rebuilt/0000000003.json",
+      "batches/batch_1/seals/0000000003-S.json",
+      "batches/batch_1/final/S/output.jsonl",
+      "batches/batch_1/final/S/errors.jsonl",
+      "batches/batch_1/final/S/summary.json",
+      "batches/batch_1/end.json",
+      "batches/batch_1/after.json",
+      "batches/batch_1/deleted.json",
+    ]);
+  });
+
+  it("list in the order of their numbers", () => {
+    const parts = [0, 2, 9, 10, 11, 100, 99_999, 1_000_000].map((chunk) => keys.part("P", chunk, "A", false));
+    expect(parts.toSorted()).toEqual(parts);
+  });
+
+  it("lie below the prefixes that are listed", () => {
+    expect(keys.part("P", 0, "A", false).startsWith(keys.partsPrefix)).toBe(true);
+    expect(keys.plan("P").manifest.startsWith(keys.planPrefix)).toBe(true);
+    expect(keys.plan("P").example(3).startsWith(keys.plan("P").examplesPrefix)).toBe(true);
+    expect(keys.control(1, "U").startsWith(keys.controlPrefix)).toBe(true);
+    expect(keys.frontier(1, 1).startsWith(keys.frontierPrefix)).toBe(true);
+    expect(keys.rebuilt(1).startsWith(keys.rebuiltPrefix)).toBe(true);
+    expect(keys.seal(1, "S").startsWith(keys.sealPrefix)).toBe(true);
+    expect(keys.end.startsWith(keys.folderPrefix)).toBe(true);
+    expect(keys.marker.startsWith(openPrefix)).toBe(true);
+    expect(keys.marker.startsWith(keys.folderPrefix)).toBe(false);
+  });
+});
+
+it("a model is a folder of the catalogue", () => {
+  expect(modelKeys("demo")).toEqual({ folderPrefix: "models/demo/", manifest: "models/demo/flamingo.json" });
+  expect(modelKeys("demo").folderPrefix.startsWith(modelsPrefix)).toBe(true);
+});
