@@ -3,7 +3,7 @@
  * Opens and closes nothing but itself: Redis and S3 belong to main.
  */
 import fastifySwagger from "@fastify/swagger";
-import { CodedError, limits } from "@flamboyance/contracts";
+import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { ulid } from "ulid";
@@ -16,7 +16,6 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
-import type { TenantKey } from "./tenant-keys.ts";
 
 export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "bucket"> {
   readonly keys: readonly TenantKey[];
@@ -25,6 +24,8 @@ export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | 
   readonly logLevel?: string;
 }
 
+/** How long a request may take to arrive. */
+const requestTimeoutMs = 60_000;
 /** How long an answer may take before it is a 503 and its work is given up. */
 const handlerTimeoutMs = 30_000;
 
@@ -35,6 +36,9 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     logger: { level: logLevel, redact: ["req.headers.authorization"] },
     genReqId: () => `req_${ulid().toLowerCase()}`,
     requestIdHeader: false,
+    // One line per answer below /v1 (beneath): probes and scrapes would drown them.
+    disableRequestLogging: true,
+    requestTimeout: requestTimeoutMs,
     bodyLimit: limits.requestBodyBytes,
     handlerTimeout: handlerTimeoutMs,
     // While it closes, open connections still get answers (and are told that they are the last).
@@ -64,6 +68,19 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(operationRoutes, { dependencies: checks, registry });
   await app.register(async (scope) => {
     authenticate(scope, keys);
+    scope.addHook("onResponse", (request, reply, done) => {
+      const { method, url, tenantKey } = request;
+      const answered = {
+        method,
+        url,
+        status: reply.statusCode,
+        ms: Math.round(reply.elapsedTime),
+        tenant: tenantKey?.tenant,
+        key: tenantKey?.name,
+      };
+      request.log.info(answered, "answered");
+      done();
+    });
     await scope.register(batchRoutes, { context });
     await scope.register(modelRoutes, { context });
   });

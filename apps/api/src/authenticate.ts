@@ -1,7 +1,7 @@
 /** Who is calling: the bearer key's tenant, for every route below /v1. Refuses requests without a known key, before their bodies are read. */
-import { CodedError } from "@flamboyance/contracts";
+import { CodedError, type TenantKey } from "@flamboyance/contracts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { recogniseKey, type TenantKey } from "./tenant-keys.ts";
+import { recogniseKey } from "./recognise-key.ts";
 
 declare module "fastify" {
   interface FastifyRequest {

@@ -1,11 +1,11 @@
 import { readFileSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { newKey } from "@flamboyance/contracts";
 import { expect, it } from "vitest";
 import { configurationTable, readConfig } from "./config.ts";
-import { newKey } from "./tenant-keys.ts";
 
-const { entry } = newKey("demo", "main", ["demo-*"]);
+const { entry } = await newKey("demo", "main", ["demo-*"]);
 const least = {
   FLAMBOYANCE_BUCKET: "service",
   FLAMBOYANCE_KEYS: JSON.stringify([entry]),

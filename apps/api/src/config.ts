@@ -3,9 +3,8 @@
  * from which `--help` is printed. Refuses to start on a missing or wrong one, with one line that names it.
  */
 import { readFileSync } from "node:fs";
-import { CodedError } from "@flamboyance/contracts";
+import { CodedError, tenantKeys, type TenantKey } from "@flamboyance/contracts";
 import { z } from "zod";
-import { tenantKeys, type TenantKey } from "./tenant-keys.ts";
 
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 

@@ -1,3 +1,2 @@
-/** The door of the api: its application, for a process or a test to run, and its keys. */
+/** The door of the api: its application, for a process or a test to run. */
 export { createApp, type AppDependencies } from "./app.ts";
-export { newKey, type TenantKey } from "./tenant-keys.ts";

@@ -10,12 +10,12 @@ import {
   isCoded,
   type BatchRequest,
   type CreateDatasetBatch,
+  type TenantKey,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import type { ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
-import type { TenantKey } from "./tenant-keys.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;

@@ -5,7 +5,8 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApp, newKey } from "@flamboyance/api";
+import { createApp } from "@flamboyance/api";
+import { newKey } from "@flamboyance/contracts";
 import { startRedis } from "@flamboyance/dev/redis";
 import { startTestServer } from "@flamboyance/dev/s3";
 import { openQueue, type Queue } from "@flamboyance/queue";
@@ -63,8 +64,8 @@ export async function startService(): Promise<Service> {
   for (const bucket of [serviceBucket, imagesBucket, "demo-results", "other-images"])
     await storage.ensureBucket(bucket, { signal: forever });
 
-  const demo = newKey("demo", "main", ["demo-*"]);
-  const other = newKey("other", "main", ["other-*"]);
+  const demo = await newKey("demo", "main", ["demo-*"]);
+  const other = await newKey("other", "main", ["other-*"]);
   const app = await createApp({
     queue,
     storage,

@@ -56,6 +56,7 @@ export {
   type BatchStatus,
   type RecordStatus,
 } from "./status.ts";
+export { newKey, tenantKey, tenantKeys, type TenantKey } from "./tenant-key.ts";
 export {
   after,
   batchRequest,
