@@ -1,0 +1,54 @@
+/** Batches on the screen: one, or the newest ones. */
+import type { Batch } from "@flamboyance/contracts";
+import { formatTable, formatTime } from "./table.ts";
+
+export function formatBatches(batches: readonly Batch[], columns?: number): string {
+  if (batches.length === 0) return "no batches yet\n";
+  const rows = batches.map((batch) => {
+    const { total, completed, failed } = batch.request_counts;
+    return [
+      batch.id,
+      batch.status,
+      `${completed + failed}/${total}`,
+      String(failed),
+      formatTime(batch.created_at),
+      batch.model,
+      batch.task,
+      batch.input,
+    ];
+  });
+  return formatTable(["id", "status", "done", "failed", "created", "model", "task", "input"], rows, columns);
+}
+
+export function formatBatch(batch: Batch): string {
+  const { total, completed, failed } = batch.request_counts;
+  const facts: [string, string | null][] = [
+    ["id", batch.id],
+    ["status", batch.status],
+    ["waiting for", batch.waiting_for],
+    ["model", `${batch.model}, ${batch.task}`],
+    ["input", batch.input],
+    ["output", batch.output],
+    ["lines", `${completed} completed, ${failed} failed of ${total}`],
+    [
+      "tokens",
+      `${batch.usage.input_tokens} in (${batch.usage.input_tokens_details.cached_tokens} from the shared prefix), ${batch.usage.output_tokens} out`,
+    ],
+    ["created", formatTime(batch.created_at)],
+    ["deadline", formatTime(batch.expires_at)],
+    ["ended", formatTime(batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at)],
+    [
+      "delivery",
+      batch.delivery === null ? null : `${batch.delivery.status}${batch.delivery.error === null ? "" : `: ${batch.delivery.error}`}`,
+    ],
+    ["results", batch.results === null ? null : batch.results.output],
+    ...(batch.errors?.data ?? []).map(({ code, message, line }): [string, string] => [
+      line === null ? "error" : `line ${line}`,
+      `${message} (${code})`,
+    ]),
+  ];
+  return facts
+    .filter(([, value]) => value !== null)
+    .map(([name, value]) => `${name.padEnd(12)}${value ?? ""}\n`)
+    .join("");
+}

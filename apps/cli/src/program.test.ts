@@ -1,0 +1,69 @@
+import { createHash } from "node:crypto";
+import { PassThrough } from "node:stream";
+import { expect, it } from "vitest";
+import { runProgram } from "./program.ts";
+
+const environment = { FLAMBOYANCE_API_KEY: "key", FLAMBOYANCE_URL: "http://127.0.0.1:9" };
+
+it("has help with examples for every command", async () => {
+  for (const command of [
+    [],
+    ["submit"],
+    ["watch"],
+    ["show"],
+    ["results"],
+    ["cancel"],
+    ["list"],
+    ["models"],
+    ["model", "import"],
+    ["key", "create"],
+  ]) {
+    const { code, out } = await run([...command, "--help"]);
+    expect(code, command.join(" ")).toBe(0);
+    expect(out).toMatch(/^Usage: flamboyance/);
+    expect(out).toContain("Examples:");
+  }
+});
+
+it("answers a wrong command line with code 2 and what is wrong", async () => {
+  const cases: [string[], RegExp][] = [
+    [["sbumit"], /unknown command 'sbumit'/],
+    [["submit", "--modle", "demo"], /unknown option '--modle'/],
+    [["submit", "--task", "sing"], /Allowed choices are caption, vqa/],
+    [["submit", "--max-new-tokens", "many"], /a whole number is needed/],
+    [["submit", "--model", "demo"], /--task/],
+    [["watch"], /missing required argument 'id'/],
+    [["results", "batch_1", "--table", "--output", "x"], /--table is for the screen/],
+    [["list", "--url", "localhost"], /isn't an http:\/\/ or https:\/\/ address/],
+    [["model", "import", "folder", "--vision", "none", "--language-model", "none", "--checkpoint", "none"], /none: no such file/],
+    [["key", "create", "--tenant", "Birds Inc", "--buckets", "birds"], /--tenant must be lower-case/],
+  ];
+  for (const [commandLine, message] of cases) {
+    const { code, err } = await run(commandLine);
+    expect(err, commandLine.join(" ")).toMatch(message);
+    expect(code, commandLine.join(" ")).toBe(2);
+  }
+});
+
+it("wants a key before it calls anybody", async () => {
+  const { code, err } = await run(["list"], {});
+  expect({ code, err }).toEqual({
+    code: 2,
+    err: "flamboyance: FLAMBOYANCE_API_KEY is not set: the key that `flamboyance key create` showed.\n",
+  });
+});
+
+it("makes a key whose entry the api takes", async () => {
+  const { code, out } = await run(["key", "create", "--tenant", "birds", "--buckets", "birds-*", "photos", "--json"]);
+  expect(code).toBe(0);
+  const { key, entry } = JSON.parse(out);
+  expect(entry).toMatchObject({ tenant: "birds", name: "main", buckets: ["birds-*", "photos"] });
+  expect(createHash("sha256").update(key).digest("hex")).toBe(entry.sha256);
+  expect((await run(["key", "create", "--tenant", "birds", "--buckets", "photos"])).out).toContain("shown only now");
+});
+
+async function run(commandLine: string[], variables: Record<string, string> = environment) {
+  const [out, err] = [new PassThrough(), new PassThrough()];
+  const code = await runProgram(commandLine, { out, err, environment: variables, signal: new AbortController().signal });
+  return { code, out: String(out.read() ?? ""), err: String(err.read() ?? "") };
+}

@@ -1,0 +1,220 @@
+/** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
+import type { Client } from "@flamboyance/client";
+import { newKey } from "@flamboyance/contracts";
+import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { ZodError } from "zod";
+import { formatBatch, formatBatches } from "./batches.ts";
+import { connect, defaultUrl } from "./config.ts";
+import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
+import { importModelFolder } from "./model-import.ts";
+import { showResults } from "./results.ts";
+import { collectMetadata, readSubmission, type SubmitFlags } from "./submission.ts";
+import { formatTable, formatTime } from "./table.ts";
+import { print, type Terminal } from "./terminal.ts";
+import { watchBatch } from "./watch.ts";
+
+/** Runs one command line (without node and script); answers the exit code, having written what there was to say. */
+export async function runProgram(commandLine: readonly string[], terminal: Terminal): Promise<ExitCode> {
+  let exitCode: ExitCode = exitCodes.done;
+  const program = createProgram(terminal, (code) => (exitCode = code));
+  try {
+    await program.parseAsync([...commandLine], { from: "user" });
+    return exitCode;
+  } catch (error) {
+    // Commander has said it already: help, version, or what is wrong with a flag.
+    if (error instanceof CommanderError) return error.exitCode === 0 ? exitCodes.done : exitCodes.usage;
+    const { line, exitCode: failed } = describeFailure(error);
+    await print(terminal.err, `flamboyance: ${line}\n`);
+    return failed;
+  }
+}
+
+interface CommonFlags {
+  readonly url?: string;
+  readonly json?: boolean;
+}
+
+function createProgram(terminal: Terminal, finish: (code: ExitCode) => void): Command {
+  const { out, err, environment, signal } = terminal;
+  const program = new Command("flamboyance")
+    .description("Captions and answers for images in S3, by the million.")
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => void out.write(text), writeErr: (text) => void err.write(text) })
+    .configureHelp({ helpWidth: 120 })
+    .showHelpAfterError("(--help shows what there is)")
+    .addHelpText(
+      "after",
+      `
+Environment:
+  FLAMBOYANCE_API_KEY   the key to call with (needed)
+  FLAMBOYANCE_URL       where the service is (${defaultUrl})
+
+Exit codes:
+  0 done   1 the service refused or failed   2 a flag, file or variable is wrong
+  3 the batch ended, but not as completed   4 nobody answers   130 Ctrl-C
+
+Examples:
+  flamboyance submit --model demo --task caption --input 's3://photos/2024/**/*.jpg' --watch
+  flamboyance watch batch_01k…
+  flamboyance results batch_01k… --table`,
+    );
+  const clientOf = (flags: CommonFlags): Client => connect(environment, flags.url);
+  const columns = () => (out.isTTY === true ? out.columns : undefined);
+  const say = (text: string) => print(out, text);
+  const line = (value: unknown) => say(`${JSON.stringify(value)}\n`);
+  const command = (parent: Command, name: string, description: string, examples: string) =>
+    parent
+      .command(name)
+      .description(description)
+      .option("--json", "machine-readable: one JSON value per line")
+      .addHelpText("after", `\nExamples:\n${examples.replaceAll(/^/gm, "  ")}`);
+  const remote = (name: string, description: string, examples: string) =>
+    command(program, name, description, examples).option("--url <url>", `where the service is (FLAMBOYANCE_URL, ${defaultUrl})`);
+
+  remote(
+    "submit",
+    "Submit a batch over a dataset of images in S3.",
+    `flamboyance submit --model demo --task caption --input s3://photos/manifest.jsonl --output s3://results/2024/
+flamboyance submit --model demo --task vqa --input s3://photos/ --question 'How many birds are there?' --examples examples.jsonl --watch
+flamboyance submit --file request.json --max-new-tokens 30`,
+  )
+    .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
+    .option("--model <name>", "a model of `flamboyance models`")
+    .addOption(new Option("--task <task>", "what to do with each image").choices(["caption", "vqa"]))
+    .option("--input <location>", "a manifest s3://bucket/name.jsonl, or a prefix or pattern s3://bucket/folder/**/*.jpg")
+    .option("--output <folder>", "where the results are copied after the end, as s3://bucket/folder/")
+    .option("--examples <path>", "solved examples: a JSON list or JSON lines of {image, text} or {image, question, answer}")
+    .option("--question <text>", "vqa: asked of every item without a question of its own")
+    .option("--max-new-tokens <number>", "longest answer (20 for captions, 5 for vqa)", wholeNumber)
+    .option("--min-new-tokens <number>", "shortest answer (0)", wholeNumber)
+    .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
+    .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
+    .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectMetadata)
+    .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
+    .option("--watch", "watch it to its end")
+    .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {
+      const body = await readSubmission(flags);
+      const client = clientOf(flags);
+      const batch = await client.batches.create(body, {
+        signal,
+        ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
+      });
+      if (flags.watch === true) {
+        await print(err, `${batch.id} submitted\n`);
+        finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
+      } else if (flags.json === true) await line(batch);
+      else await say(`${batch.id}\n`);
+    });
+
+  remote("watch", "Watch a batch to its end. Ctrl-C leaves it running.", "flamboyance watch batch_01k…")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) =>
+      finish(await watchBatch(clientOf(flags), terminal, id, { json: flags.json === true })),
+    );
+
+  remote("show", "Show one batch.", "flamboyance show batch_01k…\nflamboyance show batch_01k… --json | jq .request_counts")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) => {
+      const batch = await clientOf(flags).batches.get(id, { signal });
+      await (flags.json === true ? line(batch) : say(formatBatch(batch)));
+    });
+
+  remote(
+    "results",
+    "Read a batch's results in the manifest's order, also while it runs: JSON lines, as in output.jsonl.",
+    `flamboyance results batch_01k… > lines.jsonl
+flamboyance results batch_01k… --follow --table
+flamboyance results batch_01k… --status failed --output failed.jsonl`,
+  )
+    .argument("<id>", "the batch")
+    .addOption(new Option("--status <status>", "only these lines").choices(["completed", "failed"]))
+    .option("--follow", "wait for further lines until the batch has ended", false)
+    .option("--table", "a table of items and answers for the screen", false)
+    .option("--output <path>", "a file, written whole or not at all")
+    .action(
+      async (id: string, flags: CommonFlags & { status?: "completed" | "failed"; follow: boolean; table: boolean; output?: string }) =>
+        showResults(clientOf(flags), terminal, id, flags),
+    );
+
+  remote("cancel", "Stop a batch. What is done stays and can be read.", "flamboyance cancel batch_01k…")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) => {
+      const batch = await clientOf(flags).batches.cancel(id, { signal });
+      await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}\n`));
+    });
+
+  remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
+    .option("--limit <number>", "how many", wholeNumber, 20)
+    .action(async (flags: CommonFlags & { limit: number }) => {
+      const batches = [];
+      for await (const batch of clientOf(flags).batches.all({ signal })) {
+        if (batches.length === flags.limit) break;
+        batches.push(batch);
+      }
+      if (flags.json === true) for (const batch of batches) await line(batch);
+      else await say(formatBatches(batches, columns()));
+    });
+
+  remote("models", "List the models that the service knows.", "flamboyance models").action(async (flags: CommonFlags) => {
+    const models = await clientOf(flags).models.list({ signal });
+    if (flags.json === true) for (const model of models) await line(model);
+    else if (models.length === 0) await say("no models yet\n");
+    else
+      await say(
+        formatTable(
+          ["model", "added"],
+          models.map((model) => [model.id, formatTime(model.created)]),
+        ),
+      );
+  });
+
+  const model = program.command("model").description("Make model folders, on this machine.");
+  command(
+    model,
+    "import",
+    "Import an OpenFlamingo model from its pieces into a model folder.",
+    "flamboyance model import models/flamingo-3b --vision ViT-L-14.pt --language-model mpt-1b-redpajama-200b --checkpoint checkpoint.pt",
+  )
+    .argument("<folder>", "the model folder to write; one that stands there is replaced")
+    .requiredOption("--vision <file>", "CLIP's weights: .safetensors, .bin, or OpenAI's .pt archive")
+    .option("--vision-config <file>", "open_clip_config.json or config.json, where none lies beside the weights")
+    .requiredOption("--language-model <folder>", "a Hugging Face folder: config.json, tokenizer.json, weights")
+    .requiredOption("--checkpoint <file>", "OpenFlamingo's checkpoint.pt")
+    .option("--name <name>", "the model's name (default: the folder's)")
+    .action(
+      async (
+        folder: string,
+        flags: { vision: string; visionConfig?: string; languageModel: string; checkpoint: string; name?: string; json?: boolean },
+      ) => importModelFolder(terminal, folder, { ...flags, json: flags.json === true }),
+    );
+
+  const key = program.command("key").description("Keys to call the service with.");
+  command(
+    key,
+    "create",
+    "Make a key: shown once, here; the entry with its hash goes into the api's FLAMBOYANCE_KEYS.",
+    "flamboyance key create --tenant birds --buckets 'birds-*' --buckets photos",
+  )
+    .requiredOption("--tenant <name>", "whose key it is")
+    .option("--name <name>", "which of the tenant's keys", "main")
+    .requiredOption("--buckets <pattern...>", "the buckets that the tenant may use; * stands for any characters")
+    .action(async (flags: { tenant: string; name: string; buckets: string[]; json?: boolean }) => {
+      const made = await newKey(flags.tenant, flags.name, flags.buckets).catch((error: unknown) => {
+        throw error instanceof ZodError ? new UsageError(keyIssue(error)) : error;
+      });
+      if (flags.json === true) await line(made);
+      else await say(`key, shown only now:       ${made.key}\nentry for FLAMBOYANCE_KEYS: ${JSON.stringify(made.entry)}\n`);
+    });
+
+  return program;
+}
+
+function keyIssue(error: ZodError): string {
+  const issue = error.issues[0];
+  return `--${String(issue?.path[0] ?? "tenant")} ${issue?.message ?? "doesn't fit"}`;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}

@@ -1,0 +1,67 @@
+import { PassThrough } from "node:stream";
+import { batch as batchSchema, type Batch } from "@flamboyance/contracts";
+import { expect, it } from "vitest";
+import { openProgress, Pace } from "./progress.ts";
+
+it("tells the rate of the last half minute, and the time left", () => {
+  let nowMs = 0;
+  const pace = new Pace(() => nowMs);
+  expect(pace.text(0, 1_000)).toBe("");
+  nowMs = 10_000;
+  expect(pace.text(50, 1_000)).toBe("5.0/s, 3 min 10 s left");
+  // Ten times as fast from here: half a minute later nothing of the slow start counts.
+  for (let second = 1; second <= 31; second++) {
+    nowMs += 1_000;
+    pace.text(50 + second * 20, 1_000);
+  }
+  expect(pace.text(670, 1_000)).toMatch(/^20\/s, 1[67] s left$/);
+  expect(pace.text(1_000, 1_000)).toBe("");
+});
+
+it("writes a line for each change that matters where there is no terminal", () => {
+  const err = new PassThrough();
+  const progress = openProgress({ err }, () => 0);
+  progress.show(batch("validating", 0, 0));
+  progress.show(batch("in_progress", 100, 0));
+  for (let done = 1; done <= 100; done++) progress.show(batch("in_progress", 100, done));
+  progress.show(batch("completed", 100, 100));
+  progress.stop();
+  const lines = String(err.read()).trimEnd().split("\n");
+  expect(lines).toHaveLength(13);
+  expect(lines[0]).toBe("validating 0/0");
+  expect(lines.at(-1)).toBe("completed 100/100");
+});
+
+function batch(status: Batch["status"], total: number, completed: number): Batch {
+  const times = [
+    "in_progress_at",
+    "expires_at",
+    "finalizing_at",
+    "completed_at",
+    "failed_at",
+    "expired_at",
+    "cancelling_at",
+    "cancelled_at",
+  ];
+  const nulls = ["errors", "input_file_id", "output_file_id", "error_file_id", "metadata", "output", "results", "waiting_for", "delivery"];
+  return batchSchema.parse({
+    id: "batch_1",
+    object: "batch",
+    endpoint: "/v1/chat/completions",
+    model: "demo",
+    completion_window: "24h",
+    status,
+    created_at: 1,
+    request_counts: { total, completed, failed: 0 },
+    usage: {
+      input_tokens: 0,
+      input_tokens_details: { cached_tokens: 0 },
+      output_tokens: 0,
+      output_tokens_details: { reasoning_tokens: 0 },
+      total_tokens: 0,
+    },
+    task: "caption",
+    input: "s3://photos/",
+    ...Object.fromEntries([...times, ...nulls].map((name) => [name, null])),
+  });
+}

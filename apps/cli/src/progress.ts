@@ -1,0 +1,89 @@
+/** A batch's progress on the screen: a bar with rate and time left; without a terminal, a line at each change that matters. */
+import type { Batch } from "@flamboyance/contracts";
+import { SingleBar } from "cli-progress";
+import { formatDuration } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface Progress {
+  show(batch: Batch): void;
+  stop(): void;
+}
+
+/** Writes to `err`, so that results can be piped. */
+export function openProgress({ err }: Pick<Terminal, "err">, nowMs: () => number = () => performance.now()): Progress {
+  return err.isTTY === true ? openBar(err, nowMs) : openLines(err, nowMs);
+}
+
+function openBar(err: Terminal["err"], nowMs: () => number): Progress {
+  const pace = new Pace(nowMs);
+  const bar = new SingleBar({
+    stream: err,
+    format: "{status} {bar} {value}/{total}  {pace}{failed}",
+    barsize: 30,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    hideCursor: true,
+    fps: 10,
+  });
+  let started = false;
+  return {
+    show(batch) {
+      const { total, completed, failed } = batch.request_counts;
+      const done = completed + failed;
+      const shown = { status: statusText(batch), pace: pace.text(done, total), failed: failed === 0 ? "" : `  ${failed} failed` };
+      if (!started) bar.start(total, done, shown);
+      started = true;
+      bar.setTotal(total);
+      bar.update(done, shown);
+    },
+    stop() {
+      if (started) bar.stop();
+    },
+  };
+}
+
+function openLines(err: Terminal["err"], nowMs: () => number): Progress {
+  const pace = new Pace(nowMs);
+  let last = "";
+  return {
+    show(batch) {
+      const { total, completed, failed } = batch.request_counts;
+      const done = completed + failed;
+      const tenths = total === 0 ? 0 : Math.floor((done * 10) / total);
+      const text = pace.text(done, total);
+      const now = `${statusText(batch)} ${tenths}`;
+      if (now === last) return;
+      last = now;
+      err.write(`${statusText(batch)} ${done}/${total}${text === "" ? "" : `  ${text}`}${failed === 0 ? "" : `  ${failed} failed`}\n`);
+    },
+    stop() {},
+  };
+}
+
+function statusText(batch: Batch): string {
+  return batch.waiting_for === null ? batch.status : `${batch.status} (waiting for a ${batch.waiting_for})`;
+}
+
+const paceWindowMs = 30_000;
+
+/** Lines a second over the last half minute, and from it the time left. */
+export class Pace {
+  readonly #nowMs: () => number;
+  readonly #seen: { readonly atMs: number; readonly done: number }[] = [];
+
+  constructor(nowMs: () => number) {
+    this.#nowMs = nowMs;
+  }
+
+  /** Empty while nothing can be said. */
+  text(done: number, total: number): string {
+    const atMs = this.#nowMs();
+    this.#seen.push({ atMs, done });
+    while (this.#seen.length > 2 && (this.#seen[0]?.atMs ?? atMs) < atMs - paceWindowMs) this.#seen.shift();
+    const first = this.#seen[0];
+    if (first === undefined || done >= total || done === first.done) return "";
+    const perSecond = ((done - first.done) * 1_000) / (atMs - first.atMs);
+    const rate = perSecond >= 10 ? perSecond.toFixed(0) : perSecond.toFixed(1);
+    return `${rate}/s, ${formatDuration((total - done) / perSecond)} left`;
+  }
+}

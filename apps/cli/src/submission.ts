@@ -1,0 +1,112 @@
+/** From flags and files to the body of a submit. Owns which flag is which field; refuses to judge values: the schema of contracts does. */
+import { readFile } from "node:fs/promises";
+import { createDatasetBatch, type CreateDatasetBatchInput } from "@flamboyance/contracts";
+import { z } from "zod";
+import { UsageError } from "./failure.ts";
+
+export interface SubmitFlags {
+  readonly file?: string;
+  readonly model?: string;
+  readonly task?: string;
+  readonly input?: string;
+  readonly output?: string;
+  readonly examples?: string;
+  readonly question?: string;
+  readonly maxNewTokens?: number;
+  readonly minNewTokens?: number;
+  readonly onInvalid?: string;
+  readonly completionWindow?: string;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+/** A file's fields, with the flags over them. Throws UsageError, which names the first field that doesn't fit. */
+export async function readSubmission(
+  flags: SubmitFlags,
+  readText: (path: string) => Promise<string> = readTextFile,
+): Promise<CreateDatasetBatchInput> {
+  const body: Record<string, unknown> = flags.file === undefined ? {} : { ...parseObject(await readText(flags.file), flags.file) };
+  const generation = { max_new_tokens: flags.maxNewTokens, min_new_tokens: flags.minNewTokens };
+  const given = {
+    model: flags.model,
+    task: flags.task,
+    input: flags.input,
+    output: flags.output,
+    examples: flags.examples === undefined ? undefined : parseList(await readText(flags.examples), flags.examples),
+    question: flags.question,
+    on_invalid: flags.onInvalid,
+    completion_window: flags.completionWindow,
+    metadata: flags.metadata,
+  };
+  for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
+  const limits = Object.entries(generation).filter(([, value]) => value !== undefined);
+  if (limits.length > 0) body["generation"] = { ...object.safeParse(body["generation"]).data, ...Object.fromEntries(limits) };
+
+  const parsed = createDatasetBatch.safeParse(body);
+  if (!parsed.success) throw new UsageError(firstIssue(parsed.error));
+  return parsed.data;
+}
+
+/** `key=value`, any number of them. */
+export function collectMetadata(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
+  const at = text.indexOf("=");
+  if (at < 1) throw new UsageError(`--metadata takes key=value, not ${JSON.stringify(text)}`);
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+}
+
+const object = z.record(z.string(), z.unknown());
+
+function parseObject(text: string, path: string): Record<string, unknown> {
+  const parsed = object.safeParse(parseJson(text));
+  if (!parsed.success) throw new UsageError(`${path}: not a JSON object`);
+  return parsed.data;
+}
+
+/** A JSON list, or JSON lines. */
+function parseList(text: string, path: string): unknown[] {
+  const whole = parseJson(text);
+  if (Array.isArray(whole)) return whole;
+  const lines = text.split("\n").filter((line) => line.trim() !== "");
+  return lines.map((line, index) => {
+    const value = parseJson(line);
+    if (value === undefined) throw new UsageError(`${path}: neither a JSON list nor JSON lines (line ${index + 1})`);
+    return value;
+  });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function firstIssue(error: z.ZodError): string {
+  const issue = error.issues[0];
+  const place = issue?.path.join(".") ?? "";
+  const flag = flagOf[place];
+  const missing = issue?.code === "invalid_type" && issue.message.endsWith("received undefined");
+  const reason = missing ? "is needed" : (issue?.message ?? "doesn't fit");
+  return `${flag ?? place}${place === "" && flag === undefined ? "" : " "}${reason}`;
+}
+
+/** A field by its flag, so that the line names what was typed. */
+const flagOf: Readonly<Record<string, string>> = {
+  model: "--model",
+  task: "--task",
+  input: "--input",
+  output: "--output",
+  question: "--question",
+  on_invalid: "--on-invalid",
+  completion_window: "--completion-window",
+  "generation.max_new_tokens": "--max-new-tokens",
+  "generation.min_new_tokens": "--min-new-tokens",
+};
+
+async function readTextFile(path: string): Promise<string> {
+  try {
+    return await readFile(path === "-" ? "/dev/stdin" : path, "utf8");
+  } catch (error) {
+    throw new UsageError(`${path} can't be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}

@@ -1,0 +1,23 @@
+import { expect, it } from "vitest";
+import { formatDuration, formatTable, oneLine } from "./table.ts";
+
+it("makes columns as wide as their widest cell, and cuts at the screen's edge", () => {
+  expect(
+    formatTable(
+      ["a", "name"],
+      [
+        ["1", "x"],
+        ["22", "a long one"],
+      ],
+    ),
+  ).toBe("a   name\n──  ──────────\n1   x\n22  a long one\n");
+  expect(formatTable(["name"], [["a long one"]], 6)).toBe("name\n─────…\na lon…\n");
+});
+
+it("puts any text on one line", () => {
+  expect(oneLine(" a\n b\tc ")).toBe("a b c");
+});
+
+it("says durations as people do", () => {
+  expect([0, 59.6, 61, 7_500].map(formatDuration)).toEqual(["0 s", "1 min 0 s", "1 min 1 s", "2 h 5 min"]);
+});
