@@ -8,12 +8,11 @@ import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import type { SupportExample } from "@flamboyance/contracts";
 import { importModel } from "@flamboyance/model";
-import { demoPieces, makeDemoScenes, makeSupportExamples } from "@flamboyance/model/demo";
+import { DEMO_MODEL_NAME, demoPieces, makeDemoScenes, makeSupportExamples } from "@flamboyance/model/demo";
 import { jsonLine, modelKeys, type Storage } from "@flamboyance/storage";
 import { serviceBucket } from "./system.ts";
 
 export const customerBucket = "demo";
-export const modelName = "demo";
 
 export interface Truth {
   readonly name: string;
@@ -37,13 +36,13 @@ export async function importDemoModel(cache: string, signal: AbortSignal): Promi
   const hash = createHash("sha256");
   for (const file of [pieces.vision, join(pieces.languageModel, "model.safetensors"), pieces.checkpoint]) hash.update(await readFile(file));
   const folder = join(cache, `model-${hash.digest("hex").slice(0, 16)}`);
-  if (!existsSync(join(folder, "flamingo.json"))) await importModel(pieces, folder, { name: modelName, signal });
+  if (!existsSync(join(folder, "flamingo.json"))) await importModel(pieces, folder, { name: DEMO_MODEL_NAME, signal });
   return folder;
 }
 
 /** Puts a model folder into the catalogue; flamingo.json, which makes it one, comes last. */
 export async function publishModel(storage: Storage, folder: string, signal: AbortSignal): Promise<void> {
-  const { folderPrefix } = modelKeys(modelName);
+  const { folderPrefix } = modelKeys(DEMO_MODEL_NAME);
   const names = (await readdir(folder)).toSorted((one, other) => Number(one === "flamingo.json") - Number(other === "flamingo.json"));
   for (const name of names) {
     const location = { bucket: serviceBucket, key: folderPrefix + name };

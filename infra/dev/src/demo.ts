@@ -7,9 +7,10 @@ import { mkdir, rm, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createClient, type Client } from "@flamboyance/client";
-import { isCoded, isEnded, lineSucceeded, type Batch, type CreateDatasetBatch, type ResultLine } from "@flamboyance/contracts";
+import { isCoded, isEnded, lineSucceeded, type Batch, type CreateDatasetBatchInput, type ResultLine } from "@flamboyance/contracts";
 import { openStorage } from "@flamboyance/storage";
-import { customerBucket, importDemoModel, modelName, publishModel, uploadImages, type DemoData } from "./demo-data.ts";
+import { DEMO_MODEL_NAME } from "@flamboyance/model/demo";
+import { customerBucket, importDemoModel, publishModel, uploadImages, type DemoData } from "./demo-data.ts";
 import { openScreen, type Bar } from "./demo-screen.ts";
 import { serviceBucket, startSystem, type S3Address, type System } from "./system.ts";
 
@@ -67,7 +68,7 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   const asked = answered.rows.slice(0, shownRows).map(([id, ...rest]) => [id ?? "", questionOf(id), ...rest]);
   screen.table(["picture", "question", "answer", "truth", ""], asked);
   screen.step("");
-  sayWhere(screen.step, home, system, [captions, answers]);
+  sayWhere((text) => screen.step(text), home, system, [captions, answers]);
   if (keep) {
     screen.step("Everything stays up until Ctrl-C.");
     if (!signal.aborted) await once(signal, "abort");
@@ -92,16 +93,21 @@ function batchRequests(data: DemoData): { captions: CreateDatasetBatchInput; ans
   const output = (name: string) => `s3://${customerBucket}/results/${name}/`;
   return {
     captions: {
-      model: modelName,
+      model: DEMO_MODEL_NAME,
       task: "caption",
       input: data.captionInput,
       output: output("captions"),
       examples: [...data.captionExamples],
     },
-    answers: { model: modelName, task: "vqa", input: data.questionInput, output: output("answers"), examples: [...data.questionExamples] },
+    answers: {
+      model: DEMO_MODEL_NAME,
+      task: "vqa",
+      input: data.questionInput,
+      output: output("answers"),
+      examples: [...data.questionExamples],
+    },
   };
 }
-type CreateDatasetBatchInput = Pick<CreateDatasetBatch, "model" | "task" | "input" | "examples"> & { output: string };
 
 async function follow(client: Client, batch: Batch, bar: Bar | undefined, signal: AbortSignal): Promise<Batch> {
   const onProgress = (now: Batch) => bar?.update(now.request_counts.completed + now.request_counts.failed);
