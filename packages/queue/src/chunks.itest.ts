@@ -93,6 +93,19 @@ describe("dispatch", () => {
     expect(await redis.raw.hkeys(`flamboyance:out:${young.id}`)).toEqual(["0", "1"]);
   });
 
+  it("counts jobs that sealed batches left behind, so that many small batches don't flood", async () => {
+    const model = newUlid();
+    for (let batch = 0; batch < 3; batch += 1) {
+      const request = requestOf({ model: { name: "m", key: model } });
+      await queue.submit(request);
+      await queue.adoptPlan({ id: request.id, plan: newUlid(), items: 2, chunks: 2, refused: 0 });
+      await queue.dispatch(model);
+      await queue.applyCancel({ id: request.id, number: 1 });
+      await queue.seal({ id: request.id, seal: newUlid(), outcome: "cancelled" });
+    }
+    expect(await redis.raw.llen(`flamboyance:chunk-${model}:wait`)).toBe(2);
+  });
+
   it("hands nothing out of a batch that was cancelled, and doesn't count workers that fell silent", async () => {
     const { id, model } = await running({ chunks: 9, slots: 1 });
     await queue.announce({ worker: "silent", model, slots: 50 }, 0);
@@ -242,9 +255,16 @@ describe("record", () => {
     expect(await queue.batch(id)).toMatchObject({ completed: 2 });
   });
 
+  it("of a chunk that waits to be claimed makes room for another", async () => {
+    const { id, plan, model } = await running({ chunks: 9, slots: 0 });
+    await queue.record({ id, chunk: 0, plan, attempt: newUlid(), cut: false, tally: tallyOf(2) });
+    expect(await redis.raw.zrange(`flamboyance:ready:${model}`, 0, "-1")).toEqual([`${id}-1`]);
+  });
+
   it("keeps 17 bytes a chunk, and nothing of chunks that are neither out nor recorded", async () => {
     const { id, plan } = await running({ chunks: 1_000, slots: 1 });
-    for (let chunk = 0; chunk < 500; chunk += 1) await queue.record({ id, chunk, plan, attempt: newUlid(), cut: false, tally: tallyOf(1) });
+    const part = { id, plan, cut: false, tally: tallyOf(1) };
+    await Promise.all(Array.from({ length: 500 }, (_, chunk) => queue.record({ ...part, chunk, attempt: newUlid() })));
     await queue.confirmFrontier({ id, epoch: queue.epoch(), chunks: 500 });
     expect(await redis.raw.strlen(`flamboyance:parts:${id}`)).toBe(500 * 17);
     expect(await redis.raw.hlen(`flamboyance:out:${id}`)).toBeLessThanOrEqual(4);
@@ -285,7 +305,7 @@ describe("the frontier", () => {
   it("catches up over a long stretch, a bounded piece at each record", async () => {
     const { id, plan } = await running({ chunks: 1_502, slots: 0 });
     const part = { id, plan, attempt: newUlid(), cut: false, tally: tallyOf(1) };
-    for (let chunk = 1; chunk <= 1_500; chunk += 1) await queue.record({ ...part, chunk });
+    await Promise.all(Array.from({ length: 1_500 }, (_, before) => queue.record({ ...part, chunk: before + 1 })));
     await queue.record({ ...part, chunk: 0 });
     expect(await queue.batch(id)).toMatchObject({ frontier: 1_024 });
     await queue.record({ ...part, chunk: 1_501 });

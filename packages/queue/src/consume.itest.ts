@@ -8,10 +8,13 @@ import { newUlid } from "./ulid.ts";
 
 let redis: TestRedis;
 let queue: Queue;
-const faults: unknown[] = [];
+let hasty: Queue;
+// A job of a silent consumer is soon another's; the others' times are long, so that a slow machine doesn't look like a dead one.
+const short = { lockMs: 400, stalledIntervalMs: 200 };
 beforeAll(async () => {
   redis = await startTestRedis();
-  queue = await redis.queue({ onFault: (error) => faults.push(error) });
+  queue = await redis.queue();
+  hasty = await redis.queue(short);
 });
 afterAll(() => redis.close());
 
@@ -164,6 +167,37 @@ describe("closing", () => {
   });
 });
 
+describe("when Redis is started anew", () => {
+  it("consumers go on, and a batch ends with every chunk once", async () => {
+    const restarted = await startTestRedis({ appendOnly: true });
+    const told: unknown[] = [];
+    const other = await restarted.queue({ ...short, onFault: (fault) => told.push(fault), sentinelIntervalMs: 20 });
+    const request = requestOf();
+    const { id } = request;
+    const model = request.model.key;
+    await other.submit(request);
+    await other.adoptPlan({ id, plan: newUlid(), items: 6, chunks: 6, refused: 0 });
+    await other.announce({ worker: "w", model, slots: 6 }, 60_000);
+    await other.dispatch(model);
+    const gate = Promise.withResolvers<undefined>();
+    const consumer = other.consume({ kind: "chunk", model, concurrency: 2 }, async ({ chunk, dispatch }) => {
+      const attempt = newUlid();
+      const claim = await other.claim({ id, chunk, attempt, dispatch, worker: "w" });
+      await gate.promise;
+      if (claim.kind === "run") await other.record({ id, chunk, plan: claim.plan, attempt, cut: false, tally: tallyOf(1) });
+      return "done";
+    });
+    await until(() => consumer.running() === 2);
+    await restarted.restart();
+    gate.resolve(undefined);
+    await until(async () => (await other.batch(id).catch(() => null))?.recorded === 6);
+    expect(await other.batch(id)).toMatchObject({ completed: 6 });
+    expect(await other.repair(id)).toEqual([{ kind: "sealed", outcome: "completed" }]);
+    await until(() => told.some((fault) => String(fault).includes("started anew")));
+    await restarted.close();
+  });
+});
+
 describe("a consumer that dies", () => {
   it("has its chunk taken over by another", async () => {
     const { id, model } = await running(1);
@@ -172,7 +206,7 @@ describe("a consumer that dies", () => {
     });
     await message(child, "claimed");
     child.kill("SIGKILL");
-    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+    const consumer = hasty.consume({ kind: "chunk", model, concurrency: 1 }, work);
     await until(async () => (await queue.batch(id))?.recorded === 1);
     expect(await queue.batch(id)).toMatchObject({ status: "finalizing", completed: 1 });
     await consumer.close();
@@ -185,7 +219,7 @@ describe("a consumer that dies", () => {
     });
     await message(child, "claimed");
     child.kill("SIGSTOP");
-    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+    const consumer = hasty.consume({ kind: "chunk", model, concurrency: 1 }, work);
     await until(async () => (await queue.batch(id))?.recorded === 1);
     child.kill("SIGCONT");
     expect(await message(child, "late")).toEqual({ late: { kind: "refused", reason: "sealed" }, why: "lock_lost" });

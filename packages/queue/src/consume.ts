@@ -96,7 +96,8 @@ export function openConsumer(options: ConsumeOptions, handler: Handler, settings
     await Promise.race([settledAll(), passed(drainMs)]);
     for (const { controller } of inHand.values()) controller.abort(new JobAborted("shutdown"));
     await settledAll();
-    await worker.close();
+    // With Redis away the hand-back waits for it; past the lock the job is anyone's, and who waits for this closing needn't.
+    await Promise.race([worker.close(), passed(settings.lockMs)]);
   };
   const settledAll = (): Promise<unknown> => Promise.all([...inHand.values()].map(({ settled }) => settled));
   const close = ({ drainMs = 0 }: { drainMs?: number } = {}): Promise<void> => (closing ??= shut(drainMs));

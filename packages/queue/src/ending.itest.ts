@@ -225,7 +225,7 @@ describe("the end", () => {
     const end = endOf(newUlid(), "completed", [2, 1, 1]);
     expect(await queue.copyEnd({ id, end })).toEqual({ kind: "ended", status: "completed" });
     expect(await queue.batch(id)).toMatchObject({ status: "completed", outcome: "completed", seal: end.seal, completed: 1, failed: 1 });
-    expect(await redis.raw.zcard(`flamboyance:ready:${model}`)).toBe(0);
+    expect(await redis.raw.exists(`flamboyance:out:${id}`, `flamboyance:running:${model}`)).toBe(0);
     expect(await queue.copyEnd({ id: "batch_x", end })).toEqual({ kind: "gone" });
   });
 });

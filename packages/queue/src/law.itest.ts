@@ -96,6 +96,12 @@ async function openWorld(seed: number) {
     Object.assign(ghost, { chunks, refused });
   }
 
+  /** The batch that the worker's job is of; null where it has none. */
+  const heldBy = (index: number): Ghost | null => {
+    const hands = workers[index];
+    return hands === undefined || hands.at === "idle" ? null : ghostOf(parseJobId("chunk", hands.jobId).id);
+  };
+
   async function work(index: number): Promise<void> {
     const hands = workers[index] ?? { at: "idle" };
     const become = (next: Hands): void => void (workers[index] = next);
@@ -223,7 +229,6 @@ async function openWorld(seed: number) {
   const actions: readonly (readonly [weight: number, act: (ghost: Ghost) => Promise<void>])[] = [
     [3, plan],
     [6, () => queue.dispatch(model).then(() => {})],
-    [40, () => work(pick(workers.length))],
     [6, () => fault(pick(workers.length))],
     [4, repair],
     [1, cancel],
@@ -236,10 +241,18 @@ async function openWorld(seed: number) {
 
   return {
     async step(): Promise<void> {
+      if (random() < 0.6) {
+        const index = pick(workers.length);
+        const held = heldBy(index);
+        await work(index);
+        if (held !== null) await check(held);
+        return;
+      }
+      const ghost = anyGhost();
       let left = random() * weights;
       const action = actions.find(([weight]) => (left -= weight) < 0)?.[1] ?? repair;
-      await action(anyGhost());
-      await Promise.all(ghosts.map(check));
+      await action(ghost);
+      await check(ghost);
     },
 
     /** From any state, honest work and repair end every batch. */

@@ -29,13 +29,16 @@ export async function watchSentinel({ redis, prefix, run, intervalMs, onFault }:
   const key = keyOf(prefix, "sentinel");
   let epoch = 0;
   let comparing = false;
+  let told: string | null = null;
 
   const look = async (): Promise<void> => {
     const [seen, runId] = await reached(redis.hmget(key, "epoch", "run_id"));
     if (seen === undefined || seen === null) return;
     epoch = Number(seen);
-    if (runId !== (await runIdOf(redis)))
-      onFault(new CodedError("service_unavailable", "Redis was started anew since the sentinel was set."));
+    const current = await runIdOf(redis);
+    if (runId === current || told === current) return;
+    told = current;
+    onFault(new CodedError("service_unavailable", "Redis was started anew since the sentinel was set."));
   };
 
   const timer = setInterval(() => {

@@ -16,20 +16,26 @@ export interface TestRedis {
   /** To look past the door, or to break something. */
   readonly raw: Redis;
   queue(options?: Partial<QueueOptions>): Promise<Queue>;
+  /** Stops the server and starts it anew on the same port and append-only file. */
+  restart(): Promise<void>;
   close(): Promise<void>;
 }
 
-export async function startTestRedis(): Promise<TestRedis> {
+export async function startTestRedis({ appendOnly = false } = {}): Promise<TestRedis> {
   const folder = await mkdtemp(join(tmpdir(), "queue-redis-"));
   const port = await freePort();
-  const server = spawn(
-    "redis-server",
-    ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendonly", "no"],
-    {
-      stdio: "ignore",
-    },
-  );
-  await once(server, "spawn");
+  const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendfsync", "always"];
+  const start = async () => {
+    const started = spawn("redis-server", [...settings, "--appendonly", appendOnly ? "yes" : "no"], { stdio: "ignore" });
+    await once(started, "spawn");
+    return started;
+  };
+  let server = await start();
+  const stop = async () => {
+    server.kill();
+    if (server.exitCode === null && server.signalCode === null) await once(server, "exit");
+  };
+
   const url = `redis://127.0.0.1:${port}`;
   const raw = new Redis(url, { retryStrategy: () => 20 });
   raw.on("error", () => {});
@@ -39,16 +45,20 @@ export async function startTestRedis(): Promise<TestRedis> {
     url,
     raw,
     async queue(options = {}) {
-      const queue = await openQueue({ url, lockMs: 400, stalledIntervalMs: 200, graceMs: 0, retryCapMs: 50, ...options });
+      const queue = await openQueue({ url, graceMs: 0, retryCapMs: 50, ...options });
       await queue.ensureSentinel();
       queues.push(queue);
       return queue;
     },
+    async restart() {
+      await stop();
+      server = await start();
+      await raw.ping();
+    },
     async close() {
       await Promise.all(queues.map((queue) => queue.close()));
       raw.disconnect();
-      server.kill();
-      if (server.exitCode === null) await once(server, "exit");
+      await stop();
       await rm(folder, { recursive: true, force: true });
     },
   };

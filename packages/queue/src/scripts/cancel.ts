@@ -24,7 +24,7 @@ export const applyCancel = writing(
   "applyCancel",
   `
 local id, number = ARGV[1], tonumber(ARGV[2])
-local record = record_of(id, 'model', 'outcome', 'cancel_number', 'applied')
+local record = record_of(id, 'outcome', 'cancel_number', 'applied')
 if not record.status then return gone end
 local mine = tonumber(record.cancel_number or -1) == number
 if is_sealed(record.status) then
@@ -34,7 +34,6 @@ end
 if record.status ~= 'cancelling' then
   redis.call('HSET', key_batch(id), 'status', 'cancelling', 'cancelling_at', now, 'quiet_from_ms', now_ms, 'cancel_number', number,
     'applied', math.max(number, number_of(record.applied)))
-  redis.call('ZREM', key_running(record.model), id)
 end
 return answer({ kind = 'cancelling', status = 'cancelling' })
 `,

@@ -3,6 +3,7 @@
  *   Called by workers after an adoption, a record and in reconcile; the caller adds the jobs. → { chunks: [{ id, chunk, dispatch }] }
  *   Ready is what was handed out and not claimed, or what BullMQ's wait list (waitKey) holds where that is more (jobs of sealed batches).
  *   A caller that dies before it adds the jobs leaves chunks handed out without a job: repairChunks hands them out again.
+ *   A batch that has nothing to hand out any more (all out, paused, stopped) leaves `running` here, when its turn comes.
  *   The dispatch number counts a batch's hand-outs, so it grows for each chunk too. Fair shares among tenants and priorities take the place of `oldest first`.
  */
 import { writing } from "./prelude.ts";

@@ -12,7 +12,7 @@ export const expire = writing(
   "expire",
   `
 local id = ARGV[1]
-local record = record_of(id, 'model', 'expires_at')
+local record = record_of(id, 'expires_at')
 if not record.status then return gone end
 if record.status == 'expiring' then return '{"kind":"expiring"}' end
 if record.status ~= 'validating' and record.status ~= 'in_progress' and record.status ~= 'paused' then
@@ -21,7 +21,6 @@ end
 local left_ms = tonumber(record.expires_at) * 1000 - now_ms
 if left_ms > 0 then return answer({ kind = 'not_due', leftMs = left_ms }) end
 redis.call('HSET', key_batch(id), 'status', 'expiring', 'expiring_at', now, 'quiet_from_ms', now_ms)
-redis.call('ZREM', key_running(record.model), id)
 return '{"kind":"expiring"}'
 `,
 );
