@@ -1,6 +1,7 @@
 /** What a batch survives: workers that die, freeze and wake late, leave in order, and an S3 that fails for a while. */
+import type { ResultLine } from "@flamboyance/contracts";
 import { startTestServer } from "@flamboyance/dev/s3";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { codesOf, startService, wholeBatch, type Service } from "./testing/service.ts";
 import { until } from "./testing/until.ts";
 
@@ -18,47 +19,66 @@ beforeAll(async () => {
 });
 afterAll(() => service.close());
 
-/** The running workers: the last two that were started and not ended by a test. */
-const alive = () => service.workers.filter(({ name }) => !gone.has(name));
-const gone = new Set<string>();
+type Application = Service["workers"][number];
+const gone = new Set<Application>();
+const alive = () => service.workers.filter((worker) => !gone.has(worker));
 
-/** Every chunk's rows that both workers can hold are in the engine, waiting. */
-async function untilBothAreBusy(): Promise<void> {
-  // Two workers with two chunks of four items each.
-  await until(
-    "rows of both workers in the engine",
-    () => service.gate.waiting().length,
-    (waiting) => waiting >= 16,
-  );
+async function end(worker: Application, signal: NodeJS.Signals): Promise<number | null> {
+  worker.kill(signal);
+  const code = await worker.exited;
+  gone.add(worker);
+  return code;
 }
 
-async function successor(): Promise<void> {
-  await service.addWorker();
+/** Each test begins with two workers. */
+beforeEach(async () => {
+  for (const surplus of alive().slice(2)) await end(surplus, "SIGTERM");
+  while (alive().length < 2) await service.addWorker();
+});
+afterEach(() => {
+  service.gate.open();
+  for (const worker of alive()) worker.kill("SIGCONT");
+});
+
+/** Of a batch of at most 256 items. */
+const itemsPerChunk = 4;
+
+/** A batch that is in its middle: some chunks are recorded, and the rows of two chunks of each worker wait in the engine. */
+async function startBatch(name: string): Promise<{ id: string; customIds: string[]; worker: Application; other: Application }> {
+  const { input, customIds } = await service.writeManifest(name, 80);
+  service.gate.hold(20);
+  const { id } = await service.submit({ input });
+  await until(
+    "two chunks of each worker in the engine",
+    () => new Set(service.gate.waiting().map((row) => Math.floor(Number(row.split("-").at(-1)) / itemsPerChunk))).size,
+    (chunks) => chunks === 4,
+  );
+  const [worker, other] = alive();
+  if (worker === undefined || other === undefined) throw new Error("two workers run");
+  return { id, customIds, worker, other };
+}
+
+/** The batch has completed, every item has its one line, and all of them succeeded. */
+async function expectAllRight(id: string, customIds: readonly string[]): Promise<ResultLine[]> {
+  expect((await service.ended(id)).status).toBe("completed");
+  const lines = await wholeBatch(service, id, customIds);
+  expect(new Set(codesOf(lines))).toEqual(new Set(["ok"]));
+  return lines;
 }
 
 describe("a batch", () => {
   it("survives a worker that is killed in its middle", async () => {
-    const { input, customIds } = await service.writeManifest("killed", 80);
-    service.gate.hold(20);
-    const { id } = await service.submit({ input });
-    await untilBothAreBusy();
-    const [victim] = alive();
-    victim?.kill("SIGKILL");
-    await victim?.exited;
-    gone.add(victim?.name ?? "");
+    const { id, customIds, worker } = await startBatch("killed");
+    await end(worker, "SIGKILL");
     service.gate.open();
-    expect((await service.ended(id)).status).toBe("completed");
-    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
-    await successor();
+    await expectAllRight(id, customIds);
   });
 
   it("survives a worker that freezes until its chunks are taken over, and wakes", async () => {
-    const { input, customIds } = await service.writeManifest("frozen", 80);
-    service.gate.hold(20);
-    const { id } = await service.submit({ input });
-    await untilBothAreBusy();
-    const [frozen] = alive();
-    frozen?.kill("SIGSTOP");
+    const { id, customIds, worker } = await startBatch("frozen");
+    worker.kill("SIGSTOP");
+    // Room for the frozen one's chunks: the other one's hands are full.
+    await service.addWorker();
     // The frozen worker's rows still wait; the same rows come again from the one that took its chunks over.
     await until(
       "a row that waits twice",
@@ -68,102 +88,78 @@ describe("a batch", () => {
       },
       (twice) => twice > 0,
     );
-    frozen?.kill("SIGCONT");
+    worker.kill("SIGCONT");
     service.gate.open();
-    expect((await service.ended(id)).status).toBe("completed");
-    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
-    expect(frozen?.name).toBe(alive()[0]?.name);
+    await expectAllRight(id, customIds);
   });
 
   it("survives a worker that freezes, and wakes after the batch's end", async () => {
-    const { input, customIds } = await service.writeManifest("late", 80);
-    service.gate.hold(20);
-    const { id } = await service.submit({ input });
-    await untilBothAreBusy();
-    const [frozen] = alive();
-    frozen?.kill("SIGSTOP");
+    const { id, customIds, worker } = await startBatch("late");
+    worker.kill("SIGSTOP");
     service.gate.open();
-    expect((await service.ended(id)).status).toBe("completed");
-    const before = await wholeBatch(service, id, customIds);
-    frozen?.kill("SIGCONT");
+    const before = await expectAllRight(id, customIds);
+    worker.kill("SIGCONT");
     await until(
-      "the woken worker to be ready",
-      () => isReady(frozen?.url),
-      (ready) => ready,
+      "the woken worker to hold no chunk",
+      () => figure(worker, "flamboyance_chunks_running"),
+      (chunks) => chunks === 0,
     );
     expect(await wholeBatch(service, id, customIds)).toEqual(before);
   });
 
   it("loses nothing when a worker leaves in order: it finishes what it holds", async () => {
-    const { input, customIds } = await service.writeManifest("drained", 80);
-    service.gate.hold(20);
-    const { id } = await service.submit({ input });
-    await untilBothAreBusy();
-    const [leaving] = alive();
-    leaving?.kill("SIGTERM");
+    const { id, customIds, worker } = await startBatch("drained");
+    worker.kill("SIGTERM");
     await until(
       "the leaving worker to take no more work",
-      () => isReady(leaving?.url),
+      () => isReady(worker),
       (ready) => !ready,
     );
     service.gate.open();
-    expect(await leaving?.exited).toBe(0);
-    gone.add(leaving?.name ?? "");
-    expect((await service.ended(id)).status).toBe("completed");
-    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
+    expect(await worker.exited).toBe(0);
+    gone.add(worker);
+    await expectAllRight(id, customIds);
   });
 
   it("loses nothing when a worker leaves and can't finish in time: it hands its chunks back", async () => {
-    await service.addWorker({ FLAMBOYANCE_DRAIN_SECONDS: "0.2" });
-    const { input, customIds } = await service.writeManifest("handed-back", 80);
-    service.gate.hold(20);
-    const { id } = await service.submit({ input });
-    await untilBothAreBusy();
-    const leaving = alive().at(-1);
-    leaving?.kill("SIGTERM");
-    expect(await leaving?.exited).toBe(0);
-    gone.add(leaving?.name ?? "");
+    const [first] = alive();
+    if (first !== undefined) await end(first, "SIGTERM");
+    const leaving = await service.addWorker({ FLAMBOYANCE_DRAIN_SECONDS: "0.2" });
+    const { id, customIds } = await startBatch("handed-back");
+    expect(await end(leaving, "SIGTERM")).toBe(0);
+    // Its rows were given up while the gate was still shut.
+    expect(service.gate.waiting().length).toBeLessThanOrEqual(8);
     service.gate.open();
-    expect((await service.ended(id)).status).toBe("completed");
-    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
-    await successor();
+    await expectAllRight(id, customIds);
   });
 
   it("waits for its first worker", async () => {
+    for (const worker of alive()) await end(worker, "SIGKILL");
     const { input, customIds } = await service.writeManifest("alone", 8);
-    for (const worker of alive()) {
-      worker.kill("SIGKILL");
-      await worker.exited;
-      gone.add(worker.name);
-    }
     const { id } = await service.submit({ input });
-    await successor();
-    expect((await service.ended(id)).status).toBe("completed");
-    await wholeBatch(service, id, customIds);
-    await successor();
+    await service.addWorker();
+    await expectAllRight(id, customIds);
   });
 
   it("waits out an S3 that answers 503, without one failed item", async () => {
-    const { input, customIds } = await service.writeManifest("unavailable", 60);
-    service.gate.hold(10);
-    const { id } = await service.submit({ input });
-    await until(
-      "rows in the engine",
-      () => service.gate.waiting().length,
-      (waiting) => waiting > 0,
-    );
+    const { id, customIds } = await startBatch("unavailable");
     outage.met = 0;
     // More than one request's own tries can wait out.
     outage.left = 200;
     service.gate.open();
-    expect((await service.ended(id)).status).toBe("completed");
+    await expectAllRight(id, customIds);
     expect(outage).toEqual({ left: 0, met: 200 });
-    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
   });
 });
 
-async function isReady(url: string | undefined): Promise<boolean> {
-  const answer = await fetch(`${url ?? ""}/ready`, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+async function figure(worker: Application, name: string): Promise<number | null> {
+  const answer = await fetch(`${worker.url}/metrics`, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
+  const found = new RegExp(`^${name} (\\S+)$`, "m").exec((await answer?.text()) ?? "");
+  return found === null ? null : Number(found[1]);
+}
+
+async function isReady(worker: Application): Promise<boolean> {
+  const answer = await fetch(`${worker.url}/ready`, { signal: AbortSignal.timeout(2_000) }).catch(() => null);
   await answer?.body?.cancel();
   return answer?.ok ?? false;
 }

@@ -22,6 +22,10 @@ export interface Application {
   readonly logFile: string;
   /** SIGTERM, and SIGKILL where it doesn't drain in time. Safe to call twice. */
   close(): Promise<void>;
+  /** For tests: kill it, stop it, wake it. */
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves with its exit code, null where a signal ended it. */
+  readonly exited: Promise<number | null>;
 }
 
 /** Resolves when the application answers /ready; throws with the end of its log where it stops before, or takes too long. */
@@ -39,5 +43,6 @@ export async function startApplication(options: ApplicationOptions): Promise<App
       return answer.ok;
     },
   });
-  return { name: options.name, url, pid: child.pid, logFile, close: child.close };
+  const { pid, close, kill, exited } = child;
+  return { name: options.name, url, pid, logFile, close, kill, exited };
 }

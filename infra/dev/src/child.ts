@@ -25,6 +25,10 @@ export interface Child {
   readonly pid: number;
   /** SIGTERM, and SIGKILL where that takes longer than ten seconds. Resolves when the process is gone. Safe to call twice. */
   close(): Promise<void>;
+  /** Sends a signal to the process and its children; nothing where it is gone. */
+  kill(signal: NodeJS.Signals): void;
+  /** Resolves with its exit code, null where a signal ended it. */
+  readonly exited: Promise<number | null>;
 }
 
 const readyTimeoutMs = 20_000;
@@ -42,7 +46,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     env: { ...process.env, ...options.environment },
     stdio: ["ignore", log, log],
   });
-  const exited = once(child, "exit");
+  const exited = once(child, "exit").then(([code]: unknown[]) => (typeof code === "number" ? code : null));
   const end = (signal: NodeJS.Signals): void => {
     if (child.pid !== undefined && child.exitCode === null && child.signalCode === null) process.kill(-child.pid, signal);
   };
@@ -69,7 +73,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     const tail = (await readFile(options.logFile, "utf8")).trimEnd().split("\n").slice(-10).join("\n");
     throw new CodedError("configuration_invalid", `${options.command} ${options.args.join(" ")} didn't start:\n${tail}`);
   }
-  return { pid: child.pid ?? 0, close };
+  return { pid: child.pid ?? 0, close, kill: end, exited };
 }
 
 /** The first of these commands that the PATH (or one of the further folders) holds, as a whole path; null where none does. */

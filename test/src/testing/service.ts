@@ -98,8 +98,7 @@ export async function startService(
       await gate.close();
       storage.close();
       await s3.close();
-      if (process.env["KEEP"] === undefined) await rm(folder, { recursive: true, force: true });
-      else console.log(folder);
+      await rm(folder, { recursive: true, force: true });
     },
   };
 }
