@@ -4,17 +4,28 @@ export type { ModelDescription, Preprocessing } from "./description.ts";
 export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
 export { importModel } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
-export {
-  openModel,
-  type GenerationOptions,
-  type Media,
-  type Model,
-  type ModelStats,
-  type OpenOptions,
-  type Passage,
-  type Prefix,
-  type RowRequest,
-  type RowResult,
+export type {
+  GenerationOptions,
+  Media,
+  Model,
+  ModelStats,
+  OpenOptions,
+  Passage,
+  Prefix,
+  RankedCandidate,
+  RankRequest,
+  RowRequest,
+  RowResult,
+  Sequence,
 } from "./model.ts";
+export { openModel } from "./open-model.ts";
 export { decodePixels, type DecodeOptions } from "./image.ts";
-export { buildPrompt, promptTemplates, type Prompt, type PromptExample, type PromptPassage, type PromptQuery, type PromptTask } from "./prompt.ts";
+export {
+  buildPrompt,
+  promptTemplates,
+  type Prompt,
+  type PromptExample,
+  type PromptPassage,
+  type PromptQuery,
+  type PromptTask,
+} from "./prompt.ts";

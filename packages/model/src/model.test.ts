@@ -7,7 +7,8 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { folderFiles } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { importModel } from "./import-model.ts";
-import { assembleModel, openModel, type Model, type Passage, type RowRequest } from "./model.ts";
+import type { Model, Passage, RowRequest, RowResult } from "./model.ts";
+import { assembleModel, openModel } from "./open-model.ts";
 import { readReference, type Reference } from "./parity/reference.ts";
 import { openSession, type Session } from "./session.ts";
 import { openTokenizer } from "./tokenizer.ts";
@@ -58,6 +59,8 @@ function someRows(count: number, seed: number): RowRequest[] {
   });
 }
 
+const sequences = ({ tokens, alternatives = [] }: RowResult): unknown => [tokens, ...alternatives.map((each) => each.tokens)];
+
 describe("an open model", () => {
   it("gives a row the same tokens alone, in company, in another order and behind a shared prefix", async () => {
     const rows = someRows(24, 7);
@@ -80,6 +83,32 @@ describe("an open model", () => {
     expect(behind.map(({ tokens }) => tokens)).toEqual(spelled.map(({ tokens }) => tokens));
     expect(behind.map(({ promptTokens }) => promptTokens)).toEqual(spelled.map(({ promptTokens }) => promptTokens));
     expect(behind.every(({ cachedTokens }) => cachedTokens === prefix.tokens)).toBe(true);
+  });
+
+  it("runs beams, greedy rows and rankings side by side, each as it is alone", async () => {
+    const prefix = model.openPrefix(examples());
+    const rows = someRows(9, 21).map((row, index) => ({
+      ...row,
+      ...(index % 2 === 0 ? { prefix } : {}),
+      generation: { maxNewTokens: 6, numBeams: 1 + (index % 3), numReturnSequences: 1 + (index % 3), lengthPenalty: index % 2 },
+    }));
+    const labels = {
+      id: "labels",
+      prefix,
+      text: "<image>Output:",
+      media: [image("scene.png")],
+      candidates: ["a red circle", "blue", "two people and a dog"],
+    };
+    const alone: unknown[] = [];
+    for (const row of rows) alone.push(sequences(await model.generate(row)));
+    const ranked = await model.rank(labels);
+    const [rankedTogether, ...together] = await Promise.all([model.rank(labels), ...rows.map((row) => model.generate(row))]);
+    expect(together.map(sequences)).toEqual(alone);
+    expect(together.map(({ alternatives }) => alternatives?.length ?? 0)).toEqual(rows.map((_, index) => index % 3));
+    expect(rankedTogether.map(({ sum }) => sum.toFixed(3))).toEqual(ranked.map(({ sum }) => sum.toFixed(3)));
+
+    const firstLabel = await model.rank({ ...labels, candidates: labels.candidates.slice(0, 1) });
+    expect(firstLabel[0]?.sum).toBeCloseTo(ranked[0]?.sum ?? 0, 3);
   });
 
   it("reads a prefix once, also when an equal one is opened again, and encodes an image once", async () => {
@@ -166,8 +195,13 @@ describe("an open model", () => {
       { ...good, media: [[new Float32Array(3)]] },
       { ...good, generation: { maxNewTokens: 0 } },
       { ...good, prefix: stranger },
+      { ...good, generation: { maxNewTokens: 2, numBeams: 0 } },
+      { ...good, generation: { maxNewTokens: 2, numBeams: 2, numReturnSequences: 3 } },
     ];
     for (const row of bad) await expect(model.generate(row)).rejects.toMatchObject({ code: "invalid_request" });
+    for (const candidates of [[], ["yes", ""]]) {
+      await expect(model.rank({ ...good, candidates })).rejects.toMatchObject({ code: "invalid_request" });
+    }
   });
 
   it("answers text without any image, and text in front of the first one", async () => {

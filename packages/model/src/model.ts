@@ -1,20 +1,7 @@
 /**
- * A model that is open: text and pixels in, text out. Owns the interface that the rest of the system codes against and the assembly of its parts;
- * refuses files' forms, tensors' shapes and the order of runs, which belong to folder, graph and generate.
+ * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
-import { readFile } from "node:fs/promises";
-import { join } from "node:path";
-import { CodedError } from "@flamboyance/contracts";
-import { folderFiles, type ModelDescription } from "./description.ts";
-import { readModelFolder } from "./folder.ts";
-import type { Row } from "./generate/lane.ts";
-import { createLoop } from "./generate/loop.ts";
-import { planPrefix, tokenisePassage, type PassageRules, type PrefixPlan } from "./generate/passage.ts";
-import { createRunner } from "./generate/runner.ts";
-import { greedySearch, type SearchEnd } from "./generate/search.ts";
-import { tensorSizes } from "./generate/tensor-sizes.ts";
-import { openSession, type Session } from "./session.ts";
-import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { ModelDescription } from "./description.ts";
 
 /** One media of a row: its frames as normalised pixels (3, size, size), in order; a single frame for an image. */
 export type Media = readonly Float32Array[];
@@ -35,8 +22,14 @@ export interface GenerationOptions {
   readonly maxNewTokens: number;
   /** Until so many tokens are made the end-of-chunk token can't be chosen. Default 0. */
   readonly minNewTokens?: number;
-  /** Default 1: greedy. More is refused with invalid_request for now. */
+  /** Default 1: greedy. More: beam search as Hugging Face's (transformers 4.28–4.33). */
   readonly numBeams?: number;
+  /** Beams only: a hypothesis scores sum / length^lengthPenalty, its length being the prompt's and its own tokens. Default 0. */
+  readonly lengthPenalty?: number;
+  /** Beams only. true: done when numBeams have ended; false (default): when no running beam scores better at its present length; "never": at any length. */
+  readonly earlyStopping?: boolean | "never";
+  /** Beams only: how many hypotheses are answered, at most numBeams. Default 1. */
+  readonly numReturnSequences?: number;
 }
 
 export interface RowRequest extends Passage {
@@ -46,17 +39,39 @@ export interface RowRequest extends Passage {
   readonly generation: GenerationOptions;
 }
 
-export interface RowResult {
+/** One generated text. */
+export interface Sequence {
   /** Special tokens skipped, nothing stripped. */
   readonly text: string;
   /** The new tokens, up to and with the end-of-chunk token. */
   readonly tokens: readonly number[];
+  /** `stop`: the end-of-chunk token came; `length`: maxNewTokens did. */
+  readonly finish: "stop" | "length";
+  /** Beams only. */
+  readonly score?: number;
+}
+
+export interface RowResult extends Sequence {
   /** Prefix and row together. */
   readonly promptTokens: number;
   /** Those of promptTokens that a shared prefix had ready. */
   readonly cachedTokens: number;
-  /** `stop`: the end-of-chunk token came; `length`: maxNewTokens did. */
-  readonly finish: "stop" | "length";
+  /** Where numReturnSequences is more than 1: the next best ones, in order. */
+  readonly alternatives?: readonly Sequence[];
+}
+
+export interface RankRequest extends Passage {
+  readonly id: string;
+  readonly prefix?: Prefix;
+  /** Texts that could follow the prompt; at least one, none empty. */
+  readonly candidates: readonly string[];
+}
+
+export interface RankedCandidate {
+  readonly tokens: readonly number[];
+  /** Of its tokens' log-probabilities after the prompt. */
+  readonly sum: number;
+  readonly mean: number;
 }
 
 /** What the engine has done since it was opened; all figures only grow but those of bytes held. */
@@ -84,6 +99,8 @@ export interface Model {
    * Rejects with CodedError prompt_too_long, invalid_request, aborted (the signal), engine_failed.
    */
   generate(row: RowRequest, signal?: AbortSignal): Promise<RowResult>;
+  /** How likely each candidate is to follow, in the order given; the prompt is read once for all. Rejects as `generate` does. */
+  rank(request: RankRequest, signal?: AbortSignal): Promise<RankedCandidate[]>;
   stats(): ModelStats;
   /** Rows in flight are given up with `aborted`; resolves when the sessions are released. May be called again. */
   close(): Promise<void>;
@@ -99,144 +116,4 @@ export interface OpenOptions {
   /** Memory for encoded media, and for computed prefixes, that wait for their next use. Default 512 MiB each. */
   readonly maxCacheBytes?: number;
   readonly signal?: AbortSignal;
-}
-
-const mebibyte = 2 ** 20;
-
-/** Opens a model folder. Throws CodedError model_folder_invalid, engine_failed, aborted. */
-export async function openModel(folder: string, options: OpenOptions = {}): Promise<Model> {
-  const description = await readModelFolder(folder);
-  const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
-  const vision = await openSession(join(folder, folderFiles.visionGraph), options);
-  const decoder = await openSession(join(folder, folderFiles.decoderGraph), options).catch(async (error: unknown) => {
-    await vision.release();
-    throw error;
-  });
-  const model = assembleModel({ description, tokenizer, vision, decoder }, options);
-  if (options.signal?.aborted === true) {
-    await model.close();
-    throw new CodedError("aborted", `opening ${folder} was given up`, { cause: options.signal.reason });
-  }
-  return model;
-}
-
-/** The parts of a model, open. */
-export interface ModelParts {
-  readonly description: ModelDescription;
-  readonly tokenizer: Tokenizer;
-  readonly vision: Session;
-  readonly decoder: Session;
-}
-
-/** A model of parts that are open already; `close` releases the sessions. */
-export function assembleModel({ description, tokenizer, vision, decoder }: ModelParts, options: OpenOptions = {}): Model {
-  const sizes = tensorSizes(description.architecture);
-  const clock = { runMs: 0 };
-  const runner = createRunner(
-    { vision: clocked(vision, clock), decoder: clocked(decoder, clock) },
-    sizes,
-    description.preprocessing.imageSize,
-  );
-  const maxCacheBytes = options.maxCacheBytes ?? 512 * mebibyte;
-  const loop = createLoop({
-    runner,
-    sizes,
-    budget: { rows: options.maxRows ?? 48, entries: Math.floor((options.maxRowBytes ?? 2048 * mebibyte) / sizes.tokenBytes) },
-    maxMediaBytes: maxCacheBytes,
-    maxPrefixBytes: maxCacheBytes,
-    runMs: () => clock.runMs,
-  });
-  const rules: PassageRules = {
-    encode: (text) => tokenizer.encode(text),
-    imageToken: description.specialTokens.image,
-    pixelCount: 3 * description.preprocessing.imageSize ** 2,
-    maxFrames: description.limits.maxFrames,
-  };
-  const plans = new WeakMap<Prefix, PrefixPlan>();
-  let closing: Promise<void> | null = null;
-  const release = async (): Promise<void> => {
-    await loop.close();
-    await Promise.all([vision.release(), decoder.release()]);
-  };
-
-  return {
-    description,
-    openPrefix: (examples) => {
-      const plan = planPrefix(examples, rules);
-      checkLength(plan.tokens.length, 0, description);
-      const prefix = { id: plan.key, tokens: plan.tokens.length };
-      plans.set(prefix, plan);
-      return prefix;
-    },
-    generate: async (request, signal) => {
-      const plan = request.prefix === undefined ? null : plans.get(request.prefix);
-      if (plan === undefined) throw new CodedError("invalid_request", "the prefix was opened by another model", { param: "prefix" });
-      const row = planRow(request, plan, rules, description);
-      const end = await new Promise<SearchEnd>((resolve, reject) => loop.submit({ ...row, signal, resolve, reject }));
-      const prefixTokens = row.prefix?.tokens.length ?? 0;
-      return {
-        text: tokenizer.decode(end.tokens),
-        tokens: end.tokens,
-        promptTokens: prefixTokens + row.passage.tokens.length,
-        cachedTokens: prefixTokens,
-        finish: end.finish,
-      };
-    },
-    stats: () => loop.stats(),
-    close: () => (closing ??= release()),
-  };
-}
-
-function planRow(
-  request: RowRequest,
-  plan: PrefixPlan | null,
-  rules: PassageRules,
-  description: ModelDescription,
-): Omit<Row, "signal" | "resolve" | "reject"> {
-  const { maxNewTokens, minNewTokens = 0, numBeams = 1 } = request.generation;
-  if (numBeams !== 1)
-    throw new CodedError("invalid_request", "only greedy generation is served: numBeams must be 1", { param: "num_beams" });
-  if (!Number.isInteger(maxNewTokens) || maxNewTokens < 1) {
-    throw new CodedError("invalid_request", "maxNewTokens must be a positive integer", { param: "max_tokens" });
-  }
-  const passage = tokenisePassage({ text: (plan?.tail ?? "") + request.text, media: request.media }, rules);
-  if (passage.tokens.length === 0) throw new CodedError("invalid_request", "the row has no text", { param: "text" });
-  const prefix = plan === null || plan.tokens.length === 0 ? null : plan;
-  checkLength((prefix?.tokens.length ?? 0) + passage.tokens.length, maxNewTokens, description);
-  const search = greedySearch({ maxNewTokens, minNewTokens, endToken: description.specialTokens.endOfChunk });
-  return {
-    id: request.id,
-    lane: `${prefix?.key ?? ""}/${search.beams}`,
-    prefix,
-    passage,
-    search,
-    entries: passage.tokens.length + maxNewTokens * search.beams,
-    encoded: passage.media.map(() => null),
-  };
-}
-
-function checkLength(promptTokens: number, newTokens: number, { limits }: ModelDescription): void {
-  if (promptTokens > limits.maxPromptTokens) {
-    throw new CodedError("prompt_too_long", `the prompt has ${promptTokens} tokens where ${limits.maxPromptTokens} are taken`);
-  }
-  if (promptTokens + newTokens > limits.maxPositions) {
-    throw new CodedError(
-      "prompt_too_long",
-      `the prompt's ${promptTokens} tokens and ${newTokens} new ones exceed the model's ${limits.maxPositions} positions`,
-    );
-  }
-}
-
-function clocked(session: Session, clock: { runMs: number }): Session {
-  return {
-    ...session,
-    run: async (inputs, outputs) => {
-      const started = performance.now();
-      try {
-        return await session.run(inputs, outputs);
-      } finally {
-        clock.runMs += performance.now() - started;
-      }
-    },
-  };
 }

@@ -50,7 +50,7 @@ function fakeRunner(): { runner: Runner; requests: ForwardRequest[] } {
     const { pool, from, rows } = request;
     rows.forEach(({ tokens }, index) => {
       const entries = { keys: [new Float32Array(tokens.length)], values: [new Float32Array(tokens.length)], groupTokens: tokens.length };
-      pool.append(from + index, entries, 0, tokens.length, false, 0);
+      pool.append(from + index, entries, 0, [tokens.length]);
     });
     return Promise.resolve(Float32Array.from(rows.filter(({ tokens }) => tokens.length > 0).flatMap(() => [0, 5, 0, 0])));
   };

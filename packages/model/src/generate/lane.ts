@@ -5,7 +5,7 @@
 import type { HashedMedia, PrefixPlan, TokenisedPassage } from "./passage.ts";
 import { Pool } from "./pool.ts";
 import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
-import type { Search, SearchEnd } from "./search.ts";
+import type { Answer, Search } from "./search.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 /** A row from its request to its answer. */
@@ -20,7 +20,7 @@ export interface Row {
   /** Beside passage.media; null: not encoded yet. */
   readonly encoded: (EncodedMedia | null)[];
   readonly signal: AbortSignal | undefined;
-  readonly resolve: (end: SearchEnd) => void;
+  readonly resolve: (answers: readonly Answer[]) => void;
   readonly reject: (reason: unknown) => void;
 }
 
@@ -30,13 +30,13 @@ interface Seat {
   readonly sees: readonly (number | null)[];
   /** Tokens of the prompt that have been read. */
   read: number;
-  /** Per beam the token chosen last. */
-  chosen: readonly number[];
+  /** Per beam the tokens that it reads next. */
+  chosen: readonly (readonly number[])[];
 }
 
 export interface Ended {
   readonly row: Row;
-  readonly end: SearchEnd;
+  readonly answers: readonly Answer[];
 }
 
 /** Tokens of prompts in one run: enough to fill the cores, little enough to keep the scores small. */
@@ -54,7 +54,7 @@ export class Lane {
     this.key = key;
     this.beams = beams;
     this.#prefix = prefix;
-    this.#pool = new Pool(sizes, beams);
+    this.#pool = new Pool(sizes, beams, prefix?.length ?? 0);
     this.#vocabulary = sizes.vocabulary;
   }
 
@@ -100,7 +100,13 @@ export class Lane {
       tokens: row.passage.tokens.slice(read, read + piece),
       sees: sees.slice(read, read + piece),
     }));
-    const logits = await runner.forward({ ...this.#request(from), rowsPerGroup: 1, rows, media: seats.map(({ media }) => media) });
+    const logits = await runner.forward({
+      ...this.#request(from),
+      rowsPerGroup: 1,
+      rows,
+      media: seats.map(({ media }) => media),
+      logits: "last",
+    });
     const advanced = seats.filter(isReading);
     for (const seat of advanced) seat.read = Math.min(seat.read + piece, seat.row.passage.tokens.length);
     return this.#choose(
@@ -108,18 +114,25 @@ export class Lane {
     );
   }
 
-  /** One more token for every beam of every row. */
+  /** Every beam of every row reads what was chosen for it, mostly one token. */
   async decode(runner: Runner): Promise<Ended[]> {
     const seats = [...this.#seats];
     const rows = seats.flatMap(({ chosen }, slot) =>
-      chosen.map((token) => ({ tokens: [token], sees: [this.#pool.seesMedia(slot) ? 0 : null] })),
+      chosen.map((tokens) => ({ tokens, sees: tokens.map(() => (this.#pool.seesMedia(slot) ? 0 : null)) })),
     );
-    const logits = await runner.forward({ ...this.#request(0), rowsPerGroup: this.beams, rows, media: null });
-    return this.#choose(seats.map((seat, index) => ({ seat, logits: this.#rowsOf(logits, index * this.beams, this.beams) })));
+    const logits = await runner.forward({ ...this.#request(0), rowsPerGroup: this.beams, rows, media: null, logits: "all" });
+    let position = 0;
+    return this.#choose(
+      seats.map((seat) => {
+        const positions = seat.chosen.reduce((sum, tokens) => sum + tokens.length, 0);
+        position += positions;
+        return { seat, logits: this.#rowsOf(logits, position - positions, positions) };
+      }),
+    );
   }
 
-  #request(from: number): Pick<ForwardRequest, "prefix" | "pool" | "from" | "to" | "logits"> {
-    return { prefix: this.#prefix, pool: this.#pool, from, to: this.#seats.length, logits: "last" };
+  #request(from: number): Pick<ForwardRequest, "prefix" | "pool" | "from" | "to"> {
+    return { prefix: this.#prefix, pool: this.#pool, from, to: this.#seats.length };
   }
 
   #rowsOf(logits: Float32Array, row: number, count: number): Float32Array {
@@ -134,7 +147,7 @@ export class Lane {
         seat.chosen = next.step.tokens;
         if (this.beams > 1) this.#pool.adopt(this.#seats.indexOf(seat), next.step.parents);
       } else {
-        ended.push({ row: seat.row, end: next.end });
+        ended.push({ row: seat.row, answers: next.answers });
       }
     }
     for (const { row } of ended) this.leave(row);
@@ -164,7 +177,7 @@ export class PrefixReading {
     this.plan = plan;
     this.encoded = plan.media.map(() => null);
     this.#sizes = sizes;
-    this.#pool = new Pool(sizes, 1);
+    this.#pool = new Pool(sizes, 1, 0);
     this.#pool.add(null);
   }
 

@@ -169,10 +169,10 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
   };
 
   const handOut = (ended: readonly Ended[]): void => {
-    for (const { row, end } of ended) {
+    for (const { row, answers } of ended) {
       count.ended += 1;
-      count.newTokens += end.tokens.length;
-      row.resolve(end);
+      count.newTokens += answers[0]?.tokens.length ?? 0;
+      row.resolve(answers);
     }
     dropEmptyLanes();
   };

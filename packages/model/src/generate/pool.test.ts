@@ -35,21 +35,21 @@ const keysOf = (pool: Pool, slot: number): number[] => [...(pool.entriesOf(slot)
 
 describe("a pool of K and V", () => {
   it("takes a run's entries over head by head, without the row's padding", () => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     pool.add(null);
     pool.add(null);
     const run = entries(2, 3);
-    pool.append(0, run, 0, 3, false, 0);
-    pool.append(1, run, 1, 2, false, 0);
+    pool.append(0, run, 0, [3]);
+    pool.append(1, run, 1, [2]);
     expect(keysOf(pool, 0)).toEqual([0, 0.5, 1, 1.5, 2, 2.5, 10, 10.5, 11, 11.5, 12, 12.5]);
     expect(keysOf(pool, 1)).toEqual([100, 100.5, 101, 101.5, 110, 110.5, 111, 111.5]);
   });
 
   it("keeps entries and media where they are while it grows in groups and in length", () => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     for (let slot = 0; slot < 9; slot++) {
       pool.add(media(slot + 1));
-      for (let step = 0; step < 20; step++) pool.append(slot, entries(1, 1, slot * 1000 + step), 0, 1, false, step);
+      for (let step = 0; step < 20; step++) pool.append(slot, entries(1, 1, slot * 1000 + step), 0, [1]);
     }
     expect(keysOf(pool, 4).slice(0, 4)).toEqual([4000, 4000.5, 4001, 4001.5]);
     expect(keysOf(pool, 8)).toHaveLength(20 * 4);
@@ -59,10 +59,10 @@ describe("a pool of K and V", () => {
   });
 
   it("fills a slot that falls free with the last group, its media too", () => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     [1, 2, 3].forEach((value, slot) => {
       pool.add(media(value));
-      pool.append(slot, entries(1, 1, value * 1000), 0, 1, false, 0);
+      pool.append(slot, entries(1, 1, value * 1000), 0, [1]);
     });
     pool.remove(0);
     expect(pool.groups).toBe(2);
@@ -71,7 +71,7 @@ describe("a pool of K and V", () => {
   });
 
   it("forgets the media of a group that left: the next one in its slot sees its own, or zeros", () => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     pool.add(media(7));
     pool.remove(0);
     pool.add(null);
@@ -80,12 +80,12 @@ describe("a pool of K and V", () => {
   });
 
   it("shows a beam its parent's past and nothing of the others", () => {
-    const pool = new Pool(sizes, 2);
+    const pool = new Pool(sizes, 2, 0);
     pool.add(null);
-    pool.append(0, entries(1, 1), 0, 1, false, 0); // the prompt, seen by both
-    pool.append(0, entries(1, 2), 0, 2, true, 1); // one token of each beam
+    pool.append(0, entries(1, 1), 0, [1]); // the prompt, seen by both
+    pool.append(0, entries(1, 2), 0, [1, 1]); // one token of each beam
     pool.adopt(0, [1, 1]);
-    pool.append(0, entries(1, 2), 0, 2, true, 2);
+    pool.append(0, entries(1, 2), 0, [1, 1]);
     const visible = pool.inputs(0, 1, 2)["visible"];
     const capacity = visible?.shape[1] ?? 0;
     const rows = [0, 1].map((row) => [...(visible?.data ?? [])].slice(row * capacity, row * capacity + 5).map(Number));
@@ -93,6 +93,6 @@ describe("a pool of K and V", () => {
       [1, 0, 1, 1, 0],
       [1, 0, 1, 0, 1],
     ]);
-    expect(pool.tokensOf(0)).toBe(3);
+    expect([pool.nextPosition(0, 0), pool.nextPosition(0, 1)]).toEqual([3, 3]);
   });
 });

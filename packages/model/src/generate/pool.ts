@@ -18,12 +18,16 @@ export interface NewEntries {
 interface Group {
   /** Entries in use. */
   length: number;
-  /** How many tokens a row of the group has; with beams less than its entries. */
-  tokens: number;
   positions: number[];
-  /** One list of entries per beam. */
-  visible: boolean[][];
+  beams: Beam[];
   seesMedia: boolean;
+}
+
+interface Beam {
+  /** How many tokens it has, prefix and all; less than the group's entries where there are other beams. */
+  tokens: number;
+  /** Per entry whether it is the beam's own past. */
+  visible: boolean[];
 }
 
 /** Entries are added in strides, so that the tensors change their shape seldom. */
@@ -32,6 +36,7 @@ const capacityStride = 16;
 export class Pool {
   readonly #sizes: TensorSizes;
   readonly #beams: number;
+  readonly #prefixLength: number;
   readonly #groups: Group[] = [];
   #groupCapacity = 0;
   #capacity = 0;
@@ -40,9 +45,10 @@ export class Pool {
   #mediaKeys: Float32Array[];
   #mediaValues: Float32Array[];
 
-  constructor(sizes: TensorSizes, beams: number) {
+  constructor(sizes: TensorSizes, beams: number, prefixLength: number) {
     this.#sizes = sizes;
     this.#beams = beams;
+    this.#prefixLength = prefixLength;
     this.#keys = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#values = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#mediaKeys = sizes.crossLayers.map(() => new Float32Array(0));
@@ -53,9 +59,9 @@ export class Pool {
     return this.#groups.length;
   }
 
-  /** Tokens that each row of the group has so far. */
-  tokensOf(slot: number): number {
-    return this.#group(slot).tokens;
+  /** The position of the beam's next token. */
+  nextPosition(slot: number, beam: number): number {
+    return at(this.#group(slot).beams, beam).tokens;
   }
 
   seesMedia(slot: number): boolean {
@@ -65,12 +71,11 @@ export class Pool {
   /** A new group in the last slot; `media` is the one that its coming tokens see. */
   add(media: EncodedMedia | null): number {
     const slot = this.#groups.length;
-    if (slot === this.#groupCapacity) this.#grow(Math.max(4, Math.ceil(this.#groupCapacity * 1.5)), this.#capacity);
+    if (slot === this.#groupCapacity) this.#grow(Math.max(slot + 1, Math.ceil(slot * 1.5)), this.#capacity);
     this.#groups.push({
       length: 0,
-      tokens: 0,
       positions: [],
-      visible: Array.from({ length: this.#beams }, () => []),
+      beams: Array.from({ length: this.#beams }, () => ({ tokens: this.#prefixLength, visible: [] })),
       seesMedia: media !== null,
     });
     const width = this.#mediaWidth;
@@ -102,40 +107,36 @@ export class Pool {
   }
 
   /**
-   * Takes a run's new entries over for the group that stood at `groupInRun`. One row of `count` tokens: seen by all beams. One token for each of
-   * several beams (count = beams, `perBeam`): each seen by its own.
+   * Takes a run's new entries over for the group that stood at `groupInRun`: of each of its rows the first `counts` tokens, the rest being padding.
+   * One row: all beams see it (the prompt, or the only beam). One row per beam: each beam sees its own.
    */
-  append(slot: number, entries: NewEntries, groupInRun: number, count: number, perBeam: boolean, firstPosition: number): void {
+  append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[]): void {
     const group = this.#group(slot);
-    if (group.length + count > this.#capacity) {
-      this.#grow(this.#groupCapacity, Math.ceil((group.length + count) / capacityStride) * capacityStride);
+    const rowLength = entries.groupTokens / counts.length;
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    if (group.length + total > this.#capacity) {
+      this.#grow(this.#groupCapacity, Math.ceil((group.length + total) / capacityStride) * capacityStride);
     }
-    const { heads, headWidth } = this.#sizes;
-    for (const [targets, sources] of [
-      [this.#keys, entries.keys],
-      [this.#values, entries.values],
-    ] as const) {
-      targets.forEach((target, layer) => {
-        const source = at(sources, layer);
-        for (let head = 0; head < heads; head++) {
-          const from = (groupInRun * heads + head) * entries.groupTokens * headWidth;
-          const to = ((slot * heads + head) * this.#capacity + group.length) * headWidth;
-          target.set(source.subarray(from, from + count * headWidth), to);
-        }
-      });
-    }
-    for (let entry = 0; entry < count; entry++) {
-      group.positions.push(firstPosition + (perBeam ? 0 : entry));
-      group.visible.forEach((seen, beam) => seen.push(!perBeam || beam === entry));
-    }
-    group.length += count;
-    group.tokens += perBeam ? 1 : count;
+    counts.forEach((count, row) => {
+      this.#copyEntries(slot, entries, groupInRun * entries.groupTokens, row * rowLength, count);
+      const owners = counts.length === 1 ? group.beams : [at(group.beams, row)];
+      const first = at(owners, 0).tokens;
+      for (let entry = 0; entry < count; entry++) {
+        group.positions.push(first + entry);
+        for (const beam of group.beams) beam.visible.push(owners.includes(beam));
+      }
+      for (const beam of owners) beam.tokens += count;
+      group.length += count;
+    });
   }
 
   /** Beam i goes on from what beam parents[i] has seen. */
   adopt(slot: number, parents: readonly number[]): void {
     const group = this.#group(slot);
-    group.visible = parents.map((parent) => [...at(group.visible, parent)]);
+    group.beams = parents.map((parent) => {
+      const { tokens, visible } = at(group.beams, parent);
+      return { tokens, visible: [...visible] };
+    });
   }
 
   /** The graph's inputs for the groups from `from` up to `to`, with `rowsPerGroup` rows each; views, not copies. */
@@ -157,7 +158,7 @@ export class Pool {
       group.positions.forEach((position, entry) => (positions[index * capacity + entry] = BigInt(position)));
       for (let row = 0; row < rowsPerGroup; row++) {
         const start = (index * rowsPerGroup + row) * capacity;
-        at(group.visible, row).forEach((seen, entry) => (visible[start + entry] = seen ? 1 : 0));
+        at(group.beams, row).visible.forEach((seen, entry) => (visible[start + entry] = seen ? 1 : 0));
       }
     }
     inputs["past_positions"] = { type: "int64", data: positions, shape: [groups, capacity] };
@@ -191,6 +192,24 @@ export class Pool {
       return result;
     };
     return { keys: this.#keys.map(tight), values: this.#values.map(tight), length };
+  }
+
+  /** Copies `count` tokens behind the group's entries; `groupStart` counts tokens of the run, `rowStart` tokens of the group. */
+  #copyEntries(slot: number, entries: NewEntries, groupStart: number, rowStart: number, count: number): void {
+    const { heads, headWidth } = this.#sizes;
+    const { length } = this.#group(slot);
+    for (const [targets, sources] of [
+      [this.#keys, entries.keys],
+      [this.#values, entries.values],
+    ] as const) {
+      targets.forEach((target, layer) => {
+        const source = at(sources, layer);
+        for (let head = 0; head < heads; head++) {
+          const from = (groupStart * heads + head * entries.groupTokens + rowStart) * headWidth;
+          target.set(source.subarray(from, from + count * headWidth), ((slot * heads + head) * this.#capacity + length) * headWidth);
+        }
+      });
+    }
   }
 
   get #groupWidth(): number {

@@ -33,6 +33,7 @@ export interface RowTokens {
 
 export interface ForwardRequest {
   readonly prefix: ComputedPrefix | null;
+  /** Made for the prefix's length. */
   readonly pool: Pool;
   /** The pool's groups from `from` up to `to` run. */
   readonly from: number;
@@ -99,10 +100,8 @@ export function createRunner(
       };
       for (let group = 0; group < groups; group++) {
         const slot = from + group;
-        const firstPosition = (request.prefix?.length ?? 0) + pool.tokensOf(slot);
-        // Without beams the row's padding is left behind; beams have one token each.
-        const count = rowsPerGroup === 1 ? (rows[group]?.tokens.length ?? 0) : rowsPerGroup;
-        pool.append(slot, entries, group, count, rowsPerGroup > 1, firstPosition);
+        const counts = rows.slice(group * rowsPerGroup, (group + 1) * rowsPerGroup).map(({ tokens }) => tokens.length);
+        pool.append(slot, entries, group, counts);
       }
       return asked.length === 0 ? new Float32Array(0) : found(outputs, "logits").data;
     },
@@ -119,13 +118,13 @@ function askedPositions({ rows, logits }: ForwardRequest, length: number): numbe
 }
 
 /** Padded on the right with token 0; nobody sees what lies behind a row's end. */
-function tokenInputs({ rows, prefix, pool, from, rowsPerGroup }: ForwardRequest, length: number): Record<string, InputTensor> {
+function tokenInputs({ rows, pool, from, rowsPerGroup }: ForwardRequest, length: number): Record<string, InputTensor> {
   const shape = [rows.length, length];
   const tokens = new BigInt64Array(rows.length * length);
   const positions = new BigInt64Array(rows.length * length);
   const media = new BigInt64Array(rows.length * length).fill(-1n);
   rows.forEach((row, index) => {
-    const start = (prefix?.length ?? 0) + pool.tokensOf(from + Math.floor(index / rowsPerGroup));
+    const start = pool.nextPosition(from + Math.floor(index / rowsPerGroup), index % rowsPerGroup);
     for (let token = 0; token < length; token++) {
       const place = index * length + token;
       tokens[place] = BigInt(row.tokens[token] ?? 0);

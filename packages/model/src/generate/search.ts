@@ -1,36 +1,46 @@
 /**
- * What to do with a row's logits: the next tokens, or the end. Owns decoding strategies, which see numbers of one item and nothing of its company;
- * refuses tensors. Greedy is the first; beams and sampling answer the same interface.
+ * What to do with an item's logits: the next tokens, or the end. Owns the interface of decoding strategies, which see numbers of one item and nothing of
+ * its company; refuses tensors and caches. One file per strategy: greedy here, beam-search.ts, ranking.ts.
  */
 export interface SearchStep {
-  /** Beam i goes on from beam parents[i]; on the first step all from 0, the prompt. */
+  /** Beam i goes on from what beam parents[i] has seen; after the prompt all from 0. */
   readonly parents: readonly number[];
-  readonly tokens: readonly number[];
+  /** What each beam reads next: one token where it is generated, several where they are known. */
+  readonly tokens: readonly (readonly number[])[];
 }
 
-export interface SearchEnd {
+export interface Answer {
   /** Up to and with the end-of-chunk token where it came. */
   readonly tokens: readonly number[];
+  /** Of beams and candidates; greedy answers have none. */
+  readonly score: number | null;
   readonly finish: "stop" | "length";
 }
 
+export type SearchOutcome =
+  | { readonly kind: "step"; readonly step: SearchStep }
+  /** The best first. */
+  | { readonly kind: "end"; readonly answers: readonly Answer[] };
+
 export interface Search {
+  /** Rows that the item has in a decode run. */
   readonly beams: number;
-  /** logits (beams, vocabulary); on the first call (1, vocabulary): the prompt's last position. */
-  next(logits: Float32Array): { readonly kind: "step"; readonly step: SearchStep } | { readonly kind: "end"; readonly end: SearchEnd };
+  /** First the logits of the prompt's last position, then those of every position of the last step's tokens, beam after beam: (positions, vocabulary). */
+  next(logits: Float32Array): SearchOutcome;
 }
 
 /** The likeliest token at each step; of equals the first. `<|endofchunk|>` ends a text and has nothing to do with the service's chunks of items. */
 export function greedySearch(options: { readonly maxNewTokens: number; readonly minNewTokens: number; readonly endToken: number }): Search {
   const tokens: number[] = [];
+  const end = (finish: Answer["finish"]): SearchOutcome => ({ kind: "end", answers: [{ tokens, score: null, finish }] });
   return {
     beams: 1,
     next: (logits) => {
       const token = likeliest(logits, tokens.length < options.minNewTokens ? options.endToken : null);
       tokens.push(token);
-      if (token === options.endToken) return { kind: "end", end: { tokens, finish: "stop" } };
-      if (tokens.length >= options.maxNewTokens) return { kind: "end", end: { tokens, finish: "length" } };
-      return { kind: "step", step: { parents: [0], tokens: [token] } };
+      if (token === options.endToken) return end("stop");
+      if (tokens.length >= options.maxNewTokens) return end("length");
+      return { kind: "step", step: { parents: [0], tokens: [[token]] } };
     },
   };
 }
@@ -44,4 +54,10 @@ function likeliest(logits: Float32Array, forbidden: number | null): number {
     bestLogit = logit;
   });
   return best;
+}
+
+/** log Σ exp of one row: what its logits are normalised by. */
+export function logSumExp(logits: Float32Array): number {
+  const most = logits.reduce((left, right) => Math.max(left, right), -Infinity);
+  return most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0));
 }

@@ -86,12 +86,12 @@ describe.each(Object.entries(architectures))("the graphs of %s", (name, architec
 
   const row = (tokens: number[], sees: (number | null)[] = tokens.map(() => 0)): RowTokens => ({ tokens, sees });
   const alone = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<Float32Array> => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     pool.add(own.at(-1) ?? null);
     return runner.forward({ prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "all" });
   };
   const prefixOf = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<ComputedPrefix> => {
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     pool.add(null);
     await runner.forward({ prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "none" });
     return { ...pool.entriesOf(0), lastMedia: own.at(-1) ?? null, sizeBytes: 0 };
@@ -105,7 +105,7 @@ describe.each(Object.entries(architectures))("the graphs of %s", (name, architec
     const whole = await alone(row(tokens, sees), own);
 
     const prefix = await prefixOf(row(tokens.slice(0, 5), sees.slice(0, 5)), own.slice(0, 1));
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, prefix.length);
     pool.add(own[1] ?? null);
     const shared = { prefix, pool, from: 0, to: 1, rowsPerGroup: 1, logits: "all" } as const;
     const second = await runner.forward({ ...shared, rows: [row(tokens.slice(5, 7))], media: [own.slice(1)] });
@@ -121,7 +121,7 @@ describe.each(Object.entries(architectures))("the graphs of %s", (name, architec
       row([2, 6, 6, 6, 6]),
     ];
     const own = [media.slice(0, 1), media, [], media.slice(2)];
-    const pool = new Pool(sizes, 1);
+    const pool = new Pool(sizes, 1, 0);
     rows.forEach((_, index) => pool.add(own[index]?.at(-1) ?? null));
     const together = await runner.forward({ prefix: null, pool, from: 0, to: 4, rowsPerGroup: 1, rows, media: own, logits: "last" });
     for (const [index, each] of rows.entries()) {
@@ -161,7 +161,7 @@ describe.each(Object.entries(architectures))("the graphs of %s", (name, architec
 
   it("give each beam of a group what a row with its own tokens gets", async () => {
     const prompt = [2, 7, 8];
-    const pool = new Pool(sizes, 3);
+    const pool = new Pool(sizes, 3, 0);
     pool.add(media[0] ?? null);
     const shared = { prefix: null, pool, from: 0, to: 1, logits: "last" } as const;
     await runner.forward({ ...shared, rowsPerGroup: 1, rows: [row(prompt)], media: [media.slice(0, 1)] });

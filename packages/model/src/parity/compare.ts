@@ -1,7 +1,7 @@
 /** Compares what was computed with what is expected, quantity by quantity, within the limits of the references' README. Owns limits and verdicts; refuses computing. */
 import { clipNormalisation } from "../description.ts";
-import { generationKey, isComputed, type Actual } from "./compute.ts";
-import type { NamedTensor, Reference, ReferenceCase, ReferenceGeneration } from "./reference.ts";
+import { generationKey, type Actual } from "./compute.ts";
+import { generationOptions, type NamedTensor, type Reference } from "./reference.ts";
 
 export interface Comparison {
   readonly quantity: string;
@@ -17,6 +17,8 @@ export interface Comparison {
 
 /** Patches, latents, embeddings, logits, probabilities. */
 const absoluteLimit = 1e-4;
+/** Scores and ranks, by max(1, |value|). */
+const relativeLimit = 1e-4;
 
 export function compare(reference: Reference, actual: Actual): Comparison[] {
   const { json } = reference;
@@ -24,13 +26,22 @@ export function compare(reference: Reference, actual: Actual): Comparison[] {
   const generations = cases.flatMap(([name, { generate }]) =>
     generate.map((generation) => ({ key: generationKey(name, generation), generation })),
   );
-  const greedy = generations.filter(({ generation }) => isComputed(generation));
+  const unknown = generations.filter(({ generation }) => generationOptions(generation) === null);
+  const computed = generations.filter((each) => !unknown.includes(each));
+  const greedy = computed.filter(({ generation }) => generation.scores === null);
+  const beams = computed.filter((each) => !greedy.includes(each));
   const aloneByKey = new Map(
     Object.entries(actual.json.cases).flatMap(([name, { generate }]) =>
       generate.map((generation) => [generationKey(name, generation), generation] as const),
     ),
   );
-  const firstTokens = (of: ReferenceGeneration | undefined): unknown => of?.tokens[0];
+  const ranks = cases.flatMap(([name, { rank }]) =>
+    Object.entries(rank).map(([label, expected]) => ({
+      name: `${name} ${JSON.stringify(label)}`,
+      expected,
+      found: actual.json.cases[name]?.rank[label],
+    })),
+  );
 
   return [
     exactly("tokenizer", [
@@ -53,27 +64,49 @@ export function compare(reference: Reference, actual: Actual): Comparison[] {
     within("logits", reference, actual.tensors, "logits/"),
     within("logits, all cases in one run", reference, asTensors(actual.company.logits), "logits/"),
     within("probabilities", reference, actual.tensors, "probabilities/"),
-    exactly(
-      "greedy tokens",
-      greedy.map(({ key, generation }) => [key, generation.tokens, aloneByKey.get(key)?.tokens] as const),
+    ...(
+      [
+        ["greedy", greedy],
+        ["beams", beams],
+      ] as const
+    ).flatMap(([kind, chosen]) => [
+      exactly(
+        `${kind}: tokens`,
+        chosen.map(({ key, generation }) => [key, generation.tokens, aloneByKey.get(key)?.tokens] as const),
+      ),
+      exactly(
+        `${kind}: text`,
+        chosen.map(({ key, generation }) => [key, generation.text, aloneByKey.get(key)?.text] as const),
+      ),
+      exactly(
+        `${kind}: tokens, all at once`,
+        chosen.map(({ key, generation }) => [key, generation.tokens, actual.company.together.get(key)] as const),
+      ),
+      exactly(
+        `${kind}: tokens, shared prefix`,
+        chosen.map(({ key, generation }) => [key, generation.tokens, actual.company.prefixed.get(key)] as const),
+      ),
+    ]),
+    judged(
+      "beams: scores",
+      beams.map(({ key, generation }) => [key, relativeError(generation.scores ?? [], aloneByKey.get(key)?.scores ?? [])] as const),
+      relativeLimit,
+      "1e-4 · max(1, |v|)",
     ),
     exactly(
-      "greedy text",
-      greedy.map(({ key, generation }) => [key, generation.text, aloneByKey.get(key)?.text] as const),
+      "ranks: tokens",
+      ranks.map(({ name, expected, found }) => [name, expected.tokens, found?.tokens] as const),
     ),
-    exactly(
-      "greedy tokens, all at once",
-      greedy.map(({ key, generation }) => [key, firstTokens(generation), actual.company.together.get(key)] as const),
+    judged(
+      "ranks: sums and means",
+      ranks.map(
+        ({ name, expected, found }) =>
+          [name, relativeError([expected.sum, expected.mean], found === undefined ? [] : [found.sum, found.mean])] as const,
+      ),
+      relativeLimit,
+      "1e-4 · max(1, |v|)",
     ),
-    exactly(
-      "greedy tokens, shared prefix",
-      greedy.map(({ key, generation }) => [key, firstTokens(generation), actual.company.prefixed.get(key)] as const),
-    ),
-    notYet("beam search", generations.length - greedy.length),
-    notYet(
-      "ranks",
-      cases.reduce((sum, [, { rank }]: [string, ReferenceCase]) => sum + Object.keys(rank).length, 0),
-    ),
+    notYet("generations with other options", unknown.length),
     ...unknownTensors(reference),
   ].filter(({ count }) => count > 0);
 }
@@ -158,6 +191,11 @@ function unknownTensors({ tensors }: Reference): Comparison[] {
 function difference(expected: NamedTensor, found: NamedTensor | undefined): number {
   if (found === undefined || found.data.length !== expected.data.length) return Infinity;
   return expected.data.reduce((most, value, index) => larger(most, Math.abs(value - (found.data[index] ?? NaN))), 0);
+}
+
+function relativeError(expected: readonly number[], found: readonly number[]): number {
+  if (found.length !== expected.length) return Infinity;
+  return expected.reduce((most, value, index) => larger(most, Math.abs(value - (found[index] ?? NaN)) / Math.max(1, Math.abs(value))), 0);
 }
 
 /** NaN counts as infinitely wrong. */

@@ -9,7 +9,7 @@ import { tokenisePassage, type TokenisedPassage } from "../generate/passage.ts";
 import { Pool } from "../generate/pool.ts";
 import type { EncodedMedia } from "../generate/runner.ts";
 import { decodePixels } from "../image.ts";
-import type { Media, RowResult } from "../model.ts";
+import type { Media, RowResult, Sequence } from "../model.ts";
 import { nearestExamples } from "../rices.ts";
 import { samplingProbabilities } from "../sampling.ts";
 import type { EngineUnderTest } from "./engine.ts";
@@ -25,17 +25,17 @@ import {
 } from "./reference.ts";
 
 export interface Actual {
-  /** In the form of expected.json; generations and ranks that the engine doesn't compute yet are left out. */
+  /** In the form of expected.json; generations with options that the engine doesn't know are left out. */
   readonly json: ExpectedJson;
   readonly tensors: Map<string, NamedTensor>;
   /** What the same engine gives in other company; each must equal what it gave alone. */
   readonly company: {
     /** All cases in one run, whatever their shots and lengths, by case. */
     readonly logits: ReadonlyMap<string, Float32Array>;
-    /** All greedy generations at once. */
-    readonly together: ReadonlyMap<string, readonly number[]>;
-    /** With everything before the last `<image>` as a shared prefix. */
-    readonly prefixed: ReadonlyMap<string, readonly number[]>;
+    /** All generations at once. */
+    readonly together: ReadonlyMap<string, SequenceTokens>;
+    /** At once, and with everything before the last `<image>` as a shared prefix. */
+    readonly prefixed: ReadonlyMap<string, SequenceTokens>;
   };
 }
 
@@ -60,7 +60,7 @@ export async function compute(reference: Reference, engine: EngineUnderTest): Pr
           media: expected.media,
           input_ids: engine.tokenizer.encode(expected.prompt),
           generate: generations.alone.get(name) ?? [],
-          rank: {},
+          rank: generations.ranks.get(name) ?? {},
         },
       ]),
     ),
@@ -68,12 +68,6 @@ export async function compute(reference: Reference, engine: EngineUnderTest): Pr
     ...(reference.json.rices === undefined ? {} : { rices: computeRices(reference.json.rices, tensors) }),
   };
   return { json, tensors, company: { logits, together: generations.together, prefixed: generations.prefixed } };
-}
-
-/** Greedy is what the engine searches by for now; beams, several answers and other scores come later. */
-export function isComputed(generation: ReferenceGeneration): boolean {
-  const { num_beams, ...rest } = generationOptions(generation);
-  return num_beams === 1 && (rest["num_return_sequences"] ?? 1) === 1 && rest["do_sample"] !== true;
 }
 
 /** How a generation is told from another of its case. */
@@ -192,7 +186,7 @@ async function forwardAll(
   rows: readonly Pick<PreparedCase, "passage" | "media">[],
   { runner, sizes }: EngineUnderTest,
 ): Promise<Float32Array> {
-  const pool = new Pool(sizes, 1);
+  const pool = new Pool(sizes, 1, 0);
   rows.forEach(() => pool.add(null));
   return runner.forward({
     prefix: null,
@@ -208,36 +202,56 @@ async function forwardAll(
 
 interface Generations {
   readonly alone: Map<string, ReferenceGeneration[]>;
-  readonly together: Map<string, readonly number[]>;
-  readonly prefixed: Map<string, readonly number[]>;
+  readonly together: Map<string, SequenceTokens>;
+  readonly prefixed: Map<string, SequenceTokens>;
+  readonly ranks: Map<string, ReferenceCase["rank"]>;
 }
 
 async function generateAll(reference: Reference, { model }: EngineUnderTest): Promise<Generations> {
-  const alone = new Map<string, ReferenceGeneration[]>();
-  const together = new Map<string, readonly number[]>();
-  const prefixed = new Map<string, readonly number[]>();
+  const found: Generations = { alone: new Map(), together: new Map(), prefixed: new Map(), ranks: new Map() };
   const waiting: Promise<unknown>[] = [];
   for (const [name, expected] of Object.entries(reference.json.cases)) {
     const media = mediaOf(reference, expected);
+    const whole = { id: name, text: expected.prompt, media };
     const cut = Math.max(0, expected.prompt.lastIndexOf("<image>"));
     const prefix = model.openPrefix([{ text: expected.prompt.slice(0, cut), media: media.slice(0, -1) }]);
-    for (const generation of expected.generate.filter(isComputed)) {
-      const { max_new_tokens: maxNewTokens, min_new_tokens: minNewTokens } = generationOptions(generation);
-      const request = { id: name, generation: { maxNewTokens, minNewTokens } };
-      const key = generationKey(name, generation);
-      const found = await model.generate({ ...request, text: expected.prompt, media });
-      alone.set(name, [...(alone.get(name) ?? []), asGeneration(generation, found)]);
-      const behind = await model.generate({ ...request, prefix, text: expected.prompt.slice(cut), media: media.slice(-1) });
-      prefixed.set(key, behind.tokens);
-      waiting.push(model.generate({ ...request, text: expected.prompt, media }).then(({ tokens }) => together.set(key, tokens)));
+    const behind = { id: name, prefix, text: expected.prompt.slice(cut), media: media.slice(-1) };
+    for (const wanted of expected.generate) {
+      const generation = generationOptions(wanted);
+      if (generation === null) continue;
+      const key = generationKey(name, wanted);
+      const result = await model.generate({ ...whole, generation });
+      found.alone.set(name, [...(found.alone.get(name) ?? []), asGeneration(wanted, result)]);
+      waiting.push(model.generate({ ...whole, generation }).then((row) => found.together.set(key, tokensOf(row))));
+      waiting.push(model.generate({ ...behind, generation }).then((row) => found.prefixed.set(key, tokensOf(row))));
     }
+    const labels = Object.keys(expected.rank);
+    if (labels.length === 0) continue;
+    const ranked = await model.rank({ ...behind, candidates: labels });
+    found.ranks.set(
+      name,
+      Object.fromEntries(ranked.map(({ tokens, sum, mean }, index) => [labels[index] ?? "", { tokens: [...tokens], sum, mean }])),
+    );
   }
   await Promise.all(waiting);
-  return { alone, together, prefixed };
+  return found;
 }
 
-function asGeneration({ options }: ReferenceGeneration, { tokens, text }: RowResult): ReferenceGeneration {
-  return { options, tokens: [[...tokens]], scores: null, text: [text] };
+function asGeneration({ options }: ReferenceGeneration, row: RowResult): ReferenceGeneration {
+  const sequences = sequencesOf(row);
+  const scores = sequences.flatMap(({ score }) => (score === undefined ? [] : [score]));
+  return { options, tokens: tokensOf(row), scores: scores.length === 0 ? null : scores, text: sequences.map(({ text }) => text) };
+}
+
+/** The sequences of one answer, the best first. */
+export type SequenceTokens = number[][];
+
+function tokensOf(row: RowResult): SequenceTokens {
+  return sequencesOf(row).map(({ tokens }) => [...tokens]);
+}
+
+function sequencesOf(row: RowResult): Sequence[] {
+  return [row, ...(row.alternatives ?? [])];
 }
 
 function computeSampling({ json }: Reference, tensors: Map<string, NamedTensor>): void {

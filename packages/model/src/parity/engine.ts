@@ -6,7 +6,8 @@ import { folderFiles, type ModelDescription } from "../description.ts";
 import { createRunner, type Runner } from "../generate/runner.ts";
 import { tensorSizes, type TensorSizes } from "../generate/tensor-sizes.ts";
 import { importModel } from "../import-model.ts";
-import { assembleModel, type Model } from "../model.ts";
+import type { Model } from "../model.ts";
+import { assembleModel } from "../open-model.ts";
 import { openSession, type Session } from "../session.ts";
 import { openTokenizer, type Tokenizer } from "../tokenizer.ts";
 import type { Reference } from "./reference.ts";
@@ -27,8 +28,9 @@ export async function withEngine<Result>(reference: Reference, work: (engine: En
     const folder = join(parent, basename(reference.folder));
     const description = await importModel(reference.pieces, folder);
     const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
-    const vision = await openSession(join(folder, folderFiles.visionGraph));
-    const decoder = await openSession(join(folder, folderFiles.decoderGraph));
+    // The references are tiny: a second thread would only be waited for.
+    const vision = await openSession(join(folder, folderFiles.visionGraph), { threads: 1 });
+    const decoder = await openSession(join(folder, folderFiles.decoderGraph), { threads: 1 });
     const model = assembleModel({ description, tokenizer, vision, decoder });
     try {
       const sizes = tensorSizes(description.architecture);

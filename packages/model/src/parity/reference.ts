@@ -10,11 +10,17 @@ import { widenToFloat32 } from "../float32.ts";
 import type { Pieces } from "../import/pieces.ts";
 import { readSafetensors } from "../import/safetensors.ts";
 import { isWeight } from "../import/tensor-source.ts";
+import type { GenerationOptions } from "../model.ts";
 
-const optionsSchema = z.looseObject({
-  num_beams: z.int().positive().default(1),
+/** Hugging Face's names and defaults; an option that isn't here is one that the engine doesn't know. */
+const optionsSchema = z.strictObject({
   max_new_tokens: z.int().positive(),
   min_new_tokens: z.int().nonnegative().default(0),
+  num_beams: z.int().positive().default(1),
+  length_penalty: z.number().default(1),
+  early_stopping: z.union([z.boolean(), z.literal("never")]).default(false),
+  num_return_sequences: z.int().positive().default(1),
+  do_sample: z.literal(false).default(false),
 });
 
 const generationSchema = z.object({
@@ -105,9 +111,18 @@ export async function readReference(folder: string): Promise<Reference> {
   };
 }
 
-/** The options that the engine understands, of those that a generation names. */
-export function generationOptions(generation: ReferenceGeneration): z.infer<typeof optionsSchema> {
-  return optionsSchema.parse(generation.options);
+/** A generation's options as the engine takes them; null where it names one that the engine doesn't know. */
+export function generationOptions(generation: ReferenceGeneration): GenerationOptions | null {
+  const parsed = optionsSchema.safeParse(generation.options);
+  if (!parsed.success) return null;
+  return {
+    maxNewTokens: parsed.data.max_new_tokens,
+    minNewTokens: parsed.data.min_new_tokens,
+    numBeams: parsed.data.num_beams,
+    lengthPenalty: parsed.data.length_penalty,
+    earlyStopping: parsed.data.early_stopping,
+    numReturnSequences: parsed.data.num_return_sequences,
+  };
 }
 
 /** A media's name, as `latents/<media>` has it, and its frames. */

@@ -1,0 +1,205 @@
+/**
+ * Opens a model folder: sessions, tokenizer and loop put together to what model.ts promises. Owns the checks of a request and the assembly;
+ * refuses files' forms, tensors' shapes and the order of runs, which belong to folder, graph and generate.
+ */
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { CodedError } from "@flamboyance/contracts";
+import { folderFiles, type ModelDescription } from "./description.ts";
+import { readModelFolder } from "./folder.ts";
+import { beamSearch } from "./generate/beam-search.ts";
+import type { Row } from "./generate/lane.ts";
+import { createLoop } from "./generate/loop.ts";
+import { planPrefix, tokenisePassage, type PassageRules, type PrefixPlan, type TokenisedPassage } from "./generate/passage.ts";
+import { createRunner } from "./generate/runner.ts";
+import { ranking } from "./generate/ranking.ts";
+import { greedySearch, type Answer, type Search } from "./generate/search.ts";
+import { tensorSizes } from "./generate/tensor-sizes.ts";
+import { openSession, type Session } from "./session.ts";
+import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
+import type { GenerationOptions, Model, OpenOptions, Passage, Prefix } from "./model.ts";
+
+const mebibyte = 2 ** 20;
+
+/** Opens a model folder. Throws CodedError model_folder_invalid, engine_failed, aborted. */
+export async function openModel(folder: string, options: OpenOptions = {}): Promise<Model> {
+  const description = await readModelFolder(folder);
+  const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
+  const vision = await openSession(join(folder, folderFiles.visionGraph), options);
+  const decoder = await openSession(join(folder, folderFiles.decoderGraph), options).catch(async (error: unknown) => {
+    await vision.release();
+    throw error;
+  });
+  const model = assembleModel({ description, tokenizer, vision, decoder }, options);
+  if (options.signal?.aborted === true) {
+    await model.close();
+    throw new CodedError("aborted", `opening ${folder} was given up`, { cause: options.signal.reason });
+  }
+  return model;
+}
+
+/** The parts of a model, open. */
+export interface ModelParts {
+  readonly description: ModelDescription;
+  readonly tokenizer: Tokenizer;
+  readonly vision: Session;
+  readonly decoder: Session;
+}
+
+/** A model of parts that are open already; `close` releases the sessions. */
+export function assembleModel({ description, tokenizer, vision, decoder }: ModelParts, options: OpenOptions = {}): Model {
+  const sizes = tensorSizes(description.architecture);
+  const clock = { runMs: 0 };
+  const runner = createRunner(
+    { vision: clocked(vision, clock), decoder: clocked(decoder, clock) },
+    sizes,
+    description.preprocessing.imageSize,
+  );
+  const maxCacheBytes = options.maxCacheBytes ?? 512 * mebibyte;
+  const loop = createLoop({
+    runner,
+    sizes,
+    budget: { rows: options.maxRows ?? 48, entries: Math.floor((options.maxRowBytes ?? 2048 * mebibyte) / sizes.tokenBytes) },
+    maxMediaBytes: maxCacheBytes,
+    maxPrefixBytes: maxCacheBytes,
+    runMs: () => clock.runMs,
+  });
+  const rules: PassageRules = {
+    encode: (text) => tokenizer.encode(text),
+    imageToken: description.specialTokens.image,
+    pixelCount: 3 * description.preprocessing.imageSize ** 2,
+    maxFrames: description.limits.maxFrames,
+  };
+  const plans = new WeakMap<Prefix, PrefixPlan>();
+  const planOf = (prefix: Prefix | undefined): PrefixPlan | null => {
+    if (prefix === undefined) return null;
+    const plan = plans.get(prefix);
+    if (plan === undefined) throw new CodedError("invalid_request", "the prefix was opened by another model", { param: "prefix" });
+    return plan;
+  };
+  const submit = (
+    { newEntries, ...row }: Pick<Row, "id" | "prefix" | "passage" | "search"> & { readonly newEntries: number },
+    signal: AbortSignal | undefined,
+  ): Promise<readonly Answer[]> =>
+    new Promise((resolve, reject) => {
+      loop.submit({
+        ...row,
+        lane: `${row.prefix?.key ?? ""}/${row.search.beams}`,
+        entries: row.passage.tokens.length + newEntries,
+        encoded: row.passage.media.map(() => null),
+        signal,
+        resolve,
+        reject,
+      });
+    });
+  let closing: Promise<void> | null = null;
+  const release = async (): Promise<void> => {
+    await loop.close();
+    await Promise.all([vision.release(), decoder.release()]);
+  };
+
+  return {
+    description,
+    openPrefix: (examples) => {
+      const plan = planPrefix(examples, rules);
+      checkLength(plan.tokens.length, 0, description);
+      const prefix = { id: plan.key, tokens: plan.tokens.length };
+      plans.set(prefix, plan);
+      return prefix;
+    },
+    generate: async (request, signal) => {
+      const prompt = planPrompt(request, planOf(request.prefix), rules);
+      const { maxNewTokens } = request.generation;
+      checkLength(prompt.tokens, maxNewTokens, description);
+      const search = chooseSearch(request.generation, prompt.tokens, description);
+      const answers = await submit({ id: request.id, ...prompt, search, newEntries: maxNewTokens * search.beams }, signal);
+      const [best, ...others] = answers.map(({ tokens, score, finish }) => ({
+        text: tokenizer.decode(tokens),
+        tokens,
+        finish,
+        ...(score === null ? {} : { score }),
+      }));
+      if (best === undefined) throw new CodedError("engine_failed", `row ${request.id} ended without an answer`);
+      const cachedTokens = prompt.prefix?.tokens.length ?? 0;
+      return { ...best, promptTokens: prompt.tokens, cachedTokens, ...(others.length === 0 ? {} : { alternatives: others }) };
+    },
+    rank: async (request, signal) => {
+      const prompt = planPrompt(request, planOf(request.prefix), rules);
+      const candidates = request.candidates.map((candidate) => rules.encode(candidate));
+      if (candidates.length === 0 || candidates.some(({ length }) => length === 0)) {
+        throw new CodedError("invalid_request", "ranking needs candidates, and none may be empty", { param: "candidates" });
+      }
+      checkLength(prompt.tokens, Math.max(...candidates.map(({ length }) => length)), description);
+      const newEntries = candidates.reduce((sum, { length }) => sum + length, 0);
+      const answers = await submit({ id: request.id, ...prompt, search: ranking(candidates, sizes.vocabulary), newEntries }, signal);
+      return answers.map(({ tokens, score }) => ({ tokens, sum: score ?? -Infinity, mean: (score ?? -Infinity) / tokens.length }));
+    },
+    stats: () => loop.stats(),
+    close: () => (closing ??= release()),
+  };
+}
+
+interface Prompt {
+  readonly prefix: PrefixPlan | null;
+  readonly passage: TokenisedPassage;
+  /** Prefix and passage together. */
+  readonly tokens: number;
+}
+
+function planPrompt(request: Passage, plan: PrefixPlan | null, rules: PassageRules): Prompt {
+  const passage = tokenisePassage({ text: (plan?.tail ?? "") + request.text, media: request.media }, rules);
+  if (passage.tokens.length === 0) throw new CodedError("invalid_request", "the row has no text", { param: "text" });
+  const prefix = plan === null || plan.tokens.length === 0 ? null : plan;
+  return { prefix, passage, tokens: (prefix?.tokens.length ?? 0) + passage.tokens.length };
+}
+
+function chooseSearch(options: GenerationOptions, promptTokens: number, { specialTokens, architecture }: ModelDescription): Search {
+  const { maxNewTokens, minNewTokens = 0, numBeams = 1, lengthPenalty = 0, earlyStopping = false, numReturnSequences = 1 } = options;
+  const positive = { max_tokens: maxNewTokens, num_beams: numBeams, num_return_sequences: numReturnSequences };
+  for (const [param, value] of Object.entries(positive)) {
+    if (!Number.isInteger(value) || value < 1) throw new CodedError("invalid_request", `${param} must be a positive integer`, { param });
+  }
+  if (numReturnSequences > numBeams) {
+    throw new CodedError("invalid_request", "no more sequences can be answered than there are beams", { param: "num_return_sequences" });
+  }
+  const endToken = specialTokens.endOfChunk;
+  if (numBeams === 1) return greedySearch({ maxNewTokens, minNewTokens, endToken });
+  const vocabulary = architecture.decoder.vocabularySize;
+  return beamSearch({
+    beams: numBeams,
+    promptTokens,
+    vocabulary,
+    maxNewTokens,
+    minNewTokens,
+    endToken,
+    lengthPenalty,
+    earlyStopping,
+    answers: numReturnSequences,
+  });
+}
+
+function checkLength(promptTokens: number, newTokens: number, { limits }: ModelDescription): void {
+  if (promptTokens > limits.maxPromptTokens) {
+    throw new CodedError("prompt_too_long", `the prompt has ${promptTokens} tokens where ${limits.maxPromptTokens} are taken`);
+  }
+  if (promptTokens + newTokens > limits.maxPositions) {
+    throw new CodedError(
+      "prompt_too_long",
+      `the prompt's ${promptTokens} tokens and ${newTokens} new ones exceed the model's ${limits.maxPositions} positions`,
+    );
+  }
+}
+
+function clocked(session: Session, clock: { runMs: number }): Session {
+  return {
+    ...session,
+    run: async (inputs, outputs) => {
+      const started = performance.now();
+      try {
+        return await session.run(inputs, outputs);
+      } finally {
+        clock.runMs += performance.now() - started;
+      }
+    },
+  };
+}
