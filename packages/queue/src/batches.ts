@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, numberAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
+import { cancelAnswer, numberAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
@@ -27,12 +27,16 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
   };
 
   return {
-    async reserve({ tenant, bodyHash, idempotencyKey }) {
-      if (idempotencyKey === undefined) return { id: `batch_${newUlid()}` };
+    async reserve({ tenant, bodyHash, idempotencyKey, retry = false }) {
+      if (idempotencyKey === undefined) {
+        const asked = [keyHash(tenant, bodyHash), `batch_${newUlid()}`, retry ? 1 : 0];
+        const { id, known } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
+        return { id, known };
+      }
       const id = `batch_${unpackUlid(digest(tenant, idempotencyKey, bodyHash).subarray(0, 16))}`;
       const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
       if (answer.kind === "mismatch") throw mismatch();
-      return { id };
+      return { id, known: true };
     },
 
     async submit(request: BatchRequest) {

@@ -15,6 +15,7 @@
  * | doing:ID | hash chunk → items | items done inside running chunks; expires by itself | running | itemsDone |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
+ * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
  * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, dispatch |
  * | ready:MODEL | zset ID-CHUNK → ms | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` | who serves the model | workers | announce |
@@ -33,6 +34,7 @@ const names = {
   doing: "doing:",
   list: "list:",
   key: "key:",
+  retry: "retry:",
   running: "running:",
   ready: "ready:",
   serving: "serving:",
@@ -49,6 +51,9 @@ export const partFlags = { has: 1, cut: 2, last: 4 } as const;
 
 /** An idempotency key is remembered for a day. */
 export const idempotencySeconds = 86_400;
+
+/** A client's own retry is known by tenant and body for ten minutes. */
+export const retrySeconds = 600;
 
 /** The advisory figures inside running chunks are forgotten after a silence of this long. */
 export const doingSeconds = 60;

@@ -137,8 +137,17 @@ export interface Lease {
 
 export interface Queue {
   // Submit, list, cancel: the api
-  /** The id to submit under. With a key: derived from tenant, key and body. Same key, other body within a day: throws `idempotency_mismatch`. */
-  reserve(reservation: { tenant: string; bodyHash: string; idempotencyKey?: string }): Promise<{ id: string }>;
+  /**
+   * The id to submit under. With a key: derived from tenant, key and body; same key, other body within a day: throws `idempotency_mismatch`.
+   * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
+   * `known`: the id may have been here before; look for its record and its batch.json before writing.
+   */
+  reserve(reservation: {
+    tenant: string;
+    bodyHash: string;
+    idempotencyKey?: string;
+    retry?: boolean;
+  }): Promise<{ id: string; known: boolean }>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
@@ -211,7 +220,7 @@ export interface Queue {
   depths(): Promise<Depth[]>;
   /** How many of the batches that aren't settled are in each status. */
   openStatuses(): Promise<ReadonlyMap<RecordStatus, number>>;
-  /** Redis answers. */
+  /** Whether Redis answers; the sentinel may be missing. */
   ping(): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -21,6 +21,7 @@ describe("without the sentinel", () => {
 
     const steps = [
       () => queue.reserve({ tenant: "birds", bodyHash: "x", idempotencyKey: "k" }),
+      () => queue.reserve({ tenant: "birds", bodyHash: "x" }),
       () => queue.submit(requestOf()),
       () => queue.takeNumber(id),
       () => queue.applyCancel({ id, number: 1 }),

@@ -1,11 +1,13 @@
 /**
  * reserve(keyHash, id): an idempotency key takes its batch's id (derived from tenant, key and body), for a day.
  *   Called by the api before batch.json is written. → reserved | mismatch (the key holds another body's id)
+ * reserveRetry(bodyHash, id, retry 0|1): for clients that repeat a request without a key: a repetition gets the id of the same body's last request, of ten
+ *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known)
  * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or ''): – → validating.
  *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
  *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
  */
-import { idempotencySeconds } from "../layout.ts";
+import { idempotencySeconds, retrySeconds } from "../layout.ts";
 import { writing } from "./prelude.ts";
 
 const takeKey = `
@@ -20,6 +22,17 @@ export const reserve = writing(
   `${takeKey}
 if take_key(ARGV[1], ARGV[2]) then return '{"kind":"reserved"}' end
 return '{"kind":"mismatch"}'
+`,
+);
+
+export const reserveRetry = writing(
+  "reserveRetry",
+  `
+local hash, id, retry = ARGV[1], ARGV[2], ARGV[3] == '1'
+local held = retry and redis.call('GET', key_retry(hash))
+if held then return answer({ kind = 'reserved', id = held, known = true }) end
+redis.call('SET', key_retry(hash), id, 'EX', ${retrySeconds})
+return answer({ kind = 'reserved', id = id, known = false })
 `,
 );
 
