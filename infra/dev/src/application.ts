@@ -43,6 +43,5 @@ export async function startApplication(options: ApplicationOptions): Promise<App
       return answer.ok;
     },
   });
-  const { pid, close, kill, exited } = child;
-  return { name: options.name, url, pid, logFile, close, kill, exited };
+  return { ...child, name: options.name, url, logFile };
 }

@@ -46,6 +46,8 @@ const environment = {
 
 export async function startService(
   options: {
+    /** Fills the service's bucket before the workers start. Default: the no-op model. */
+    prepare?: (storage: Storage, signal: AbortSignal) => Promise<void>;
     workers?: number;
     environment?: Record<string, string>;
     s3?: RunningTestServer;
@@ -66,7 +68,7 @@ export async function startService(
     },
     async () => {
       for (const bucket of [serviceBucket, customerBucket]) await storage.ensureBucket(bucket, { signal });
-      await publishNoOpModel(storage, serviceBucket, signal);
+      await (options.prepare ?? ((opened) => publishNoOpModel(opened, serviceBucket, signal)))(storage, signal);
     },
   );
   const queue = await openQueue({ url: system.redisUrl });
