@@ -4,7 +4,7 @@
  */
 import fastifySwagger from "@fastify/swagger";
 import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
-import Fastify, { type FastifyInstance } from "fastify";
+import Fastify, { LogController, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { ulid } from "ulid";
 import { authenticate } from "./authenticate.ts";
@@ -37,7 +37,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     genReqId: () => `req_${ulid().toLowerCase()}`,
     requestIdHeader: false,
     // One line per answer below /v1 (beneath): probes and scrapes would drown them.
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     requestTimeout: requestTimeoutMs,
     bodyLimit: limits.requestBodyBytes,
     handlerTimeout: handlerTimeoutMs,

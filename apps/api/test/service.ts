@@ -39,6 +39,8 @@ export interface Service {
   readonly queue: Queue;
   readonly storage: Storage;
   readonly keys: { readonly demo: string; readonly other: string };
+  /** Listens, for callers over real HTTP; answers the address. */
+  listen(): Promise<string>;
   ask(url: string, asked?: Asked): Promise<Answer>;
   /** Puts an object. */
   readonly put: (bucket: string, key: string, text: string | Uint8Array) => Promise<void>;
@@ -84,6 +86,7 @@ export async function startService(): Promise<Service> {
     storage,
     keys: { demo: demo.key, other: other.key },
     put,
+    listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
     breakS3: (value) => (broken = value),
     stopRedis: () => redis.close(),
     async ask(url, { method = "GET", key = demo.key, body, headers = {} } = {}) {
