@@ -48,7 +48,9 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     },
     async (request) => {
       const caller = callerOf(request);
-      const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null };
+      // What OpenAI's clients send where they try again; they have no idempotency key.
+      const retry = Number(request.raw.headers["x-stainless-retry-count"] ?? 0) > 0;
+      const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
       return view(await findBatch(context, caller.tenant, id, request.signal));

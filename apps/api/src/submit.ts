@@ -30,6 +30,8 @@ export interface Submission {
   readonly body: CreateDatasetBatch;
   /** The caller's own, good for a day: the same key answers the same batch. */
   readonly idempotencyKey: string | null;
+  /** The client repeats itself without a key: the batch of the last ten minutes with the same body is answered. */
+  readonly retry: boolean;
 }
 
 /** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
@@ -38,25 +40,49 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   const model = await context.catalogue.find(submission.body.model, signal);
   await checkPlaces(context, submission, signal);
 
-  const { id } = await queue.reserve({
+  const { id, known } = await queue.reserve({
     tenant: submission.caller.tenant,
     bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
+    retry: submission.retry,
     ...(submission.idempotencyKey === null ? {} : { idempotencyKey: submission.idempotencyKey }),
   });
-  // Only an id that follows from a key can have been here before.
-  const known = submission.idempotencyKey !== null;
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
-  // A submit of before may have come as far as batch.json: what stands there is the request.
-  const standing = known ? await readRequest(storage, bucket, id, signal) : null;
-  const request = standing ?? freeze(id, submission, { name: model.name, key: model.key });
-  if (standing === null) {
-    await storage.write({ bucket, key: keys.request }, JSON.stringify(request), { contentType: "application/json", signal });
-  } else if ((await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+  const request = await putRequest(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
+  if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
   return id;
+}
+
+/** Writes batch.json. Where the id was known before, what stands there is the request: a submit of before came as far, or runs beside this one. */
+async function putRequest(
+  { storage, bucket }: SubmitContext,
+  request: BatchRequest,
+  known: boolean,
+  signal: AbortSignal,
+): Promise<BatchRequest> {
+  const { id } = request;
+  const write = (condition: { readonly ifNoneMatch?: "*" }) =>
+    storage.write({ bucket, key: batchKeys(id).request }, JSON.stringify(request), {
+      contentType: "application/json",
+      signal,
+      ...condition,
+    });
+  if (!known) {
+    await write({});
+    return request;
+  }
+  const standing = await readRequest(storage, bucket, id, signal);
+  if (standing !== null) return standing;
+  try {
+    await write({ ifNoneMatch: "*" });
+    return request;
+  } catch (error) {
+    if (!isCoded(error, "storage_precondition_failed")) throw error;
+    return (await readRequest(storage, bucket, id, signal)) ?? request;
+  }
 }
 
 function freeze(id: string, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {

@@ -162,6 +162,13 @@ describe("an idempotency key", () => {
     expect(other.body.id).not.toBe(first.body.id);
   });
 
+  it("makes one batch of submits that run beside each other", async () => {
+    const twins = await Promise.all(Array.from({ length: 5 }, () => submit({}, { "idempotency-key": "beside" })));
+    expect(new Set(twins.map((twin) => JSON.stringify([twin.status, twin.body.id, twin.body.created_at]))).size).toBe(1);
+    expect(twins[0]).toMatchObject({ status: 200, body: { status: "validating" } });
+    expect((await stored(batchKeys(twins[0]?.body.id).request)).created_at).toBe(twins[0]?.body.created_at);
+  });
+
   it("goes on with a submit that came no further than batch.json", async () => {
     const key = { "idempotency-key": "four" };
     const first = await submit({}, key);
@@ -206,6 +213,18 @@ describe("an idempotency key", () => {
         .update(JSON.stringify(ordered(body)))
         .digest("hex");
     }
+  });
+});
+
+describe("a client that tries again without a key", () => {
+  it("gets the batch of its first try, with the same body only", async () => {
+    const body = { metadata: { try: "again" } };
+    const first = await submit(body, { "x-stainless-retry-count": "0" });
+    const again = await submit(body, { "x-stainless-retry-count": "1" });
+    expect(again.body.id).toBe(first.body.id);
+    expect((await submit({ metadata: { try: "else" } }, { "x-stainless-retry-count": "1" })).body.id).not.toBe(first.body.id);
+    expect((await submit(body, { "x-stainless-retry-count": "0" })).body.id).not.toBe(first.body.id);
+    expect((await submit(body)).body.id).not.toBe(first.body.id);
   });
 });
 

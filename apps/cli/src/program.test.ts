@@ -1,7 +1,10 @@
 import { createHash } from "node:crypto";
+import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
 import { expect, it } from "vitest";
+import { exitCodes } from "./failure.ts";
 import { runProgram } from "./program.ts";
+import { readSubmission } from "./submission.ts";
 
 const environment = { FLAMBOYANCE_API_KEY: "key", FLAMBOYANCE_URL: "http://127.0.0.1:9" };
 
@@ -23,6 +26,19 @@ it("has help with examples for every command", async () => {
     expect(out).toMatch(/^Usage: flamboyance/);
     expect(out).toContain("Examples:");
   }
+});
+
+it("stands in docs/command-line.md, with its exit codes", async () => {
+  const document = readFileSync(new URL("../../../docs/command-line.md", import.meta.url), "utf8");
+  for (const name of ["submit", "watch", "show", "results", "cancel", "list", "models", "model import", "key create"]) {
+    const { out } = await run([...name.split(" "), "--help"]);
+    const description = out.split("\n\n")[1]?.replaceAll("\n", " ");
+    expect(document).toMatch(new RegExp(`\\| \`flamboyance ${name}( <\\w+>)?\` \\| `));
+    expect(document).toContain(`| ${description} |`);
+  }
+  for (const code of Object.values(exitCodes)) expect(document).toContain(`\n| ${code} | `);
+  const request = /```json\n(.*?)```/s.exec(document)?.[1] ?? "";
+  await expect(readSubmission({ file: "request.json" }, () => Promise.resolve(request))).resolves.toMatchObject({ task: "vqa" });
 });
 
 it("answers a wrong command line with code 2 and what is wrong", async () => {
