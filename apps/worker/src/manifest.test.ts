@@ -1,0 +1,107 @@
+import { limits, type BatchRequest } from "@flamboyance/contracts";
+import type { Storage } from "@flamboyance/storage";
+import { describe, expect, it } from "vitest";
+import { readManifest, type ManifestEntry } from "./manifest.ts";
+
+const request: BatchRequest = {
+  id: "batch_1",
+  tenant: "birds",
+  buckets: ["photos"],
+  created_at: 0,
+  expires_at: 1,
+  idempotency_key: null,
+  model: { name: "m", key: "k" },
+  task: "caption",
+  input: "s3://photos/manifest.jsonl",
+  output: null,
+  examples: [],
+  question: null,
+  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
+  on_invalid: "fail",
+  completion_window: "24h",
+  metadata: null,
+};
+
+/** S3 as far as a manifest is read from it. */
+function holding(manifest: Uint8Array | string, keys: readonly string[] = []): Storage {
+  const used: Pick<Storage, "stream" | "list"> = {
+    async *stream() {
+      yield Buffer.from(manifest);
+    },
+    async *list({ key: prefix }) {
+      for (const key of keys) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, etag: "", lastModified: new Date(0) };
+    },
+  };
+  return used as Storage;
+}
+
+async function read(storage: Storage, further: Partial<BatchRequest> = {}): Promise<ManifestEntry[]> {
+  const entries: ManifestEntry[] = [];
+  const options = { serviceBucket: "service", signal: new AbortController().signal };
+  for await (const entry of readManifest(storage, { ...request, ...further }, options)) entries.push(entry);
+  return entries;
+}
+
+const brief = (entries: readonly ManifestEntry[]) =>
+  entries.map((entry) =>
+    entry.kind === "item" ? entry.item.custom_id : `${entry.refused.line}: ${entry.refused.code} ${entry.refused.param ?? ""}`.trim(),
+  );
+
+describe("a manifest", () => {
+  it("gives items with their line numbers, over blank lines, a byte order mark and foreign line ends", async () => {
+    const entries = await read(
+      holding('\uFEFF{"custom_id":"a","image":"s3://photos/1"}\r\n\r\n  \n{"custom_id":"b","image":"s3://photos/2"}'),
+    );
+    expect(entries).toEqual([
+      { kind: "item", item: { custom_id: "a", line: 1, image: "s3://photos/1", question: null } },
+      { kind: "item", item: { custom_id: "b", line: 4, image: "s3://photos/2", question: null } },
+    ]);
+  });
+
+  it.each([
+    ["text", "cat", "1: invalid_json_line"],
+    ["a list", "[]", "1: invalid_json_line"],
+    ["null", "null", "1: invalid_json_line"],
+    ["bytes that aren't UTF-8", Buffer.from([0x7b, 0xff, 0x7d]), "1: invalid_json_line"],
+    ["a line that is too long", " ".repeat(limits.manifestLineBytes + 1), "1: line_too_long"],
+    ["no custom_id", '{"image":"s3://photos/1"}', "1: invalid_line custom_id"],
+    ["an empty custom_id", '{"custom_id":"","image":"s3://photos/1"}', "1: invalid_line custom_id"],
+    ["a custom_id that is no text", '{"custom_id":1,"image":"s3://photos/1"}', "1: invalid_line custom_id"],
+    ["an image elsewhere than in S3", '{"custom_id":"a","image":"https://photos/1"}', "1: invalid_line image"],
+    ["a field that nobody knows", '{"custom_id":"a","image":"s3://photos/1","qestion":"?"}', "1: invalid_line qestion"],
+  ])("refuses a line with %s", async (_what, line, expected) => {
+    expect(brief(await read(holding(line)))).toEqual([expected]);
+  });
+
+  it("keeps a custom_id only for its first whole line", async () => {
+    const line = '{"custom_id":"a","image":"s3://photos/1"}\n';
+    expect(brief(await read(holding(`{"custom_id":"a"}\n${line}${line}`)))).toEqual([
+      "1: invalid_line image",
+      "a",
+      "3: duplicate_custom_id custom_id",
+    ]);
+  });
+
+  it("needs a question for vqa: the line's, or the batch's", async () => {
+    const lines = '{"custom_id":"a","image":"s3://photos/1","question":"own"}\n{"custom_id":"b","image":"s3://photos/1"}\n';
+    expect(brief(await read(holding(lines), { task: "vqa" }))).toEqual(["a", "2: invalid_line question"]);
+    const entries = await read(holding(lines), { task: "vqa", question: "all's" });
+    expect(entries.map((entry) => entry.kind === "item" && entry.item.question)).toEqual(["own", "all's"]);
+  });
+});
+
+describe("a prefix", () => {
+  it("gives the keys that its pattern takes, as they are", async () => {
+    const keys = ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/"];
+    expect(brief(await read(holding("", keys), { input: "s3://photos/a/**/*.jpg" }))).toEqual(["a/1.jpg", "a/b/3.jpg"]);
+    expect(brief(await read(holding("", keys), { input: "s3://photos/a/" }))).toEqual(["a/1.jpg", "a/2.png", "a/b/3.jpg"]);
+  });
+
+  it("needs the batch's question for vqa", async () => {
+    await expect(read(holding("", ["a/1.jpg"]), { input: "s3://photos/a/", task: "vqa" })).rejects.toMatchObject({ code: "invalid_line" });
+  });
+});
+
+it.each(["s3://others/manifest.jsonl", "s3://service/open/"])("doesn't read %s, which isn't the tenant's", async (input) => {
+  await expect(read(holding("{}"), { input, buckets: ["photos", "service"] })).rejects.toMatchObject({ code: "manifest_forbidden" });
+});
