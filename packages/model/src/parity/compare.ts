@@ -91,7 +91,7 @@ export function compare(reference: Reference, actual: Actual): Comparison[] {
       "beams: scores",
       beams.map(({ key, generation }) => [key, relativeError(generation.scores ?? [], aloneByKey.get(key)?.scores ?? [])] as const),
       relativeLimit,
-      "1e-4 · max(1, |v|)",
+      "1e-4, relative above 1",
     ),
     exactly(
       "ranks: tokens",
@@ -104,7 +104,7 @@ export function compare(reference: Reference, actual: Actual): Comparison[] {
           [name, relativeError([expected.sum, expected.mean], found === undefined ? [] : [found.sum, found.mean])] as const,
       ),
       relativeLimit,
-      "1e-4 · max(1, |v|)",
+      "1e-4, relative above 1",
     ),
     notYet("generations with other options", unknown.length),
     ...unknownTensors(reference),

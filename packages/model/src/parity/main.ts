@@ -24,6 +24,8 @@ reference × quantity → max error, limit, verdict. Without folders: all of pac
 
 Exits with 0 if everything holds, 1 if something is past its limit, 2 if a folder or flag is wrong.`;
 
+const imagesFolder = "images";
+
 process.exitCode = await main();
 
 async function main(): Promise<number> {
@@ -33,7 +35,11 @@ async function main(): Promise<number> {
       console.log(help);
       return 0;
     }
-    const folders = positionals.length > 0 ? positionals.map((folder) => resolve(folder)) : await ownReferences();
+    // A shell's reference/*/ names the folder of images too.
+    const named = positionals
+      .map((folder) => resolve(folder))
+      .filter((folder) => positionals.length === 1 || basename(folder) !== imagesFolder);
+    const folders = positionals.length > 0 ? named : await ownReferences();
     const results: { reference: string; comparisons: Comparison[] }[] = [];
     for (const folder of folders) {
       const reference = await readReference(folder);
@@ -61,5 +67,5 @@ async function main(): Promise<number> {
 async function ownReferences(): Promise<string[]> {
   const folder = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "reference");
   const entries = await readdir(folder, { withFileTypes: true });
-  return entries.filter((entry) => entry.isDirectory() && entry.name !== "images").map((entry) => join(folder, entry.name));
+  return entries.filter((entry) => entry.isDirectory() && entry.name !== imagesFolder).map((entry) => join(folder, entry.name));
 }

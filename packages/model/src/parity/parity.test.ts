@@ -21,10 +21,10 @@ beforeAll(async () => {
 }, 60_000);
 
 /** Enough to see that everything is computed and compared; all cases are parity.itest.ts's. */
-function someCases(reference: Reference, names: readonly string[]): Reference {
-  const cases = Object.fromEntries(Object.entries(reference.json.cases).filter(([name]) => names.includes(name)));
+function someCases(reference: Reference, kept: readonly string[]): Reference {
+  const cases = Object.fromEntries(Object.entries(reference.json.cases).filter(([name]) => kept.includes(name)));
   const tensors = new Map(
-    [...reference.tensors].filter(([name]) => !name.startsWith("logits/") || names.includes(name.slice("logits/".length))),
+    [...reference.tensors].filter(([name]) => !name.startsWith("logits/") || kept.includes(name.slice("logits/".length))),
   );
   return { ...reference, json: { ...reference.json, cases }, tensors };
 }
