@@ -5,7 +5,6 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { bucketAllowed, CodedError, isCoded, type After, type BatchRequest, type End } from "@flamboyance/contracts";
 import { parseLocation, type Storage } from "@flamboyance/storage";
-import { isOwnFault } from "./fate.ts";
 
 const attempts = 5;
 const longestPauseMs = 8_000;
@@ -24,7 +23,7 @@ export async function deliver(
       return { status: "delivered", error: null };
     } catch (error) {
       if (signal.aborted) throw error;
-      if (isOwnFault(error) || attempt === attempts) {
+      if (isCoded(error, "storage_not_found", "storage_forbidden", "storage_refused", "storage_invalid_location") || attempt === attempts) {
         return { status: "failed", error: isCoded(error) ? `${error.code}: ${error.message}` : "the copy failed" };
       }
       await sleep(Math.min(longestPauseMs, 500 * 2 ** (attempt - 1)), undefined, { signal });

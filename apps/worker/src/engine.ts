@@ -2,6 +2,7 @@
  * A model in a thread of its own, so that its runs never hold up the main loop. Owns the thread, its restarts and the rows in flight.
  * When the thread dies every row in flight fails with engine_failed (a passing fault) and the next row starts a new one. Pixels are transferred.
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
 import type { GenerationOptions, Media, ModelStats, Passage, RowResult } from "@flamboyance/model";
@@ -28,7 +29,7 @@ export type EngineAnswer = Omit<RowResult, "tokens"> & { readonly newTokens: num
 export interface Engine {
   /** Rejects with the row's own fault (prompt_too_long, …), with engine_failed where the engine died, or with the signal's reason. */
   generate(row: EngineRow, signal: AbortSignal): Promise<EngineAnswer>;
-  /** Null while there is nothing to tell. */
+  /** Null while there is nothing to tell, or the engine is too busy to tell it. */
   stats(): Promise<ModelStats | null>;
   close(): Promise<void>;
 }
@@ -40,17 +41,27 @@ interface Pending {
 
 /** How many prefixes the thread keeps open by name. */
 const prefixesOpen = 16;
+const statsPatienceMs = 1_000;
 
 interface Running {
   readonly worker: Worker;
   readonly rows: Map<number, Pending>;
   readonly prefixes: Set<string>;
-  readonly stats: ((stats: ModelStats) => void)[];
+  readonly stats: ((stats: ModelStats | null) => void)[];
   readonly ready: Promise<void>;
 }
 
+export interface EngineOptions {
+  /** The model's folder. */
+  readonly folder: string;
+  /** Threads of one run. */
+  readonly threads: number;
+  /** Another thread's file, for tests. */
+  readonly thread?: URL;
+}
+
 /** Resolves when the model is open; rejects with what kept it from opening. */
-export async function openEngine(options: { readonly folder: string; readonly threads: number }): Promise<Engine> {
+export async function openEngine(options: EngineOptions): Promise<Engine> {
   let running: Running | null = null;
   let closed = false;
   let lastId = 0;
@@ -67,7 +78,10 @@ export async function openEngine(options: { readonly folder: string; readonly th
     generate: async (row, signal) => {
       signal.throwIfAborted();
       const thread = ensure();
-      await thread.ready;
+      // Whatever keeps the model from opening again isn't this row's fault.
+      await thread.ready.catch((cause: unknown) => {
+        throw new CodedError("engine_failed", "the engine can't be started again", { cause });
+      });
       signal.throwIfAborted();
       const id = ++lastId;
       const { promise, resolve, reject } = Promise.withResolvers<EngineAnswer>();
@@ -87,10 +101,11 @@ export async function openEngine(options: { readonly folder: string; readonly th
     stats: async () => {
       const thread = running;
       if (thread === null) return null;
-      const { promise, resolve } = Promise.withResolvers<ModelStats>();
+      const { promise, resolve } = Promise.withResolvers<ModelStats | null>();
       thread.stats.push(resolve);
       post(thread, { kind: "stats" });
-      return promise;
+      // A run that is under way blocks the thread; whoever asks doesn't wait for it.
+      return Promise.race([promise, sleep(statsPatienceMs, null, { ref: false })]);
     },
     close: async () => {
       closed = true;
@@ -119,9 +134,12 @@ function openPrefix(thread: Running, prefix: PrefixSource | null): void {
   post(thread, { kind: "drop", key: oldest });
 }
 
-function start(options: { readonly folder: string; readonly threads: number }, onDeath: (thread: Running) => void): Running {
+function start(
+  { folder, threads, thread: file = threadFile("engine-thread") }: EngineOptions,
+  onDeath: (thread: Running) => void,
+): Running {
   const ready = Promise.withResolvers<void>();
-  const worker = new Worker(threadFile("engine-thread"), { workerData: options });
+  const worker = new Worker(file, { workerData: { folder, threads } });
   const thread: Running = { worker, rows: new Map(), prefixes: new Set(), stats: [], ready: ready.promise };
   // Nobody may be waiting for it when it fails.
   thread.ready.catch(() => {});
@@ -130,12 +148,15 @@ function start(options: { readonly folder: string; readonly threads: number }, o
     ready.reject(error);
     for (const { reject } of thread.rows.values()) reject(error);
     thread.rows.clear();
+    for (const resolve of thread.stats.splice(0)) resolve(null);
   };
   worker.on("message", (message: FromEngine) => {
     if (message.kind === "ready") ready.resolve();
     else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
-    else if (message.kind === "refused") ready.reject(new CodedError(message.code, message.message));
-    else {
+    else if (message.kind === "refused") {
+      die(new CodedError(message.code, message.message));
+      void worker.terminate();
+    } else {
       const pending = thread.rows.get(message.call);
       thread.rows.delete(message.call);
       if (message.kind === "answer") pending?.resolve(message.answer);

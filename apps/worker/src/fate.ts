@@ -1,20 +1,27 @@
 /**
- * What a failure means for the work at hand: an item's own fault (a line of the results), or a fault that passes (thrown, tried again).
- * Owns that one question; the codes' traits stand in the table of contracts.
+ * What a failure means for the work at hand: a fault of the item or the input itself (a line of the results, a failed batch),
+ * or one that passes (thrown, tried again). Owns the list of the former; whatever isn't on it is never held against a caller.
  */
 import { isCoded, type CodedError, type ErrorCode } from "@flamboyance/contracts";
 
-const passingCodes: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
-  "storage_unavailable",
-  "storage_changed",
-  "storage_invalid_response",
-  "service_unavailable",
-  "internal_error",
-  "engine_failed",
-  "aborted",
+const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
+  "image_not_found",
+  "image_forbidden",
+  "image_too_large",
+  "image_unsupported",
+  "image_unreadable",
+  "prompt_too_long",
+  "item_failed",
+  "invalid_request",
+  "manifest_not_found",
+  "manifest_forbidden",
+  "invalid_line",
+  "empty_file",
+  "too_many_tasks",
+  "bad_example",
 ]);
 
-/** True for a fault that belongs to the item or the input itself. Anything without a code is a fault of ours: it passes, or it is found in the log. */
+/** True for a fault that belongs to the item or the input itself. */
 export function isOwnFault(error: unknown): error is CodedError {
-  return isCoded(error) && !passingCodes.has(error.code);
+  return isCoded(error) && ownFaults.has(error.code);
 }

@@ -51,12 +51,14 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const decoder = openDecoder({ threads: config.decodeThreads });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
+  // First no new work, then, when the running work has ended, nothing at all.
   const closing = new AbortController();
+  const stopped = new AbortController();
   const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
   const chunks = {
     ...shared,
     worker,
-    batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: closing.signal }),
+    batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.readAheadBytes }),
     fetchGate: new Gate({ holders: config.fetchConcurrency }),
   };
@@ -111,7 +113,6 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
 
   const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
     repeat({ everyMs, signal, onFailure: (error) => log.warn({ what, ...failure(error) }, "a round failed") }, round);
-  const stopped = new AbortController();
   const rounds = [
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),

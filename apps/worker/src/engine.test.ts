@@ -1,0 +1,78 @@
+import { afterEach, expect, it } from "vitest";
+import { openEngine, type Engine, type EngineRow } from "./engine.ts";
+
+const thread = new URL("./testing/fake-engine-thread.ts", import.meta.url);
+const signal = new AbortController().signal;
+const opened: Engine[] = [];
+async function open(): Promise<Engine> {
+  const engine = await openEngine({ folder: "model", threads: 1, thread });
+  opened.push(engine);
+  return engine;
+}
+afterEach(async () => {
+  for (const engine of opened.splice(0)) await engine.close();
+});
+
+const row = (text: string, further: Partial<EngineRow> = {}): EngineRow => ({
+  id: text,
+  prefix: null,
+  text,
+  media: [],
+  generation: { maxNewTokens: 1 },
+  ...further,
+});
+const prefix = (key: string) => ({ key, passages: [{ text: `<${key}>`, media: [] }] });
+
+it("answers each row with its own answer, and gives the pixels away", async () => {
+  const engine = await open();
+  const pixels = Float32Array.of(7, 8);
+  const answers = await Promise.all([engine.generate(row("one"), signal), engine.generate(row("two", { media: [[pixels]] }), signal)]);
+  expect(answers.map(({ text }) => text)).toEqual(["|one||held 0", "|two|7|held 0"]);
+  expect(pixels.length).toBe(0);
+});
+
+it("opens a prefix before its first row, and again after it was dropped for others", async () => {
+  const engine = await open();
+  for (let round = 0; round < 2; round++) {
+    for (let number = 0; number < 40; number++) {
+      const { text } = await engine.generate(row("row", { prefix: prefix(`p${number}`) }), signal);
+      expect(text).toBe(`<p${number}>|row||held 0`);
+    }
+  }
+});
+
+it("says of a row what is wrong with it", async () => {
+  const engine = await open();
+  await expect(engine.generate(row("too long"), signal)).rejects.toMatchObject({ code: "prompt_too_long" });
+});
+
+it("gives a row up with its signal's reason, and tells the thread", async () => {
+  const engine = await open();
+  const gaveUp = new AbortController();
+  const held = engine.generate(row("hold"), gaveUp.signal);
+  expect((await engine.generate(row("look"), signal)).text).toBe("|look||held 1");
+  gaveUp.abort(new Error("gave up"));
+  await expect(held).rejects.toThrow("gave up");
+  expect((await engine.generate(row("look"), signal)).text).toBe("|look||held 0");
+});
+
+it("fails the rows in flight when its thread dies, and starts another one for the next, prefixes and all", async () => {
+  const engine = await open();
+  expect((await engine.generate(row("row", { prefix: prefix("p") }), signal)).text).toBe("<p>|row||held 0");
+  const held = engine.generate(row("hold"), signal);
+  const failures = await Promise.allSettled([held, engine.generate(row("crash"), signal)]);
+  expect(failures).toMatchObject([{ reason: { code: "engine_failed" } }, { reason: { code: "engine_failed" } }]);
+  expect((await engine.generate(row("row", { prefix: prefix("p") }), signal)).text).toBe("<p>|row||held 0");
+});
+
+it("doesn't open a model that can't be opened", async () => {
+  await expect(openEngine({ folder: "broken", threads: 1, thread })).rejects.toMatchObject({ code: "model_folder_invalid" });
+});
+
+it("runs nothing after its close", async () => {
+  const engine = await open();
+  const held = engine.generate(row("hold"), signal);
+  await engine.generate(row("look"), signal);
+  await Promise.all([expect(held).rejects.toMatchObject({ code: "aborted" }), engine.close()]);
+  await expect(engine.generate(row("row"), signal)).rejects.toMatchObject({ code: "aborted" });
+});
