@@ -1,10 +1,11 @@
 /**
  * Runs the steps of infra/Dockerfile in folders of this machine: what each stage would hold at its working directory.
- * COPY and npm's and npx's RUN lines are real; a line that needs the image's own system (users, owners) is left to a real build.
+ * COPY and npm's and npx's RUN lines are real, but for the whole `npm ci`: what it would bring, this checkout has, and it is linked.
+ * A line that needs the image's own system (users, owners) is left to a real build.
  */
 import { execFile } from "node:child_process";
-import { cp, mkdir } from "node:fs/promises";
-import { basename, join, resolve } from "node:path";
+import { cp, mkdir, readdir, realpath, symlink } from "node:fs/promises";
+import { basename, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import { buildContext } from "./build-context.ts";
 import { readStages, type CopyStep, type Stage } from "./dockerfile.ts";
@@ -43,7 +44,8 @@ async function makeOne(name: string, parent: string, made: Map<string, Promise<I
       const from = step.from === null ? null : (await makeImageFolder(step.from, parent, made)).folder;
       await copy(step, from, folder);
     }
-    if (step.kind === "run" && /^(npm|npx) /.test(step.command)) await run(step.command, folder);
+    if (step.kind === "run" && step.command === "npm ci") await linkModules(folder);
+    else if (step.kind === "run" && /^(npm|npx) /.test(step.command)) await run(step.command, folder);
   }
   return { stage, folder };
 }
@@ -64,6 +66,18 @@ async function copy(step: CopyStep, stageFolder: string | null, folder: string):
 }
 
 const copyFolder = (from: string, to: string) => cp(from, to, { recursive: true, verbatimSymlinks: true });
+
+/** As `npm ci` leaves it: third parties' packages, and links to the workspaces of this folder. */
+async function linkModules(folder: string): Promise<void> {
+  const installed = join(root, "node_modules");
+  const modules = join(folder, "node_modules");
+  await mkdir(join(modules, "@flamboyance"), { recursive: true });
+  for (const name of await readdir(installed)) if (name !== "@flamboyance") await symlink(join(installed, name), join(modules, name));
+  for (const name of await readdir(join(installed, "@flamboyance"))) {
+    const place = relative(root, await realpath(join(installed, "@flamboyance", name)));
+    await symlink(join(folder, place), join(modules, "@flamboyance", name));
+  }
+}
 
 async function run(command: string, folder: string): Promise<void> {
   const environment = { PATH: process.env["PATH"], HOME: process.env["HOME"], CI: "true" };
