@@ -9,6 +9,7 @@ describe("a glob", () => {
   it.each([
     ["*.jpg", ["a.jpg", "pa.jpg"]],
     ["p/*.jpg", ["p/a.jpg"]],
+    ["**/a.jpg", ["a.jpg", "p/a.jpg", "p/q/a.jpg", "q/p/a.jpg"]],
     ["**/*.jpg", ["a.jpg", "p/a.jpg", "p/q/a.jpg", "pa.jpg", "q/p/a.jpg"]],
     ["p/**/*.jpg", ["p/a.jpg", "p/q/a.jpg"]],
     ["p/**", ["p/a.jpg", "p/b.JPG", "p/q/a.jpg", "p/q/r/b.jpeg"]],
