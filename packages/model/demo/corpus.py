@@ -42,7 +42,7 @@ class Scenes:
     def __init__(self, folder):
         shards = sorted(s for s in Path(folder).glob("shard-????") if (s / "pixels.npy").exists())
         self.pixels = np.concatenate([np.load(s / "pixels.npy") for s in shards])
-        self.labels = np.concatenate([np.fromfile(s / "labels.u8", np.uint8).reshape(-1, 64, 3) for s in shards])
+        self.labels = np.concatenate([np.fromfile(s / "labels.u8", np.uint8).reshape(-1, 64, 4) for s in shards])
         self.texts = [json.loads(line) for s in shards for line in open(s / "texts.jsonl")]
         assert len(self.pixels) == len(self.labels) == len(self.texts)
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { UNLABELLED, drawScene, patchLabels } from "./draw.ts";
+import { PLACES, UNLABELLED, drawScene, patchLabels } from "./draw.ts";
 import { COLOURS, SHAPES, SIZES, makeScene, type Scene, type SceneObject } from "./scene.ts";
 
 const ground = [180, 184, 176] as const;
@@ -78,22 +78,22 @@ describe("drawing", () => {
 describe("patch labels", () => {
   test("patches in the middle of an object bear its kind, far ones are ground", () => {
     const labels = patchLabels(sceneOf({ shape: "star", colour: "green", radius: 12 }));
-    const of = (column: number, row: number) => [...labels.subarray((row * 8 + column) * 3, (row * 8 + column) * 3 + 3)];
+    const of = (column: number, row: number) => [...labels.subarray((row * 8 + column) * 4, (row * 8 + column) * 4 + 4)];
     for (const [column, row] of [
       [3, 3],
       [4, 3],
       [3, 4],
       [4, 4],
     ] as const) {
-      expect(of(column, row)).toEqual([SHAPES.indexOf("star"), COLOURS.indexOf("green"), SIZES.indexOf("large")]);
+      expect(of(column, row)).toEqual([SHAPES.indexOf("star"), COLOURS.indexOf("green"), SIZES.indexOf("large"), 0]);
     }
-    expect(of(0, 0)).toEqual([SHAPES.length, COLOURS.length, SIZES.length]);
+    expect(of(0, 0)).toEqual([SHAPES.length, COLOURS.length, SIZES.length, PLACES]);
   });
 
   test("a patch that is barely touched has no label to learn", () => {
     // The circle's edge reaches the two middle points of the first column of the patch right of it.
     const labels = patchLabels(sceneOf({ x: 16 + 1.3 - 10, y: 12, radius: 10 }));
-    const touched = (1 * 8 + 2) * 3;
-    expect([...labels.subarray(touched, touched + 3)]).toEqual([UNLABELLED, UNLABELLED, UNLABELLED]);
+    const touched = (1 * 8 + 2) * 4;
+    expect([...labels.subarray(touched, touched + 4)]).toEqual([UNLABELLED, UNLABELLED, UNLABELLED, UNLABELLED]);
   });
 });

@@ -1,6 +1,18 @@
 // Draws a scene: SVG text, then pixels through sharp. Owns the outlines of the shapes, and with them which patch an object covers.
 import sharp, { type Sharp } from "sharp";
-import { COLOURS, NOISE_CELLS, REACH, SCENE_UNITS, SHAPES, SIZES, type Ground, type Rgb, type Scene, type SceneObject } from "./scene.ts";
+import {
+  COLOURS,
+  NOISE_CELLS,
+  REACH,
+  SCENE_UNITS,
+  SHAPES,
+  SIZES,
+  tellingOrder,
+  type Ground,
+  type Rgb,
+  type Scene,
+  type SceneObject,
+} from "./scene.ts";
 
 /** The scene as a sharp pipeline of `pixelSize`² opaque RGB pixels: chain .png(), .jpeg(), .webp() or .raw(). */
 export function drawScene(scene: Scene, pixelSize: number): Sharp {
@@ -22,36 +34,46 @@ export function sceneSvg(scene: Scene, pixelSize: number): string {
 export const PATCH_UNITS = 8;
 export const UNLABELLED = 255;
 
+/** Places in the telling order: of the first object to be told, the second, … */
+export const PLACES = 5;
+
 /**
- * What lies on each patch, row by row: [shape, colour, size] as indices, one past the last index where there is only ground, and
- * UNLABELLED where an object barely touches the patch. (patches, 3)
+ * What lies on each patch, row by row: [shape, colour, size, place] as indices, one past the last index where there is only ground, and
+ * UNLABELLED where an object barely touches the patch. (patches, 4)
  */
 export function patchLabels(scene: Scene): Uint8Array {
   const perSide = SCENE_UNITS / PATCH_UNITS;
-  const labels = new Uint8Array(perSide * perSide * 3);
-  const outlines = scene.objects.map((object) => ({ object, outline: outlineOf(object) }));
+  const labels = new Uint8Array(perSide * perSide * 4);
+  const outlines = tellingOrder(scene).map((object, place) => ({ object, place, outline: outlineOf(object) }));
   for (let patch = 0; patch < perSide * perSide; patch++) {
     const left = (patch % perSide) * PATCH_UNITS;
     const top = Math.floor(patch / perSide) * PATCH_UNITS;
-    let best: { object: SceneObject; points: number } | undefined;
-    for (const { object, outline } of outlines) {
+    let best: Covering | undefined;
+    for (const { object, place, outline } of outlines) {
       let points = 0;
       for (let i = 0; i < 16; i++) {
         const x = left + ((i % 4) + 0.5) * (PATCH_UNITS / 4);
         const y = top + (Math.floor(i / 4) + 0.5) * (PATCH_UNITS / 4);
         if (covers(object, outline, x, y)) points++;
       }
-      if (points > (best?.points ?? 0)) best = { object, points };
+      if (points > (best?.points ?? 0)) best = { object, place, points };
     }
-    labels.set(labelOf(best), patch * 3);
+    labels.set(labelOf(best), patch * 4);
   }
   return labels;
 }
 
-function labelOf(best: { object: SceneObject; points: number } | undefined): [number, number, number] {
-  if (best === undefined) return [SHAPES.length, COLOURS.length, SIZES.length];
-  if (best.points < 3) return [UNLABELLED, UNLABELLED, UNLABELLED];
-  return [SHAPES.indexOf(best.object.shape), COLOURS.indexOf(best.object.colour), SIZES.indexOf(best.object.size)];
+interface Covering {
+  readonly object: SceneObject;
+  readonly place: number;
+  readonly points: number;
+}
+
+function labelOf(best: Covering | undefined): [number, number, number, number] {
+  if (best === undefined) return [SHAPES.length, COLOURS.length, SIZES.length, PLACES];
+  if (best.points < 3) return [UNLABELLED, UNLABELLED, UNLABELLED, UNLABELLED];
+  const { shape, colour, size } = best.object;
+  return [SHAPES.indexOf(shape), COLOURS.indexOf(colour), SIZES.indexOf(size), best.place];
 }
 
 type Point = readonly [x: number, y: number];

@@ -85,6 +85,17 @@ export function makeScene({ seed, heldOut }: { seed: number; heldOut: boolean })
   }
 }
 
+/** In which order a scene is told: left to right; of two objects that stand one above the other, the upper one first. */
+export function tellingOrder({ objects }: Scene): SceneObject[] {
+  const [first, second] = objects;
+  const vertical = objects.length === 2 && first !== undefined && second !== undefined && isVertical(first, second);
+  return objects.toSorted((one, other) => (vertical ? one.y - other.y : one.x - other.x));
+}
+
+export function isVertical(one: SceneObject, other: SceneObject): boolean {
+  return Math.abs(one.y - other.y) > Math.abs(one.x - other.x);
+}
+
 type Kind = Pick<SceneObject, "shape" | "colour" | "size">;
 
 const KINDS: readonly Kind[] = SHAPES.flatMap((shape) => COLOURS.flatMap((colour) => SIZES.map((size) => ({ shape, colour, size }))));

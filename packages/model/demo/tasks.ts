@@ -1,7 +1,16 @@
 // All that is ever said about scenes: captions, questions with answers, and the tasks that only examples tell. The one source of
 // text for training, evaluation and the demo. Every text follows from its scene, so that an exact match is a fair measure.
 import type { Random } from "./random.ts";
-import { COLOURS, ORDER_MARGIN_UNITS, SHAPES, type ColouredShape, type Scene, type SceneObject } from "./scene.ts";
+import {
+  COLOURS,
+  ORDER_MARGIN_UNITS,
+  SHAPES,
+  isVertical,
+  tellingOrder,
+  type ColouredShape,
+  type Scene,
+  type SceneObject,
+} from "./scene.ts";
 
 export const END_OF_CHUNK = "<|endofchunk|>";
 export const IMAGE = "<image>";
@@ -10,7 +19,7 @@ export const PROMPT = { output: "Output:", question: "Question:", answer: " Shor
 
 /** One object: "a large red circle". Two: "a large red circle above a small blue square". More: a list from left to right. */
 export function captionOf(scene: Scene): string {
-  const objects = inOrder(scene);
+  const objects = tellingOrder(scene);
   const [first, second] = objects;
   if (first === undefined) throw new RangeError("a scene has at least one object");
   if (second === undefined) return `a ${nameOf(first)}`;
@@ -21,11 +30,11 @@ export function captionOf(scene: Scene): string {
 /** Told by examples only, in the prompt form of a caption: just the colours, just the shapes, how many. */
 export const EXAMPLE_TASKS = {
   colours: (scene: Scene) =>
-    inOrder(scene)
+    tellingOrder(scene)
       .map((object) => object.colour)
       .join(", "),
   shapes: (scene: Scene) =>
-    inOrder(scene)
+    tellingOrder(scene)
       .map((object) => object.shape)
       .join(", "),
   count: (scene: Scene) => String(scene.objects.length),
@@ -44,17 +53,6 @@ export function questionsOf(scene: Scene, random: Random): Question[] {
     const asked = QUESTION_KINDS[kind](scene, random);
     return asked === undefined ? [] : [{ kind, question: asked[0], answer: asked[1] }];
   });
-}
-
-/** Left to right; of two objects that stand one above the other, the upper one first. */
-function inOrder(scene: Scene): SceneObject[] {
-  const [first, second] = scene.objects;
-  const vertical = scene.objects.length === 2 && first !== undefined && second !== undefined && isVertical(first, second);
-  return scene.objects.toSorted((one, other) => (vertical ? one.y - other.y : one.x - other.x));
-}
-
-function isVertical(one: SceneObject, other: SceneObject): boolean {
-  return Math.abs(one.y - other.y) > Math.abs(one.x - other.x);
 }
 
 function nameOf(object: SceneObject): string {

@@ -1,5 +1,6 @@
 """Trains the demo model in two stages; stopped at any moment, it goes on from its last checkpoint as if nothing had happened
-(every batch follows from the step's number). Stage one: the ViT alone, each patch told what lies on it. Stage two: everything.
+(every batch follows from the step's number). Stage one: the ViT alone, each patch told what lies on it: shape, colour, size, and its place
+in the order of telling. Stage two: everything, while the patches are still told.
 
     python train.py --state DIR            train (or go on)
     python train.py --state DIR --evaluate MILESTONE   the held-out figures of a milestone, rounded to fp16 as shipped
@@ -22,6 +23,7 @@ from flamingo import Flamingo, Layout, Sizes
 UNLABELLED = 255
 SIGHT_BATCH, SIGHT_RATE = 96, 1e-3
 RATE, VISION_SHARE, WARM_UP, CLIP = 1.5e-3, 0.3, 200, 1.0
+SIGHT_SHARE = 0.3  # of stage one's loss in stage two
 EVALUATE_EVERY, SAVE_EVERY_S = 250, 180
 
 
@@ -72,69 +74,74 @@ class State:
 
 
 class Sight(nn.Module):
-    """Stage one: linear heads on the raw patch tokens. Thrown away afterwards."""
+    """Linear heads on the raw patch tokens: what lies there, and in which place it is told. Only for training."""
 
-    def __init__(self, visual, world):
+    def __init__(self, width, world):
         super().__init__()
-        self.visual = visual
-        self.classes = [world["shapes"] + 1, world["colours"] + 1, world["sizes"] + 1]
-        self.head = nn.Linear(visual.conv1.weight.shape[0], sum(self.classes))
+        self.classes = [world[of] + 1 for of in ("shapes", "colours", "sizes", "places")]
+        self.head = nn.Linear(width, sum(self.classes))
 
-    def forward(self, pixels):  # -> three of (M*P, classes)
-        return self.head(self.visual(pixels)).flatten(0, 1).split(self.classes, -1)
+    def forward(self, patches):  # (M, P, width) -> four of (M*P, classes)
+        return self.head(patches).flatten(0, 1).split(self.classes, -1)
+
+    def loss(self, patches, labels):
+        total = 0
+        for i, output in enumerate(self(patches)):
+            # Ground is two thirds of all patches and soon known: it weighs a third.
+            weight = torch.ones(output.shape[1])
+            weight[-1] = 0.33
+            total = total + F.cross_entropy(output.float(), labels[:, i], weight, ignore_index=UNLABELLED)
+        return total
 
 
-def train_sight(model, scenes, development, world, folder, steps, autocast):
-    torch.manual_seed(11)
-    sight = Sight(model.visual, world)
-    optimiser = optimiser_for(sight.named_parameters(), 1.0)
+def labels_of(scenes, indices):  # (M*P, 4)
+    return torch.from_numpy(scenes.labels[indices].astype(np.int64)).flatten(0, 1)
+
+
+def train_sight(model, sight, scenes, development, folder, steps, autocast):
+    both = nn.ModuleDict({"visual": model.visual, "sight": sight})
+    optimiser = optimiser_for(both.named_parameters(), 1.0)
     state, start = State(folder / "sight.pt"), 0
     if (saved := state.load()) is not None:
-        sight.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
+        both.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
     began = time.monotonic()
     for step in range(start, steps):
         indices = np.random.default_rng([1, step]).integers(len(scenes), size=SIGHT_BATCH)
-        labels = torch.from_numpy(scenes.labels[indices].astype(np.int64)).flatten(0, 1)
         set_rate(optimiser, SIGHT_RATE * rate_at(step, steps, 100))
         with autocast():
-            outputs = sight(scenes.images(indices))
-        # Ground is two thirds of all patches and soon known: it weighs a third.
-        loss = 0
-        for i, output in enumerate(outputs):
-            weight = torch.ones(output.shape[1])
-            weight[-1] = 0.33
-            loss = loss + F.cross_entropy(output.float(), labels[:, i], weight, ignore_index=UNLABELLED)
+            patches = model.visual(scenes.images(indices))
+            loss = sight.loss(patches, labels_of(scenes, indices))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(sight.parameters(), CLIP)
+        nn.utils.clip_grad_norm_(both.parameters(), CLIP)
         optimiser.step()
         if (step + 1) % 100 == 0:
-            right = sight_accuracy(sight, development)
+            right = sight_accuracy(model, sight, development)
             each = (time.monotonic() - began) / (step + 1 - start)
             log(f"sight {step + 1}/{steps} loss {loss.item():.3f} object patches right {right} {each:.2f} s/step")
         if state.due() or step + 1 == steps:
-            state.save(model=sight.state_dict(), optimiser=optimiser.state_dict(), step=step + 1)
+            state.save(model=both.state_dict(), optimiser=optimiser.state_dict(), step=step + 1)
 
 
 @torch.no_grad()
-def sight_accuracy(sight, scenes):
+def sight_accuracy(model, sight, scenes):
     indices = np.arange(len(scenes))
-    labels = torch.from_numpy(scenes.labels.astype(np.int64)).flatten(0, 1)
-    shares = []
-    for i, output in enumerate(sight(scenes.images(indices))):
+    labels, shares = labels_of(scenes, indices), []
+    for i, output in enumerate(sight(model.visual(scenes.images(indices)))):
         counted = (labels[:, i] != UNLABELLED) & (labels[:, i] != output.shape[1] - 1)
         shares.append((output.argmax(-1) == labels[:, i])[counted].float().mean().item())
-    return " ".join(f"{name} {share:.3f}" for name, share in zip(("shape", "colour", "size"), shares))
+    return " ".join(f"{name} {share:.3f}" for name, share in zip(("shape", "colour", "size", "place"), shares))
 
 
 def forward(model, rows, scenes):
-    """Logits where the next token weighs, and those next tokens. (picked, vocabulary), (picked)"""
+    """Logits where the next token weighs, those next tokens, their weights and sequences; and the patches. (picked, vocabulary), (picked) × 3"""
     at = torch.zeros_like(rows.weight, dtype=torch.bool)
     at[:, :-1] = rows.weight[:, 1:] > 0
     layout = Layout(model.sizes, rows.sequence, rows.slot, rows.media)
-    logits = model.decode(rows.ids, layout, model.latents_of(scenes.images(rows.scenes)), at)
-    return logits, rows.ids.roll(-1, 1)[at], rows.weight.roll(-1, 1)[at], rows.sequence[at]
+    patches = model.visual(scenes.images(rows.scenes))
+    logits = model.decode(rows.ids, layout, model.perceiver(patches), at)
+    return logits, rows.ids.roll(-1, 1)[at], rows.weight.roll(-1, 1)[at], rows.sequence[at], patches
 
 
 @torch.no_grad()
@@ -144,7 +151,7 @@ def exact(model, sequences, scenes, pad):
     right = np.ones(len(sequences), bool)
     for start in range(0, len(sequences), 100):
         rows = pack_rows(sequences[start : start + 100], pad)
-        logits, targets, _, owner = forward(model, rows, scenes)
+        logits, targets, _, owner, _ = forward(model, rows, scenes)
         right[start + owner[logits.argmax(-1) != targets].unique().numpy()] = False
     return right
 
@@ -172,13 +179,13 @@ def evaluate(model, texts, scenes, count, full=False):
     return figures
 
 
-def train_all(model, texts, scenes, development, folder, steps, autocast):
-    optimiser = optimiser_for(model.named_parameters(), VISION_SHARE)
+def train_all(model, sight, texts, scenes, development, folder, steps, autocast):
+    optimiser = optimiser_for([*model.named_parameters(), *sight.named_parameters()], VISION_SHARE)
     state, start = State(folder / "state.pt"), 0
     milestones = folder / "milestones"
     milestones.mkdir(exist_ok=True)
     if (saved := state.load()) is not None:
-        model.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
+        model.load_state_dict(saved["model"]), sight.load_state_dict(saved["sight"]), optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
         log(f"going on from step {start}")
     began, losses = time.monotonic(), []
@@ -187,23 +194,26 @@ def train_all(model, texts, scenes, development, folder, steps, autocast):
         rows = pack_rows(sequences, texts.pad)
         set_rate(optimiser, RATE * rate_at(step, steps))
         with autocast():
-            logits, targets, weight, _ = forward(model, rows, scenes)
-        loss = (F.cross_entropy(logits.float(), targets, reduction="none") * weight).sum() / weight.sum()
+            logits, targets, weight, _, patches = forward(model, rows, scenes)
+            seen = sight.loss(patches, labels_of(scenes, rows.scenes))
+        told = (F.cross_entropy(logits.float(), targets, reduction="none") * weight).sum() / weight.sum()
+        loss = told + SIGHT_SHARE * seen
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
         optimiser.step()
-        losses.append(loss.item())
+        losses.append((told.item(), seen.item()))
         done = step + 1
         if done % 50 == 0:
             each = (time.monotonic() - began) / (done - start)
-            log(f"step {done}/{steps} loss {np.mean(losses[-50:]):.4f} {each:.2f} s/step, {each * (steps - done) / 60:.0f} min left")
+            told, seen = np.mean(losses[-50:], 0)
+            log(f"step {done}/{steps} loss {told:.4f} (patches {seen:.3f}) {each:.2f} s/step, {each * (steps - done) / 60:.0f} min left")
         if done % EVALUATE_EVERY == 0 or done == steps:
             log(f"development {json.dumps(evaluate(model, texts, development, len(development)))}")
         if done % 1000 == 0 or done == steps:
             torch.save({"model": model.state_dict(), "step": done}, milestones / f"{done:06d}.pt")
         if state.due() or done == steps:
-            state.save(model=model.state_dict(), optimiser=optimiser.state_dict(), step=done)
+            state.save(model=model.state_dict(), sight=sight.state_dict(), optimiser=optimiser.state_dict(), step=done)
 
 
 def main():
@@ -242,8 +252,9 @@ def main():
     def autocast():
         return torch.autocast("cpu", torch.bfloat16, enabled=chosen.bf16)
 
-    train_sight(model, scenes, development, world, chosen.state, chosen.sight_steps, autocast)
-    train_all(model, texts, scenes, development, chosen.state, chosen.steps, autocast)
+    sight = Sight(model.sizes.vision_width, world)
+    train_sight(model, sight, scenes, development, chosen.state, chosen.sight_steps, autocast)
+    train_all(model, sight, texts, scenes, development, chosen.state, chosen.steps, autocast)
 
 
 if __name__ == "__main__":

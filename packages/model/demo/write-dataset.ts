@@ -3,7 +3,7 @@
 import { mkdir, rename, writeFile, access, open } from "node:fs/promises";
 import { join } from "node:path";
 import sharp from "sharp";
-import { drawScene, patchLabels } from "./draw.ts";
+import { PLACES, drawScene, patchLabels } from "./draw.ts";
 import { seededRandom } from "./random.ts";
 import { COLOURS, SHAPES, SIZES, makeScene, type Scene } from "./scene.ts";
 import { END_OF_CHUNK, EXAMPLE_TASKS, IMAGE, PROMPT, captionOf, questionsOf } from "./tasks.ts";
@@ -37,7 +37,15 @@ export async function writeDataset(order: {
 }
 
 function worldOf() {
-  return { shapes: SHAPES.length, colours: COLOURS.length, sizes: SIZES.length, endOfChunk: END_OF_CHUNK, image: IMAGE, prompt: PROMPT };
+  return {
+    shapes: SHAPES.length,
+    colours: COLOURS.length,
+    sizes: SIZES.length,
+    places: PLACES,
+    endOfChunk: END_OF_CHUNK,
+    image: IMAGE,
+    prompt: PROMPT,
+  };
 }
 
 /** Texts of a scene as the training script reads them: one JSON line. */
