@@ -62,6 +62,12 @@ const environment = z.object({
     .min(1)
     .default(256 * 1024 * 1024)
     .describe("While fetched images and pixels hold more than this, no further fetch starts."),
+  FLAMBOYANCE_PIXEL_CACHE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(0)
+    .default(256 * 1024 * 1024)
+    .describe("Pixels kept for further items of the same batch that show the same image."),
   FLAMBOYANCE_DECODE_THREADS: count.default(Math.max(1, availableParallelism() - 1)).describe("Threads that turn images into pixels."),
   FLAMBOYANCE_METRICS_HOST: z
     .string()
@@ -111,6 +117,7 @@ export interface Config {
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
   readonly readAheadBytes: number;
+  readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
   readonly metrics: { readonly host: string; readonly port: number };
   readonly reconcileMs: number;
@@ -155,6 +162,7 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
     fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
+    pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS,
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,

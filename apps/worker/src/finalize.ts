@@ -5,6 +5,7 @@
 import {
   after as afterSchema,
   batchRequest,
+  CodedError,
   end as endSchema,
   plan as planSchema,
   type After,
@@ -39,14 +40,14 @@ export async function runFinalize(dependencies: FinalizeDependencies, id: string
 
 async function finalize(dependencies: FinalizeDependencies, id: string, signal: AbortSignal): Promise<void> {
   const { storage, queue, serviceBucket: bucket, metrics } = dependencies;
-  const record = await queue.batch(id);
-  if (record === null || record.settled) return;
+  const claim = await queue.claimFinalize(id);
+  if (claim.kind === "gone" || claim.kind === "stopped") return;
   const request = await readStored(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
   if (request === null) return;
   let end = await readStored(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
   if (end === null) {
-    const sealed = record.seal !== null && record.outcome !== null && record.status === "finalizing";
-    end = sealed ? await metrics.time("finalize", () => writeEnd(dependencies, request, record, signal)) : null;
+    if (claim.kind === "settle") throw new CodedError("internal_error", `${id} has ended, but its end isn't in S3`);
+    end = await metrics.time("finalize", () => writeEnd(dependencies, request, claim.record, signal));
     if (end === null) return;
   }
   const ended = await queue.end({ id, end });

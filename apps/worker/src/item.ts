@@ -12,6 +12,7 @@ import { fetchImage } from "./fetch.ts";
 import type { Gate, Pass } from "./gate.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenBatch } from "./open-batches.ts";
+import type { PixelCache } from "./pixel-cache.ts";
 import { queryText } from "./prompt.ts";
 
 export interface ItemDependencies {
@@ -19,6 +20,7 @@ export interface ItemDependencies {
   readonly serviceBucket: string;
   readonly decoder: Decoder;
   readonly fetchGate: Gate;
+  readonly pixelCache: PixelCache;
   readonly metrics: Metrics;
 }
 
@@ -42,16 +44,19 @@ export async function runItem(
   { item, number, pass }: { readonly item: Item; readonly number: number; readonly pass: Pass },
   signal: AbortSignal,
 ): Promise<ItemResult> {
-  const { storage, serviceBucket, decoder, fetchGate, metrics } = dependencies;
+  const { storage, serviceBucket, decoder, fetchGate, pixelCache, metrics } = dependencies;
   const { request } = batch;
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   try {
-    const fetching = await fetchGate.enter(signal);
-    const bytes = await metrics
-      .time("fetch", () => fetchImage(storage, item.image, { buckets: request.buckets, serviceBucket }, signal))
-      .finally(() => fetching.release());
-    pass.weigh(bytes.length);
-    const pixels = await metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal));
+    const load = async () => {
+      const fetching = await fetchGate.enter(signal);
+      const bytes = await metrics
+        .time("fetch", () => fetchImage(storage, item.image, { buckets: request.buckets, serviceBucket }, signal))
+        .finally(() => fetching.release());
+      pass.weigh(bytes.length);
+      return metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal));
+    };
+    const pixels = await pixelCache.get(request.id, item.image, load, signal);
     pass.weigh(pixels.byteLength);
     const row = {
       id: `${request.id}-${number}`,

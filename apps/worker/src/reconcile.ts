@@ -37,7 +37,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
       try {
         await mendBatches(dependencies, lease, signal);
         await mendMarkers(dependencies, lease, looked, signal);
-        for (const { key } of await queue.liveModels()) await queue.dispatch(key);
+        for (const key of await queue.models()) await queue.dispatch(key);
       } finally {
         await lease.release();
       }

@@ -16,6 +16,7 @@ import { startMetricsServer } from "./metrics-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
 import { openNoOpEngine } from "./no-op-engine.ts";
 import { holdOpenBatches } from "./open-batches.ts";
+import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
@@ -61,6 +62,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.readAheadBytes }),
     fetchGate: new Gate({ holders: config.fetchConcurrency }),
+    pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };
   const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
 

@@ -1,0 +1,73 @@
+/**
+ * Pixels of images that several items of a batch show (many questions about one image): fetched and decoded once while they stay here.
+ * Owns a bounded number of bytes, used longest ago out first. Keyed by batch: another tenant's right to read an image is never taken for granted,
+ * and a later batch sees an image's newest bytes.
+ */
+import { isOwnFault } from "./fate.ts";
+
+export interface PixelCache {
+  /** The image's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
+  get(batch: string, image: string, load: () => Promise<Float32Array>, signal: AbortSignal): Promise<Float32Array>;
+}
+
+interface Entry {
+  readonly pixels: Promise<Float32Array>;
+  bytes: number;
+}
+
+/** What a failure, or a load under way, counts for. */
+const leastBytes = 1_024;
+
+export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): PixelCache {
+  const entries = new Map<string, Entry>();
+  let heldBytes = 0;
+
+  const drop = (key: string, entry: Entry) => {
+    if (entries.get(key) !== entry) return;
+    entries.delete(key);
+    heldBytes -= entry.bytes;
+  };
+  const weigh = (key: string, entry: Entry, bytes: number) => {
+    if (entries.get(key) !== entry) return;
+    heldBytes += bytes - entry.bytes;
+    entry.bytes = bytes;
+    for (const [oldest, old] of entries) {
+      if (heldBytes <= maxBytes) return;
+      drop(oldest, old);
+    }
+  };
+  const start = (key: string, load: () => Promise<Float32Array>): Entry => {
+    const entry: Entry = { pixels: load(), bytes: 0 };
+    entries.set(key, entry);
+    weigh(key, entry, leastBytes);
+    entry.pixels.then(
+      (pixels) => weigh(key, entry, pixels.byteLength),
+      (error: unknown) => {
+        if (!isOwnFault(error)) drop(key, entry);
+      },
+    );
+    return entry;
+  };
+
+  return {
+    get: async (batch, image, load, signal) => {
+      const key = `${batch} ${image}`;
+      for (;;) {
+        signal.throwIfAborted();
+        const known = entries.get(key);
+        const entry = known ?? start(key, load);
+        if (known !== undefined) {
+          // Used last, dropped last.
+          entries.delete(key);
+          entries.set(key, known);
+        }
+        try {
+          return (await entry.pixels).slice();
+        } catch (error) {
+          // Another item's load, given up with that item's chunk: this one loads for itself.
+          if (known === undefined || isOwnFault(error)) throw error;
+        }
+      }
+    },
+  };
+}
