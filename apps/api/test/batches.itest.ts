@@ -117,6 +117,20 @@ describe("submit", () => {
     }
   });
 
+  it("keeps the service's own bucket from a tenant that may use any", async () => {
+    const post = (body: object) => service.ask("/v1/batches", { method: "POST", body, key: service.keys.everywhere });
+    expect((await post(caption)).status).toBe(200);
+    for (const [param, place] of [
+      ["input", `s3://${serviceBucket}/batches/`],
+      ["output", `s3://${serviceBucket}/models/`],
+    ] as const) {
+      expect(await post({ ...caption, [param]: place })).toMatchObject({
+        status: 403,
+        body: { error: { code: "bucket_not_allowed", param } },
+      });
+    }
+  });
+
   it("looks whether the input is there and may be read", async () => {
     for (const input of ["s3://demo-images/none.jsonl", "s3://demo-none/manifest.jsonl", "s3://demo-none/folder/"]) {
       expect(await submit({ input })).toMatchObject({ status: 404, body: { error: { code: "manifest_not_found", param: "input" } } });
@@ -403,6 +417,10 @@ describe("results", () => {
     page = await read(page.body.next);
     // Recorded, but no frontier object names them yet.
     expect(page.body.data).toEqual([]);
+    await confirm(service, made, 1);
+    const early = await service.ask(`/v1/batches/${id}/results`);
+    expect(idsOf(early)).toEqual(lines.slice(0, 3));
+    expect(early.body.has_more).toBe(false);
     await confirm(service, made, 2);
 
     const seen: string[] = [];

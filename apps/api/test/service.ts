@@ -1,5 +1,5 @@
 /**
- * The api on a Redis and an S3 server of its own, for its tests: two tenants, a model, some buckets. No worker runs:
+ * The api on a Redis and an S3 server of its own, for its tests: three tenants, a model, some buckets. No worker runs:
  * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -38,7 +38,7 @@ export interface Asked {
 export interface Service {
   readonly queue: Queue;
   readonly storage: Storage;
-  readonly keys: { readonly demo: string; readonly other: string };
+  readonly keys: { readonly demo: string; readonly other: string; readonly everywhere: string };
   /** Listens, for callers over real HTTP; answers the address. */
   listen(): Promise<string>;
   ask(url: string, asked?: Asked): Promise<Answer>;
@@ -68,11 +68,12 @@ export async function startService(): Promise<Service> {
 
   const demo = await newKey("demo", "main", ["demo-*"]);
   const other = await newKey("other", "main", ["other-*"]);
+  const everywhere = await newKey("everywhere", "main", ["*"]);
   const app = await createApp({
     queue,
     storage,
     bucket: serviceBucket,
-    keys: [demo.entry, other.entry],
+    keys: [demo.entry, other.entry, everywhere.entry],
     catalogueSeconds: 0,
     logLevel: "silent",
   });
@@ -84,7 +85,7 @@ export async function startService(): Promise<Service> {
   return {
     queue,
     storage,
-    keys: { demo: demo.key, other: other.key },
+    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key },
     put,
     listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
     breakS3: (value) => (broken = value),
