@@ -18,7 +18,7 @@ describe.each(testServers())("on $name", (server) => {
     service = await startService({ s3 });
   });
   afterAll(() => service.close());
-  const signal = AbortSignal.timeout(120_000);
+  const { signal } = new AbortController();
   const put = (key: string, bytes: Uint8Array | string) =>
     service.storage.write({ bucket: customerBucket, key }, bytes, { contentType: "application/octet-stream", signal });
 

@@ -58,7 +58,7 @@ export async function startService(
   const gate = await startGate();
   const s3 = options.s3 ?? (await startTestServer(options.faults ?? {}));
   const storage = openStorage({ ...s3, pathStyle: true });
-  const signal = AbortSignal.timeout(600_000);
+  const { signal } = new AbortController();
   const system = await startSystem(
     {
       folder,
@@ -128,7 +128,7 @@ export async function wholeBatch(service: Service, id: string, customIds: readon
   const marker = { bucket: serviceBucket, key: batchKeys(id).marker };
   await until(
     "the marker to go",
-    () => service.storage.describe(marker, { signal: AbortSignal.timeout(10_000) }),
+    () => service.storage.describe(marker, { signal: AbortSignal.timeout(30_000) }),
     (found) => found === null,
   );
   return lines;
@@ -137,7 +137,7 @@ export async function wholeBatch(service: Service, id: string, customIds: readon
 /** The lines of a results file, by its location. */
 export async function linesOf(service: Service, location: string): Promise<ResultLine[]> {
   const lines: ResultLine[] = [];
-  const bytes = service.storage.stream(parseLocation(location), { signal: AbortSignal.timeout(10_000) });
+  const bytes = service.storage.stream(parseLocation(location), { signal: AbortSignal.timeout(30_000) });
   for await (const line of readLines(bytes, { maxLineBytes: 1e6 })) {
     if (line.kind !== "line") throw new Error(`${location}: line ${line.number} is ${line.kind}`);
     lines.push(resultLine.parse(JSON.parse(line.text)));
