@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { createApp } from "@flamboyance/api";
 import { newKey } from "@flamboyance/contracts";
 import { startRedis } from "@flamboyance/dev/redis";
-import { startTestServer } from "@flamboyance/dev/s3";
+import { startTestServer, type TestServer } from "@flamboyance/dev/s3";
 import { openQueue, type Queue } from "@flamboyance/queue";
 import { openStorage, type Storage } from "@flamboyance/storage";
 
@@ -51,14 +51,16 @@ export interface Service {
   close(): Promise<void>;
 }
 
-export async function startService(): Promise<Service> {
+/** `server`: another S3 than our own, which alone can be broken and denies the forbidden bucket. */
+export async function startService(server?: TestServer): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-api-"));
   const redis = await startRedis({ folder: join(folder, "redis") });
   let broken = false;
-  const s3 = await startTestServer({
-    deny: (bucket) => bucket === forbiddenBucket,
-    faults: () => (broken ? { kind: "error", code: "SlowDown" } : null),
-  });
+  const s3 = await (server?.start() ??
+    startTestServer({
+      deny: (bucket) => bucket === forbiddenBucket,
+      faults: () => (broken ? { kind: "error", code: "SlowDown" } : null),
+    }));
   const { endpoint, region, accessKeyId, secretAccessKey } = s3;
   const storage = openStorage({ endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 });
   const queue = await openQueue({ url: redis.url });
