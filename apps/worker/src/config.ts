@@ -42,15 +42,15 @@ const environment = z.object({
   FLAMBOYANCE_MODEL_CACHE: z
     .string()
     .min(1)
-    .default(join(tmpdir(), "flamboyance-models"))
-    .describe("Folder that models are copied to from S3."),
+    .optional()
+    .describe("Folder that models are copied to from S3. Unset: flamboyance-models in the system's folder for temporary files."),
   FLAMBOYANCE_MODEL_SECONDS: seconds.default(30).describe("How often the catalogue is looked at for new models."),
   FLAMBOYANCE_ENGINE: z
     .enum(["model", "none"])
     .default("model")
     .describe("model: runs the models. none: answers without one, for benchmarks and tests."),
   FLAMBOYANCE_ENGINE_GATE: z.url().optional().describe("engine none only: each row waits for an answer to GET <url>?row=<id>."),
-  FLAMBOYANCE_ENGINE_THREADS: count.default(availableParallelism()).describe("Threads of one run of a model."),
+  FLAMBOYANCE_ENGINE_THREADS: count.optional().describe("Threads of one run of a model. Unset: one per core."),
   FLAMBOYANCE_ENGINE_ROWS: count.default(64).describe("Items that are fetched, decoded or in the engine at once, over all chunks."),
   FLAMBOYANCE_CHUNKS: count
     .default(2)
@@ -68,7 +68,7 @@ const environment = z.object({
     .min(0)
     .default(256 * 1024 * 1024)
     .describe("Pixels kept for further items of the same batch that show the same image."),
-  FLAMBOYANCE_DECODE_THREADS: count.default(Math.max(1, availableParallelism() - 1)).describe("Threads that turn images into pixels."),
+  FLAMBOYANCE_DECODE_THREADS: count.optional().describe("Threads that turn images into pixels. Unset: one less than cores, but one."),
   FLAMBOYANCE_METRICS_HOST: z
     .string()
     .min(1)
@@ -152,18 +152,18 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
       secretAccessKey: value.AWS_SECRET_ACCESS_KEY,
     },
     models: value.FLAMBOYANCE_MODELS ?? null,
-    modelCache: value.FLAMBOYANCE_MODEL_CACHE,
+    modelCache: value.FLAMBOYANCE_MODEL_CACHE ?? join(tmpdir(), "flamboyance-models"),
     modelMs: value.FLAMBOYANCE_MODEL_SECONDS * 1_000,
     engine:
       value.FLAMBOYANCE_ENGINE === "model"
-        ? { kind: "model", threads: value.FLAMBOYANCE_ENGINE_THREADS }
+        ? { kind: "model", threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism() }
         : { kind: "none", gate: value.FLAMBOYANCE_ENGINE_GATE ?? null },
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
     fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
-    decodeThreads: value.FLAMBOYANCE_DECODE_THREADS,
+    decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
     frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,

@@ -9,17 +9,17 @@ import { parseLocation, type Storage } from "@flamboyance/storage";
 const attempts = 5;
 const longestPauseMs = 8_000;
 
-/** Null where the batch has no `output`. */
+/** Null where the batch has no `output`, or ended without files. */
 export async function deliver(
   { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
   request: BatchRequest,
   end: End,
   signal: AbortSignal,
 ): Promise<After["delivery"]> {
-  if (request.output === null) return null;
+  if (request.output === null || end.files === null) return null;
   for (let attempt = 1; ; attempt++) {
     try {
-      await copyFiles({ storage, bucket }, request.output, request, end, signal);
+      await copyFiles({ storage, bucket }, request.output, request, end.files, signal);
       return { status: "delivered", error: null };
     } catch (error) {
       if (signal.aborted) throw error;
@@ -35,10 +35,9 @@ async function copyFiles(
   { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
   output: string,
   request: BatchRequest,
-  { files }: End,
+  files: NonNullable<End["files"]>,
   signal: AbortSignal,
 ): Promise<void> {
-  if (files === null) return;
   const target = parseLocation(output);
   if (target.bucket === bucket || !bucketAllowed(request.buckets, target.bucket)) {
     throw new CodedError("storage_forbidden", `${output}: this bucket may not be used`);

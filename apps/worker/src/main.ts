@@ -44,5 +44,5 @@ try {
   process.stderr.write(
     `${isCoded(error) ? `${error.code}: ${error.message}` : error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
   );
-  process.exit(1);
+  process.exit(isCoded(error, "configuration_invalid") ? 2 : 1);
 }
