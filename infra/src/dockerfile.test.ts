@@ -1,13 +1,13 @@
 /** What must hold of the images, read from infra/Dockerfile without building it. */
-import { globSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { readFileSync } from "node:fs";
 import { validate } from "dockerfile-utils/lib/main.js";
 import { describe, expect, it } from "vitest";
 import { buildContext } from "./build-context.ts";
 import { dockerfilePath, readStages, type Stage, type Step } from "./dockerfile.ts";
-import { root } from "./root.ts";
+import { neededToRun, workspaces } from "./workspaces.ts";
 
 const stages = readStages();
+const folders = workspaces();
 const images = stages.filter(({ name }) => name === "api" || name === "worker");
 const settings = (stage: Stage, keyword: string) =>
   stage.steps.filter((step): step is Extract<Step, { kind: "setting" }> => step.kind === "setting" && step.keyword === keyword);
@@ -45,11 +45,7 @@ describe("infra/Dockerfile", () => {
   });
 
   it("gives npm the package.json of every workspace, which npm ci asks for", () => {
-    const workspaces = (JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { workspaces: string[] }).workspaces;
-    const wanted = globSync(
-      workspaces.map((folder) => `${folder}/package.json`),
-      { cwd: root },
-    ).toSorted();
+    const wanted = [...folders.values()].map((folder) => `${folder}/package.json`).toSorted();
     const given = stages
       .find(({ name }) => name === "manifests")
       ?.steps.flatMap((step) => (step.kind === "copy" ? step.sources : []))
@@ -62,7 +58,9 @@ describe("infra/Dockerfile", () => {
     for (const image of images) {
       const copied = image.steps.flatMap((step) => (step.kind === "copy" && step.from === "build" ? [step.target] : [])).toSorted();
       expect(copied).toEqual(
-        [`apps/${image.name}/dist`, ...packagesOf(`apps/${image.name}`).map((name) => `packages/${name}/dist`)].toSorted(),
+        neededToRun(`@flamboyance/${image.name}`)
+          .own.map((name) => `${folders.get(name) ?? name}/dist`)
+          .toSorted(),
       );
     }
   });
@@ -89,17 +87,3 @@ describe("infra/Dockerfile", () => {
     expect(context.filter((file) => /(^|\/)(node_modules|dist|\.git|\.env)(\/|$)|\.i?test\.ts$/.test(file))).toEqual([]);
   });
 });
-
-/** Packages of ours that a workspace needs to run, through all of its dependencies. */
-function packagesOf(folder: string, found: Set<string> = new Set()): string[] {
-  const { dependencies = {} } = JSON.parse(readFileSync(join(root, folder, "package.json"), "utf8")) as {
-    dependencies?: Record<string, string>;
-  };
-  for (const dependency of Object.keys(dependencies)) {
-    const name = /^@flamboyance\/(.+)$/.exec(dependency)?.[1];
-    if (name === undefined || found.has(name)) continue;
-    found.add(name);
-    packagesOf(`packages/${name}`, found);
-  }
-  return [...found];
-}

@@ -1,15 +1,16 @@
 /**
  * Runs the steps of infra/Dockerfile in folders of this machine: what each stage would hold at its working directory.
- * COPY and npm's and npx's RUN lines are real, but for the whole `npm ci`: what it would bring, this checkout has, and it is linked.
+ * COPY and npx's RUN lines are real. What `npm ci` would bring this checkout has, and it is linked: all of it, or with --omit=dev only what a workspace names.
  * A line that needs the image's own system (users, owners) is left to a real build.
  */
 import { execFile } from "node:child_process";
-import { cp, mkdir, readdir, realpath, symlink } from "node:fs/promises";
-import { basename, join, relative, resolve } from "node:path";
+import { cp, mkdir, readdir, symlink } from "node:fs/promises";
+import { basename, dirname, join, relative, resolve } from "node:path";
 import { promisify } from "node:util";
 import { buildContext } from "./build-context.ts";
 import { readStages, type CopyStep, type Stage } from "./dockerfile.ts";
 import { root } from "./root.ts";
+import { neededToRun, workspaces } from "./workspaces.ts";
 
 const workingFolder = "/srv";
 
@@ -44,8 +45,7 @@ async function makeOne(name: string, parent: string, made: Map<string, Promise<I
       const from = step.from === null ? null : (await makeImageFolder(step.from, parent, made)).folder;
       await copy(step, from, folder);
     }
-    if (step.kind === "run" && step.command === "npm ci") await linkModules(folder);
-    else if (step.kind === "run" && /^(npm|npx) /.test(step.command)) await run(step.command, folder);
+    if (step.kind === "run") await run(step.command, folder);
   }
   return { stage, folder };
 }
@@ -67,19 +67,30 @@ async function copy(step: CopyStep, stageFolder: string | null, folder: string):
 
 const copyFolder = (from: string, to: string) => cp(from, to, { recursive: true, verbatimSymlinks: true });
 
-/** As `npm ci` leaves it: third parties' packages, and links to the workspaces of this folder. */
-async function linkModules(folder: string): Promise<void> {
-  const installed = join(root, "node_modules");
-  const modules = join(folder, "node_modules");
-  await mkdir(join(modules, "@flamboyance"), { recursive: true });
-  for (const name of await readdir(installed)) if (name !== "@flamboyance") await symlink(join(installed, name), join(modules, name));
-  for (const name of await readdir(join(installed, "@flamboyance"))) {
-    const place = relative(root, await realpath(join(installed, "@flamboyance", name)));
-    await symlink(join(folder, place), join(modules, "@flamboyance", name));
+async function run(command: string, folder: string): Promise<void> {
+  const workspace = /^npm ci --omit=dev --workspace (\S+)$/.exec(command)?.[1];
+  if (command === "npm ci") {
+    await linkModules(folder, [...workspaces().keys()], await readdir(join(root, "node_modules")));
+  } else if (workspace !== undefined) {
+    const { own, others } = neededToRun(workspace);
+    await linkModules(folder, own, others);
+  } else if (command.startsWith("npx ")) {
+    const environment = { PATH: process.env["PATH"], HOME: process.env["HOME"] };
+    await promisify(execFile)("sh", ["-c", command], { cwd: folder, env: environment, maxBuffer: 16 * 1024 * 1024 });
+  } else if (!/^(mkdir|chown) /.test(command)) {
+    throw new Error(`infra/Dockerfile runs what isn't known here: ${command}`);
   }
 }
 
-async function run(command: string, folder: string): Promise<void> {
-  const environment = { PATH: process.env["PATH"], HOME: process.env["HOME"], CI: "true" };
-  await promisify(execFile)("sh", ["-c", command], { cwd: folder, env: environment, maxBuffer: 16 * 1024 * 1024 });
+/** node_modules as npm leaves it: third parties' packages, and links to the workspaces of this folder. */
+async function linkModules(folder: string, own: readonly string[], others: readonly string[]): Promise<void> {
+  const link = async (name: string, target: (place: string) => string) => {
+    const place = join(folder, "node_modules", name);
+    await mkdir(dirname(place), { recursive: true });
+    await symlink(target(place), place);
+  };
+  const folders = workspaces();
+  for (const name of others) if (!name.startsWith("@flamboyance")) await link(name, () => join(root, "node_modules", name));
+  // Relative, as npm's: copied into the next stage they point into that.
+  for (const name of own) await link(name, (place) => relative(dirname(place), join(folder, folders.get(name) ?? name)));
 }

@@ -6,11 +6,14 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
+import { startTestServer, type RunningTestServer } from "@flamboyance/dev/s3";
+import { startSystem, type System } from "@flamboyance/dev/system";
+import { openStorage, type Storage } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { startObservedSystem, type ObservedSystem } from "./observed-system.ts";
 import { ask, findProgram } from "./programs.ts";
 import { startPrometheus, type Prometheus, type Sample } from "./prometheus.ts";
 import { dashboardExpressions, readRules } from "./rules.ts";
+import { runTinyBatch, tinyOutcome, writeTinyDataset } from "./tiny-dataset.ts";
 
 const program = findProgram("prometheus");
 const promtool = findProgram("promtool");
@@ -18,7 +21,9 @@ const promtool = findProgram("promtool");
 describe.skipIf(program === null || promtool === null)("what an operator sees", () => {
   const signal = AbortSignal.timeout(110_000);
   let folder = "";
-  let observed: ObservedSystem;
+  let s3: RunningTestServer;
+  let storage: Storage;
+  let system: System;
   let prometheus: Prometheus;
 
   /** Asks again until the answer holds: figures are there one or two scrapes after what they tell of. */
@@ -35,23 +40,27 @@ describe.skipIf(program === null || promtool === null)("what an operator sees", 
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), "flamboyance-observe-"));
-    observed = await startObservedSystem(folder, signal);
-    const { api, workers } = observed.system;
+    s3 = await startTestServer();
+    storage = openStorage({ ...s3, pathStyle: true });
+    const environment = { FLAMBOYANCE_ENGINE_THREADS: "1", FLAMBOYANCE_DECODE_THREADS: "1" };
+    system = await startSystem({ folder, s3, environment }, () => writeTinyDataset(storage, join(folder, "model"), signal));
+    const { api, workers } = system;
     prometheus = await startPrometheus(program ?? "", join(folder, "prometheus"), {
       "flamboyance-api": [new URL(api.url).host],
       "flamboyance-worker": workers.map(({ url }) => new URL(url).host),
     });
     // The first batch makes the series, the second makes them grow: a rate needs both.
     for (const batches of [1, 2]) {
-      const { status, request_counts: counts } = await observed.runBatch();
-      expect({ status, ...counts }).toEqual({ status: "completed", total: 13, completed: 12, failed: 1 });
-      await untilFigure("sum(flamboyance_items_total)", ([items]) => items?.value === 13 * batches);
+      expect(await runTinyBatch(system, signal)).toMatchObject(tinyOutcome);
+      await untilFigure("sum(flamboyance_items_total)", ([items]) => items?.value === tinyOutcome.request_counts.total * batches);
     }
   }, 120_000);
 
   afterAll(async () => {
     await prometheus?.close();
-    await observed?.close();
+    await system?.close();
+    storage?.close();
+    await s3?.close();
     await rm(folder, { recursive: true, force: true });
   });
 
@@ -77,7 +86,7 @@ describe.skipIf(program === null || promtool === null)("what an operator sees", 
   });
 
   it("has metrics of a good form, by promtool", async () => {
-    const { api, workers } = observed.system;
+    const { api, workers } = system;
     for (const { url } of [api, ...workers]) {
       const input = await (await fetch(`${url}/metrics`)).text();
       expect(input).toContain("flamboyance_");
