@@ -35,6 +35,8 @@ export async function openSession(path: string, { threads }: SessionOptions = {}
     InferenceSession.create(path, {
       executionProviders: ["cpu"],
       graphOptimizationLevel: "all",
+      // A pattern is kept for every combination of shapes, and ours change from run to run.
+      enableMemPattern: false,
       logSeverityLevel: errorsOnly,
       // A key that is undefined throws.
       ...(threads === undefined ? {} : { intraOpNumThreads: threads }),

@@ -68,13 +68,13 @@ describe("a lane", () => {
     expect(requests[0]?.rows).toEqual([{ tokens: [7, 8, 9], sees: [0, 1, 1] }]);
   });
 
-  it("gives a row that begins with <image> its own media alone", async () => {
+  it("gives a row that begins with <image> its own media alone, which the pool holds", async () => {
     const { runner, requests } = fakeRunner();
     const lane = new Lane("lane", 1, prefix(media(1)), sizes);
-    const own = media(2);
-    lane.join(row("a", { tokens: [8, 9], sees: [0, 0] }, [own]));
+    lane.join(row("a", { tokens: [8, 9], sees: [0, 0] }, [media(2)]));
     await lane.readPrompts(runner);
-    expect(requests[0]).toMatchObject({ media: [[own]], rows: [{ sees: [0, 0] }] });
+    expect(requests[0]).toMatchObject({ media: null, rows: [{ sees: [0, 0] }] });
+    expect(requests[0]?.pool.mediaInputs(0, 1)["media_key.0"]?.data).toEqual(Float32Array.of(2));
   });
 
   it("lets text without media see none where the prefix has none either, also while it decodes", async () => {

@@ -100,13 +100,9 @@ export class Lane {
       tokens: row.passage.tokens.slice(read, read + piece),
       sees: sees.slice(read, read + piece),
     }));
-    const logits = await runner.forward({
-      ...this.#request(from),
-      rowsPerGroup: 1,
-      rows,
-      media: seats.map(({ media }) => media),
-      logits: "last",
-    });
+    // The pool holds each group's last media, so with one media each nothing has to be gathered.
+    const media = seats.every((seat) => seat.media.length <= 1) ? null : seats.map((seat) => seat.media);
+    const logits = await runner.forward({ ...this.#request(from), rowsPerGroup: 1, rows, media, logits: "last" });
     const advanced = seats.filter(isReading);
     for (const seat of advanced) seat.read = Math.min(seat.read + piece, seat.row.passage.tokens.length);
     return this.#choose(

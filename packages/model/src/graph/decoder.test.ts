@@ -70,8 +70,8 @@ describe.each(Object.entries(architectures))("the graphs of %s", (name, architec
     });
     await writeModelFolder(imported, join(folder, "model"));
     sessions = {
-      vision: await openSession(join(folder, "model", folderFiles.visionGraph)),
-      decoder: await openSession(join(folder, "model", folderFiles.decoderGraph)),
+      vision: await openSession(join(folder, "model", folderFiles.visionGraph), { threads: 1 }),
+      decoder: await openSession(join(folder, "model", folderFiles.decoderGraph), { threads: 1 }),
     };
     runner = createRunner(sessions, sizes, base.vision.imageSize);
     media = [];
