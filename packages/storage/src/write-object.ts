@@ -164,28 +164,32 @@ async function* partsOf(
   yield { bytes: Buffer.concat(held, heldBytes), last: true };
 }
 
-/** The same pieces; the signal ends the wait for the next one, whatever the source does. */
+/**
+ * The same pieces; the signal ends the wait for the next one, whatever the source does. Not a race with one promise for the whole stream: such a promise
+ * holds every piece that ever won against it, so a long stream would stay in memory.
+ */
 async function* untilAborted(pieces: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
   const source = pieces[Symbol.asyncIterator]();
-  const aborted = Promise.withResolvers<never>();
-  const giveUp = (): void =>
-    aborted.reject(signal.reason instanceof CodedError ? signal.reason : abortFailure(signal, "reading what is to be written"));
-  signal.addEventListener("abort", giveUp, { once: true });
-  // Nobody may be waiting when the signal fires.
-  aborted.promise.catch(() => {});
+  let giveUp = (): void => {};
+  const onAbort = (): void => giveUp();
+  signal.addEventListener("abort", onAbort, { once: true });
+  const next = (): Promise<IteratorResult<Uint8Array>> =>
+    new Promise((resolve, reject) => {
+      giveUp = () => reject(signal.reason instanceof CodedError ? signal.reason : abortFailure(signal, "reading what is to be written"));
+      if (signal.aborted) giveUp();
+      else source.next().then(resolve, reject);
+    });
   let finished = false;
   try {
-    if (signal.aborted) giveUp();
-    for (;;) {
-      const next = await Promise.race([aborted.promise, source.next()]);
-      if (next.done === true) {
+    for (let piece = await next(); ; piece = await next()) {
+      if (piece.done === true) {
         finished = true;
         return;
       }
-      yield next.value;
+      yield piece.value;
     }
   } finally {
-    signal.removeEventListener("abort", giveUp);
+    signal.removeEventListener("abort", onAbort);
     // Not awaited: a source that hangs would hang here too.
     if (!finished) void source.return?.().catch(() => {});
   }
