@@ -101,14 +101,14 @@ function bestCandidates(
   running.forEach(({ sum: before }, beam) => {
     const row = logits.subarray(beam * vocabulary, (beam + 1) * vocabulary);
     const normaliser = logSumExp(row);
-    row.forEach((logit, token) => {
+    for (let token = 0; token < vocabulary; token++) {
       // The end token is taken away after the log-softmax, without renormalising.
-      const sum = endForbidden && token === endToken ? -Infinity : before + logit - normaliser;
-      if (best.length === wanted && sum <= (best.at(-1)?.sum ?? -Infinity)) return;
+      const sum = endForbidden && token === endToken ? -Infinity : before + (row[token] ?? -Infinity) - normaliser;
+      if (best.length === wanted && sum <= (best[wanted - 1]?.sum ?? -Infinity)) continue;
       const place = best.findLastIndex((other) => other.sum >= sum) + 1;
       best.splice(place, 0, { beam, token, sum });
       if (best.length > wanted) best.pop();
-    });
+    }
   });
   return best;
 }

@@ -47,7 +47,7 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
     count.started += 1;
     recall(row.passage.media, row.encoded);
     waiting.push(row);
-    driving ??= drive().finally(() => (driving = null));
+    driving ??= drive();
   };
 
   const drive = async (): Promise<void> => {
@@ -65,6 +65,8 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
       await setImmediate();
     }
     readings.clear();
+    // In the same breath as the decision to end: a row that comes after it starts the loop anew, one that came before was seen.
+    driving = null;
   };
 
   const timed = async (action: Action): Promise<void> => {

@@ -48,16 +48,20 @@ export function greedySearch(options: { readonly maxNewTokens: number; readonly 
 function likeliest(logits: Float32Array, forbidden: number | null): number {
   let best = -1;
   let bestLogit = -Infinity;
-  logits.forEach((logit, token) => {
-    if (token === forbidden || (best !== -1 && logit <= bestLogit)) return;
+  for (let token = 0; token < logits.length; token++) {
+    const logit = logits[token] ?? -Infinity;
+    if (token === forbidden || (best !== -1 && logit <= bestLogit)) continue;
     best = token;
     bestLogit = logit;
-  });
+  }
   return best;
 }
 
 /** log Σ exp of one row: what its logits are normalised by. */
 export function logSumExp(logits: Float32Array): number {
-  const most = logits.reduce((left, right) => Math.max(left, right), -Infinity);
-  return most + Math.log(logits.reduce((sum, logit) => sum + Math.exp(logit - most), 0));
+  let most = -Infinity;
+  for (const logit of logits) if (logit > most) most = logit;
+  let sum = 0;
+  for (const logit of logits) sum += Math.exp(logit - most);
+  return most + Math.log(sum);
 }
