@@ -53,7 +53,7 @@ export interface Batches {
   resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
   /** Result lines in the manifest's order, page by page, also while the batch runs. */
   results(id: string, options?: ResultsOptions): AsyncGenerator<ResultLine, void>;
-  /** Resolves with the ended batch, whatever its outcome. Passing faults are waited out as long as the signal allows. */
+  /** Resolves with the ended batch, whatever its outcome. Once it was seen, passing faults are waited out as long as the signal allows. */
   wait(id: string, options?: WaitOptions): Promise<Batch>;
 }
 
@@ -112,26 +112,26 @@ async function* allResults(
 
 async function untilEnded(get: Batches["get"], id: string, { signal, onProgress, intervalMs }: WaitOptions = {}): Promise<Batch> {
   const idle = new Idleness();
-  let seen = "";
-  for (;;) {
-    const found = await lookOrNull(get, id, signal);
-    if (found !== null) {
-      onProgress?.(found);
-      if (isEnded(found.status)) return found;
-    }
-    const look = JSON.stringify([found?.status, found?.request_counts]);
+  // The first look must succeed: a wrong address is told at once. Later, nobody there is waited out; the batch goes on without us.
+  let found = await get(id, { signal });
+  for (let seen = ""; ;) {
+    onProgress?.(found);
+    if (isEnded(found.status)) return found;
+    const look = JSON.stringify([found.status, found.request_counts]);
     await pause(intervalMs ?? idle.pauseMs(look !== seen), signal);
     seen = look;
+    found = await lookAgain(get, found, { intervalMs: intervalMs ?? 2_000, signal });
   }
 }
 
-/** Null where nothing answers just now: the batch goes on without us. */
-async function lookOrNull(get: Batches["get"], id: string, signal?: AbortSignal): Promise<Batch | null> {
-  try {
-    return await get(id, { signal });
-  } catch (error) {
-    if (error instanceof FlamboyanceError && error.retryable) return null;
-    throw error;
+async function lookAgain(get: Batches["get"], { id }: Batch, { intervalMs, signal }: { intervalMs: number } & Signalled): Promise<Batch> {
+  for (;;) {
+    try {
+      return await get(id, { signal });
+    } catch (error) {
+      if (!(error instanceof FlamboyanceError && error.retryable)) throw error;
+    }
+    await pause(intervalMs, signal);
   }
 }
 

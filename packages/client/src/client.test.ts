@@ -88,6 +88,11 @@ it("waits for the end through passing faults, telling every look", async () => {
   expect(seen).toEqual(["validating", "in_progress", "failed"]);
 });
 
+it("doesn't wait for a server that was never there", async () => {
+  const { client } = answering("cut", { retries: 0 });
+  await expect(client.batches.wait("batch_1", { intervalMs: 1 })).rejects.toMatchObject({ code: "no_answer" });
+});
+
 it("stops waiting with the signal's reason", async () => {
   const { client } = answering(json(batch("in_progress")));
   const stop = new AbortController();
