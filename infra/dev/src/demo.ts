@@ -24,7 +24,7 @@ a question about each. Ends everything again; the results stay in .flamboyance/d
   --help         this text`;
 
 const folder = resolve(import.meta.dirname, "../../../.flamboyance");
-const wantedPorts = { api: 8080, s3: 9000, redis: 6379 };
+const wantedPorts = { api: 8080, s3: 9000, redis: 6390 };
 const shownRows = 8;
 
 async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<boolean> {

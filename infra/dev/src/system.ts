@@ -5,9 +5,10 @@
 import { createHash, randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
+import { eraseQueue } from "@flamboyance/queue";
 import { startApplication, type Application } from "./application.ts";
 import { portOrFree } from "./port.ts";
-import { startRedis } from "./redis.ts";
+import { useRedis } from "./redis.ts";
 import { startS3Server } from "./s3/server.ts";
 
 export interface S3Address {
@@ -32,7 +33,7 @@ export interface SystemOptions {
 export interface System {
   readonly apiUrl: string;
   readonly apiKey: string;
-  readonly redisUrl: string;
+  readonly redis: { readonly url: string; readonly prefix: string };
   readonly s3: S3Address;
   readonly api: Application;
   readonly workers: readonly Application[];
@@ -59,8 +60,15 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
   try {
     const folder = resolve(options.folder);
     await mkdir(folder, { recursive: true });
-    const redis = await startRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) });
-    started.push(redis);
+    const redis = await useRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) });
+    // In a Redis that others use too, everything of ours is under one prefix, and goes with us; from one that is gone it went by itself.
+    const prefix = `flamboyance-${randomBytes(4).toString("hex")}`;
+    started.push({
+      close: () =>
+        eraseQueue({ url: redis.url, prefix })
+          .catch(() => undefined)
+          .finally(() => redis.close()),
+    });
     const s3 = options.s3 ?? (await startOwnS3(folder, await portOrFree(options.ports?.s3), started));
     await prepare(s3);
 
@@ -68,6 +76,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     const keys = [{ tenant: "demo", name: "demo", sha256: createHash("sha256").update(apiKey).digest("hex"), buckets: ["*"] }];
     const environment = {
       REDIS_URL: redis.url,
+      FLAMBOYANCE_REDIS_PREFIX: prefix,
       FLAMBOYANCE_S3_ENDPOINT: s3.endpoint,
       FLAMBOYANCE_S3_REGION: s3.region,
       FLAMBOYANCE_S3_PATH_STYLE: "true",
@@ -100,7 +109,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
       await runningApi.close();
       runningApi = await startApi();
     };
-    return { apiUrl: api.url, apiKey, redisUrl: redis.url, s3, api, workers, addWorker, restartApi, close };
+    return { apiUrl: api.url, apiKey, redis: { url: redis.url, prefix }, s3, api, workers, addWorker, restartApi, close };
   } catch (error) {
     await close();
     throw error;

@@ -152,6 +152,28 @@ describe("closing", () => {
     expect((await queue.depths()).find((depth) => depth.model === model)).toMatchObject({ ready: 1, running: 0 });
   });
 
+  it("reaches a job that was lost and came back to the same consumer, also after its first handler ended", async () => {
+    const { id, model } = await running(1);
+    const [first, second] = [Promise.withResolvers<undefined>(), Promise.withResolvers<unknown>()];
+    let calls = 0;
+    const consumer = hasty.consume({ kind: "chunk", model, concurrency: 2 }, async (_job, signal) => {
+      calls += 1;
+      if (calls === 1) await first.promise;
+      else second.resolve(await aborted(signal));
+      return "hand_back";
+    });
+    await until(() => calls === 1);
+    // Again and again: the lock may just be being renewed.
+    await until(async () => {
+      if (calls === 1) await redis.raw.del(`flamboyance:chunk-${model}:${id}-0-1:lock`);
+      return calls === 2;
+    });
+    first.resolve(undefined);
+    await until(() => consumer.running() === 1);
+    await consumer.close();
+    expect(await second.promise).toMatchObject({ code: "aborted" });
+  });
+
   it("comes with the signal too, and takes no more jobs", async () => {
     const { id, model } = await running(1);
     const stop = new AbortController();

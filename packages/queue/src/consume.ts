@@ -45,7 +45,8 @@ export interface ConsumerSettings {
 }
 
 export function openConsumer(options: ConsumeOptions, handler: Handler, settings: ConsumerSettings): Consumer {
-  const inHand = new Map<string, { controller: AbortController; settled: Promise<unknown> }>();
+  // Not by their ids: a job that was lost and came back here is twice in hand until its first handler ends.
+  const inHand = new Set<{ readonly controller: AbortController; readonly settled: Promise<unknown> }>();
   let closing: Promise<void> | null = null;
 
   // BullMQ hands a signal only to a function with three plainly declared parameters; it is what cancelJob below reaches.
@@ -62,7 +63,8 @@ export function openConsumer(options: ConsumeOptions, handler: Handler, settings
     const lose = (): void => controller.abort(new JobAborted("lock_lost"));
     lockLost?.addEventListener("abort", lose, { once: true });
     const work = handler(parseJobId(options.kind, jobId), controller.signal);
-    inHand.set(jobId, { controller, settled: Promise.allSettled([work]) });
+    const held = { controller, settled: Promise.allSettled([work]) };
+    inHand.add(held);
     try {
       return await work;
     } catch (error) {
@@ -71,7 +73,7 @@ export function openConsumer(options: ConsumeOptions, handler: Handler, settings
       throw error;
     } finally {
       lockLost?.removeEventListener("abort", lose);
-      inHand.delete(jobId);
+      inHand.delete(held);
     }
   };
 
@@ -94,12 +96,12 @@ export function openConsumer(options: ConsumeOptions, handler: Handler, settings
   const shut = async (drainMs: number): Promise<void> => {
     await worker.pause(true);
     await Promise.race([settledAll(), passed(drainMs)]);
-    for (const { controller } of inHand.values()) controller.abort(new JobAborted("shutdown"));
+    for (const { controller } of inHand) controller.abort(new JobAborted("shutdown"));
     await settledAll();
     // With Redis away the hand-back waits for it; past the lock the job is anyone's, and who waits for this closing needn't.
     await Promise.race([worker.close(), passed(settings.lockMs)]);
   };
-  const settledAll = (): Promise<unknown> => Promise.all([...inHand.values()].map(({ settled }) => settled));
+  const settledAll = (): Promise<unknown> => Promise.all([...inHand].map(({ settled }) => settled));
   const close = ({ drainMs = 0 }: { drainMs?: number } = {}): Promise<void> => (closing ??= shut(drainMs));
 
   const onAbort = (): void => void close().catch(settings.onFault);

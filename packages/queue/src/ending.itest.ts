@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";
 import { endOf, requestOf, startTestRedis, tallyOf, type TestRedis } from "./test-redis.ts";
 import { newUlid } from "./ulid.ts";
@@ -199,6 +200,9 @@ describe("the end", () => {
     const after = { delivery: { status: "delivered" as const, error: null } };
     expect(await queue.settle({ id, after })).toEqual({ kind: "ended", status: "completed" });
     expect(await queue.settle({ id, after })).toEqual({ kind: "ended", status: "completed" });
+    // A twin whose copy failed late undoes nothing.
+    const late = { delivery: { status: "failed" as const, error: "storage_forbidden" } };
+    expect(await queue.settle({ id, after: late })).toEqual({ kind: "ended", status: "completed" });
     expect(await queue.batch(id)).toMatchObject({ status: "completed", settled: true, delivery: after.delivery });
     expect(await queue.claimFinalize(id)).toEqual({ kind: "stopped", status: "completed" });
     expect(await openIds()).not.toContain(id);
@@ -208,6 +212,24 @@ describe("the end", () => {
       `flamboyance:finalize:${id}`,
       `flamboyance:plan:${id}`,
     ]);
+  });
+
+  it("that is settled while its parts are read has none, rather than chunks without one", async () => {
+    const { id } = await running({ recorded: 2 });
+    const seal = newUlid();
+    await queue.seal({ id, seal, outcome: "completed" });
+    await queue.end({ id, end: endOf(seal, "completed", [2, 2, 0]) });
+    const overtaken = partsOf({
+      redis: redis.raw,
+      prefix: "flamboyance",
+      run: () => Promise.reject(new Error("reading runs no script")),
+      batch: async (of) => {
+        const record = await queue.batch(of);
+        await queue.settle({ id: of, after: { delivery: null } });
+        return record;
+      },
+    });
+    expect(await overtaken.parts({ id })).toEqual([]);
   });
 
   it("keeps total = completed + failed where chunks have no part", async () => {

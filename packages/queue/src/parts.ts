@@ -22,7 +22,9 @@ export function partsOf({ redis, prefix, run, batch }: { redis: Redis; prefix: s
     async parts({ id, from = 0, count }) {
       const record = await batch(id);
       if (record === null || record.settled) return [];
-      return read(id, from, count === undefined ? record.chunks : Math.min(record.chunks, from + count));
+      const found = await read(id, from, count === undefined ? record.chunks : Math.min(record.chunks, from + count));
+      // Settled while they were read, the parts are forgotten: that must not pass for chunks that never had one.
+      return found.includes(null) && (await batch(id))?.settled !== false ? [] : found;
     },
 
     async unconfirmedParts(id, limit = 10_000) {

@@ -1,10 +1,11 @@
 /** For this package's tests: a Redis of their own on a free port in a temporary folder, and a queue on it with short times. */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { delimiter, join } from "node:path";
 import type { BatchRequest, End, Tally } from "@flamboyance/contracts";
 import { Redis } from "ioredis";
 import { openQueue, type QueueOptions } from "./open.ts";
@@ -26,7 +27,7 @@ export async function startTestRedis({ appendOnly = false } = {}): Promise<TestR
   const port = await freePort();
   const settings = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--save", "", "--appendfsync", "always"];
   const start = async () => {
-    const started = spawn("redis-server", [...settings, "--appendonly", appendOnly ? "yes" : "no"], { stdio: "ignore" });
+    const started = spawn(serverCommand(), [...settings, "--appendonly", appendOnly ? "yes" : "no"], { stdio: "ignore" });
     await once(started, "spawn");
     return started;
   };
@@ -123,6 +124,12 @@ export async function until(holds: () => boolean | Promise<boolean>): Promise<vo
     if (Date.now() > deadline) throw new Error("the condition never held");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
+}
+
+/** Whichever server the PATH holds. */
+function serverCommand(): string {
+  const folders = (process.env["PATH"] ?? "").split(delimiter);
+  return ["redis-server", "valkey-server"].find((name) => folders.some((folder) => existsSync(join(folder, name)))) ?? "redis-server";
 }
 
 async function freePort(): Promise<number> {

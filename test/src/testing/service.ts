@@ -71,7 +71,7 @@ export async function startService(
       await (options.prepare ?? ((opened) => publishNoOpModel(opened, serviceBucket, signal)))(storage, signal);
     },
   );
-  const queue = await openQueue({ url: system.redisUrl });
+  const queue = await openQueue(system.redis);
   const client = createClient({ baseUrl: system.apiUrl, apiKey: system.apiKey });
   return {
     ...system,

@@ -3,6 +3,7 @@
  *     errors, files): finalizing → the outcome. Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
  *   otherwise: it is the truth then, whatever the record's seal. → ended(status) | refused(status) | gone. An end status never changes.
  * settle(id, delivery): what follows the end is done; only the record and its place in the list stay. Called after after.json stands. → ended | refused | gone
+ *   The first one's delivery stays: a twin's copy that failed late undoes nothing.
  */
 import { writing } from "./prelude.ts";
 
@@ -33,9 +34,10 @@ export const settle = writing(
   "settle",
   `
 local id, delivery = ARGV[1], ARGV[2]
-local record = record_of(id)
+local record = record_of(id, 'settled')
 if not record.status then return gone end
 if not is_ended(record.status) then return answer({ kind = 'refused', status = record.status }) end
+if record.settled then return answer({ kind = 'ended', status = record.status }) end
 redis.call('HSET', key_batch(id), 'settled', 1, 'delivery', delivery)
 redis.call('ZREM', key_open(), id)
 redis.call('DEL', key_parts(id))
