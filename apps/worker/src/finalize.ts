@@ -67,11 +67,14 @@ async function writeEnd(
   const { id } = request;
   const keys = batchKeys(id);
   if (record.seal === null || record.outcome === null) return null;
+  const parts = record.plan === null ? [] : await queue.parts({ id });
+  // Settled by a twin meanwhile: its parts are forgotten, and a seal without them must never be written.
+  if (record.plan !== null && parts.length !== record.chunks) return null;
   const seal: Seal = {
     seal: record.seal,
     outcome: record.outcome,
     plan: record.plan,
-    parts: record.plan === null ? [] : await queue.parts({ id }),
+    parts,
     sealed_at: record.finalizingAt ?? record.createdAt,
     in_progress_at: record.inProgressAt,
     cancelling_at: record.cancellingAt,
@@ -82,6 +85,8 @@ async function writeEnd(
   const fence = await queue.sealed({ id, seal: seal.seal });
   if (fence.kind !== "sealed") return null;
   const plan = seal.plan === null ? null : await readStored(storage, { bucket, key: keys.plan(seal.plan).manifest }, planSchema, signal);
+  // Without it the batch would end as if it had no items.
+  if (seal.plan !== null && plan === null) throw new CodedError("internal_error", `${id}: its plan isn't in S3`);
   const end = await writeFinalFiles({ storage, bucket }, { request, seal, plan }, signal);
   await storage.write({ bucket, key: keys.end }, jsonLine(end), json);
   return end;

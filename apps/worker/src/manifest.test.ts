@@ -97,6 +97,10 @@ describe("a prefix", () => {
     expect(brief(await read(holding("", keys), { input: "s3://photos/a/" }))).toEqual(["a/1.jpg", "a/2.png", "a/b/3.jpg"]);
   });
 
+  it("may be a whole bucket", async () => {
+    expect(brief(await read(holding("", ["1.jpg", "a/2.jpg"]), { input: "s3://photos/" }))).toEqual(["1.jpg", "a/2.jpg"]);
+  });
+
   it("needs the batch's question for vqa", async () => {
     await expect(read(holding("", ["a/1.jpg"]), { input: "s3://photos/a/", task: "vqa" })).rejects.toMatchObject({ code: "invalid_line" });
   });

@@ -24,7 +24,8 @@ export function readManifest(
   if (!mayRead(location, { buckets: request.buckets, serviceBucket })) {
     throw new CodedError("manifest_forbidden", `${request.input}: this bucket may not be used`);
   }
-  const isPrefix = location.key.endsWith("/") || /[*?{]/.test(location.key);
+  // A bucket alone is a prefix too: all of its objects.
+  const isPrefix = location.key === "" || location.key.endsWith("/") || /[*?{]/.test(location.key);
   return asInput(request.input, isPrefix ? readPrefix(storage, request, signal) : readFile(storage, request, signal));
 }
 
