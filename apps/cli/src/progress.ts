@@ -23,6 +23,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
     barCompleteChar: "█",
     barIncompleteChar: "░",
     hideCursor: true,
+    emptyOnZero: true,
     fps: 10,
   });
   let started = false;
