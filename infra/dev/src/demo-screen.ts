@@ -21,10 +21,11 @@ export function openScreen(output: NodeJS.WriteStream): Screen {
     step: print,
     withBars: (bars, work) => (output.isTTY ? withTerminalBars(output, bars, work) : withPlainLines(print, bars, work)),
     table: (head, rows) => {
-      const widths = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
+      const wished = head.map((name, column) => Math.max(name.length, ...rows.map((row) => row[column]?.length ?? 0)));
+      const widths = fitted(wished, (output.columns ?? 160) - 2 * (head.length - 1));
       const line = (cells: readonly string[]) =>
         cells
-          .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+          .map((cell, column) => cut(cell, widths[column] ?? 0))
           .join("  ")
           .trimEnd();
       print(line(head));
@@ -32,6 +33,20 @@ export function openScreen(output: NodeJS.WriteStream): Screen {
       for (const row of rows) print(line(row));
     },
   };
+}
+
+/** Takes from the widest columns until all fit. */
+function fitted(wished: readonly number[], total: number): number[] {
+  const widths = [...wished];
+  for (let surplus = widths.reduce((sum, width) => sum + width, 0) - total; surplus > 0; surplus--) {
+    const widest = widths.indexOf(Math.max(...widths));
+    widths[widest] = Math.max(1, (widths[widest] ?? 0) - 1);
+  }
+  return widths;
+}
+
+function cut(cell: string, width: number): string {
+  return cell.length > width ? `${cell.slice(0, width - 1)}…` : cell.padEnd(width);
 }
 
 /** Things a second and seconds left, since the bar began. */
@@ -72,11 +87,13 @@ async function withPlainLines<T>(
   return work(
     bars.map(({ name, total }) => {
       let printedAt = started;
+      let shown = 0;
       return {
         update: (done) => {
           const now = Date.now();
-          if (done < total && now - printedAt < plainLineMs) return;
+          if (done === shown || (done < total && now - printedAt < plainLineMs)) return;
           printedAt = now;
+          shown = done;
           print(`  ${name} ${done}/${total}  ${pace(done, total, now - started)}`);
         },
       };

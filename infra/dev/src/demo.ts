@@ -68,11 +68,8 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   const asked = answered.rows.slice(0, shownRows).map(([id, ...rest]) => [id ?? "", questionOf(id), ...rest]);
   screen.table(["picture", "question", "answer", "truth", ""], asked);
   screen.step("");
-  sayWhere((text) => screen.step(text), home, system, [captions, answers]);
-  if (keep) {
-    screen.step("Everything stays up until Ctrl-C.");
-    if (!signal.aborted) await once(signal, "abort");
-  }
+  sayWhere((text) => screen.step(text), home, [captions, answers]);
+  if (keep) await stayUp((text) => screen.step(text), system, captions, signal);
   screen.step(`captions right: ${captioned.right}/${count}`);
   screen.step(`answers right: ${answered.right}/${count}`);
   return captions.status === "completed" && answers.status === "completed";
@@ -144,16 +141,22 @@ async function judge(
   return { lines, rows, right: rows.filter(([, , , mark]) => mark === "✓").length };
 }
 
-function sayWhere(say: (text: string) => void, home: string, system: System, batches: readonly Batch[]): void {
+function sayWhere(say: (text: string) => void, home: string, batches: readonly Batch[]): void {
   const here = relative(process.cwd(), home) || ".";
-  say(`The lines as they came:   ${here}/captions.jsonl, ${here}/answers.jsonl`);
-  for (const batch of batches) say(`The customer's copy:      ${batch.output ?? ""} (on disk below ${here}/s3/)`);
-  say(`Logs:                     ${here}/logs/`);
-  say("Look around:              npm run demo -- --keep, and then, in another terminal:");
+  say(`The lines as they came:  ${here}/captions.jsonl, ${here}/answers.jsonl`);
+  for (const batch of batches) say(`The customer's copy:     ${batch.output ?? ""} (on disk below ${here}/s3/)`);
+  say(`Logs:                    ${here}/logs/`);
+  say("To look around:          npm run demo -- --keep");
+  say("");
+}
+
+async function stayUp(say: (text: string) => void, system: System, batch: Batch, signal: AbortSignal): Promise<void> {
+  say("Everything stays up until Ctrl-C. In another terminal, in this folder:");
   say(`  export FLAMBOYANCE_URL=${system.apiUrl} FLAMBOYANCE_API_KEY=${system.apiKey}`);
   say("  npx flamboyance list");
-  say(`  npx flamboyance results ${batches[0]?.id ?? "<id>"}`);
+  say(`  npx flamboyance results ${batch.id}`);
   say("");
+  if (!signal.aborted) await once(signal, "abort");
 }
 
 async function main(): Promise<number> {
