@@ -25,7 +25,13 @@ interface Thread {
   busy: Waiting | null;
 }
 
-export function openDecoder({ threads: count }: { readonly threads: number }): Decoder {
+export interface DecoderOptions {
+  readonly threads: number;
+  /** Another thread's file, for tests. */
+  readonly thread?: URL;
+}
+
+export function openDecoder({ threads: count, thread: file = threadFile("decode-thread") }: DecoderOptions): Decoder {
   const waiting = new Set<Waiting>();
   const threads = new Set<Thread>();
   let closed = false;
@@ -40,7 +46,7 @@ export function openDecoder({ threads: count }: { readonly threads: number }): D
     thread.worker.postMessage(first.task);
   };
   const start = () => {
-    const thread: Thread = { worker: new Worker(threadFile("decode-thread")), busy: null };
+    const thread: Thread = { worker: new Worker(file), busy: null };
     thread.worker.on("message", (answer: DecodeAnswer) => {
       const done = thread.busy;
       thread.busy = null;
@@ -52,12 +58,16 @@ export function openDecoder({ threads: count }: { readonly threads: number }): D
     thread.worker.on("exit", () => {
       threads.delete(thread);
       thread.busy?.reject(new CodedError("engine_failed", "a decode thread ended"));
-      if (!closed) start();
+      // Only for work: a thread that can't start mustn't be started without end.
+      if (!closed && waiting.size > 0) start();
     });
     threads.add(thread);
     next(thread);
   };
-  for (let started = 0; started < count; started++) start();
+  const fill = () => {
+    while (threads.size < count) start();
+  };
+  fill();
 
   return {
     decode: (bytes, preprocessing, signal) => {
@@ -71,6 +81,7 @@ export function openDecoder({ threads: count }: { readonly threads: number }): D
       };
       signal.addEventListener("abort", giveUp, { once: true });
       waiting.add(entry);
+      fill();
       for (const thread of threads) next(thread);
       return promise.finally(() => signal.removeEventListener("abort", giveUp));
     },

@@ -1,0 +1,48 @@
+import { afterEach, expect, it } from "vitest";
+import { openDecoder, type Decoder } from "./decode.ts";
+
+const thread = new URL("./testing/fake-decode-thread.ts", import.meta.url);
+const signal = new AbortController().signal;
+const preprocessing = { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] } satisfies Parameters<Decoder["decode"]>[1];
+
+const opened: Decoder[] = [];
+function open(threads: number) {
+  const decoder = openDecoder({ threads, thread });
+  opened.push(decoder);
+  return (text: string, given: AbortSignal = signal) => decoder.decode(Buffer.from(text), preprocessing, given);
+}
+afterEach(async () => {
+  for (const decoder of opened.splice(0)) await decoder.close();
+});
+
+it("gives each image its own pixels, however many threads there are", async () => {
+  const decode = open(2);
+  const letters = [..."abcdefg"];
+  const pixels = await Promise.all(letters.map((letter) => decode(letter)));
+  expect(pixels.map(([first]) => String.fromCharCode(first ?? 0))).toEqual(letters);
+});
+
+it("says what is wrong with an image, and goes on", async () => {
+  const decode = open(1);
+  const [bad, good] = await Promise.allSettled([decode("?"), decode("a")]);
+  expect(bad).toMatchObject({ status: "rejected", reason: { code: "image_unreadable" } });
+  expect(good.status).toBe("fulfilled");
+});
+
+it("fails what a dying thread worked on, and nothing else", async () => {
+  const decode = open(1);
+  const [dying, waiting] = await Promise.allSettled([decode("x"), decode("a")]);
+  expect(dying).toMatchObject({ status: "rejected", reason: { code: "engine_failed" } });
+  expect(waiting.status).toBe("fulfilled");
+  await decode("b");
+});
+
+it("gives up with the signal's reason, also what still waits", async () => {
+  const decode = open(1);
+  const gaveUp = new AbortController();
+  const held = decode("h", gaveUp.signal);
+  const waiting = decode("a", gaveUp.signal);
+  gaveUp.abort(new Error("gave up"));
+  await expect(held).rejects.toThrow("gave up");
+  await expect(waiting).rejects.toThrow("gave up");
+});
