@@ -122,7 +122,8 @@ class Texts:
             text = scenes.texts[index]
             if task == "vqa":
                 questions = text["questions"]
-                asked = questions[rng.integers(len(questions))]
+                weights = np.array([1.0 if query_only else QUESTION_WEIGHT[asked["kind"]] for asked in questions])
+                asked = questions[rng.choice(len(questions), p=weights / weights.sum())]
                 prompt, answer = self.prompt["question"] + asked["question"] + self.prompt["answer"], asked["answer"]
             else:
                 prompt, answer = self.prompt["output"], text[task]
@@ -139,9 +140,11 @@ class Texts:
         return made
 
 
-# Of 100 sequences, how many tell which task; and how much an answer token of it weighs (captions have the most tokens already).
-TASK_SHARE = {"caption": 0.46, "vqa": 0.28, "colours": 0.08, "shapes": 0.10, "count": 0.08}
-TASK_WEIGHT = {"caption": 1.0, "vqa": 1.5, "colours": 1.0, "shapes": 1.0, "count": 1.5}
+# Which share of the sequences tells which task, and how much an answer's token weighs there (captions have the most tokens already).
+TASK_SHARE = {"caption": 0.40, "vqa": 0.42, "colours": 0.05, "shapes": 0.08, "count": 0.05}
+TASK_WEIGHT = {"caption": 1.0, "vqa": 2.0, "colours": 1.0, "shapes": 1.0, "count": 1.5}
+# Questions that must find an object by its shape, or judge all of them, are learned last: they are asked more often.
+QUESTION_WEIGHT = {"exists": 3, "colour": 2.5, "count-shape": 2.5, "count-colour": 2, "relation": 2, "shape": 1, "size": 1, "count": 0.5}
 
 
 def sample_sequences(texts, scenes, rng, count=64, pool_size=112):
@@ -152,6 +155,8 @@ def sample_sequences(texts, scenes, rng, count=64, pool_size=112):
     for task in tasks:
         if task in EXAMPLE_TASKS:
             images = 2 + rng.integers(4)
+        elif task == "vqa":
+            images = rng.choice([1, 2, 3, 4], p=[0.25, 0.15, 0.25, 0.35])
         else:
             images = rng.choice([1, 2, 3, 4], p=[0.35, 0.25, 0.2, 0.2])
         if rng.random() < 0.06:  # some longer ones: eight examples aren't strange later

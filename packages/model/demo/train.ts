@@ -17,7 +17,7 @@ about an hour and a half, with 1.2 GB of disk and 4 GB of memory.
   --pieces <folder>   where the trained pieces are written            (default: packages/model/demo/pieces)
   --scenes <n>        training scenes to render                       (default: 80000)
   --sight-steps <n>   steps of stage one, the image encoder alone     (default: 1500)
-  --steps <n>         steps of stage two, the end of the cosine       (default: 7000; more than a finished run had: it goes on)
+  --steps <n>         steps of stage two, the end of the cosine       (default: 5800; more than a finished run had: it goes on)
   --python <command>  Python 3.8 to 3.11, for the virtual environment (default: the first that is found)
   --venv <folder>     a ready virtual environment with requirements.txt installed
   --threads <n>       threads of PyTorch                              (default: 2)
@@ -41,7 +41,7 @@ async function main(): Promise<void> {
       pieces: { type: "string", default: join(folder, "pieces") },
       scenes: { type: "string", default: "80000" },
       "sight-steps": { type: "string", default: "1500" },
-      steps: { type: "string", default: "7000" },
+      steps: { type: "string", default: "5800" },
       python: { type: "string" },
       venv: { type: "string" },
       threads: { type: "string", default: "2" },
