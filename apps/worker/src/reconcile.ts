@@ -2,11 +2,11 @@
  * Finds what a crash left half done, and takes it up: whatever fell over between any two commands, a batch always ends.
  * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`. One worker at a time, under a lease; harmless if two did it.
  */
-import { batchRequest, end as endSchema, isEnded } from "@flamboyance/contracts";
+import { batchRequest, end as endSchema, isCoded, isEnded } from "@flamboyance/contracts";
 import type { Lease, Queue } from "@flamboyance/queue";
 import { batchKeys, openPrefix, type Storage } from "@flamboyance/storage";
 import { advanceFrontier } from "./frontier.ts";
-import type { Log } from "./log.ts";
+import { failure, type Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { readStored } from "./stored-json.ts";
 
@@ -51,11 +51,13 @@ async function mendBatches(dependencies: ReconcileDependencies, lease: Lease, si
   let looked = 0;
   for await (const id of queue.openBatches()) {
     if (signal.aborted) return;
-    for (const repair of await queue.repair(id)) {
-      metrics.repaired(repair.kind);
-      log.info({ batch: id, repair }, "repaired");
-    }
-    await advanceFrontier(dependencies, id, signal);
+    await alone(log, id, async () => {
+      for (const repair of await queue.repair(id)) {
+        metrics.repaired(repair.kind);
+        log.info({ batch: id, repair }, "repaired");
+      }
+      await advanceFrontier(dependencies, id, signal);
+    });
     looked += 1;
     if (looked % batchesPerRenewal === 0 && !(await lease.renew())) return;
   }
@@ -63,21 +65,33 @@ async function mendBatches(dependencies: ReconcileDependencies, lease: Lease, si
 
 /** Every marker in S3: a submit that broke off, an end that Redis doesn't know, a marker that was left behind. */
 async function mendMarkers(dependencies: ReconcileDependencies, lease: Lease, looked: Set<string>, signal: AbortSignal): Promise<void> {
-  const { storage, queue, serviceBucket: bucket } = dependencies;
+  const { storage, queue, serviceBucket: bucket, log } = dependencies;
   const open = new Set<string>();
   for await (const { key } of storage.list({ bucket, key: openPrefix }, { signal })) {
     const id = key.slice(openPrefix.length);
     open.add(id);
-    const record = await queue.batch(id);
-    if (record === null) await takeUp(dependencies, id, signal);
-    else if (record.settled) await storage.remove([{ bucket, key }], { signal });
-    else if (!isEnded(record.status) && !looked.has(id)) {
-      await copyEnd(dependencies, id, signal);
-      looked.add(id);
-    }
+    await alone(log, id, async () => {
+      const record = await queue.batch(id);
+      if (record === null) await takeUp(dependencies, id, signal);
+      else if (record.settled) await storage.remove([{ bucket, key }], { signal });
+      else if (!isEnded(record.status) && !looked.has(id)) {
+        await copyEnd(dependencies, id, signal);
+        looked.add(id);
+      }
+    });
     if (open.size % batchesPerRenewal === 0 && !(await lease.renew())) return;
   }
   for (const id of looked) if (!open.has(id)) looked.delete(id);
+}
+
+/** One batch's own trouble (an object or a record that can't be read) keeps no other from being looked after; what is away is away for all, and ends the round. */
+async function alone(log: Log, id: string, look: () => Promise<void>): Promise<void> {
+  try {
+    await look();
+  } catch (error) {
+    if (isCoded(error, "service_unavailable", "storage_unavailable", "aborted")) throw error;
+    log.error({ batch: id, ...failure(error) }, "a batch can't be looked after");
+  }
 }
 
 /** A marker without a record: where only batch.json stands, its submit broke off and goes on here. Anything more is a loss of Redis, which isn't mended here. */

@@ -1,0 +1,103 @@
+import { CodedError, type BatchRequest } from "@flamboyance/contracts";
+import type { Lease, Queue } from "@flamboyance/queue";
+import type { Storage } from "@flamboyance/storage";
+import { expect, it } from "vitest";
+import { openLog } from "./log.ts";
+import { createMetrics } from "./metrics.ts";
+import { openReconciler } from "./reconcile.ts";
+
+const request = (id: string): BatchRequest => ({
+  id,
+  tenant: "birds",
+  buckets: ["photos"],
+  created_at: 0,
+  expires_at: 1,
+  idempotency_key: null,
+  model: { name: "m", key: "k" },
+  task: "caption",
+  input: "s3://photos/",
+  output: null,
+  examples: [],
+  question: null,
+  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
+  on_invalid: "fail",
+  completion_window: "24h",
+  metadata: null,
+});
+
+/** Redis and S3 as far as one round goes: open batches without a frontier to move, markers without a record. What was done to which batch is noted. */
+function round({
+  open = [],
+  markers = {},
+  fail,
+}: {
+  open?: string[];
+  markers?: Record<string, string>;
+  fail?: (id: string) => Error | null;
+}) {
+  const done: string[] = [];
+  const lease: Lease = { name: "reconcile", renew: () => Promise.resolve(true), release: () => Promise.resolve() };
+  const queue: Partial<Queue> = {
+    ensureSentinel: () => Promise.resolve(),
+    lease: () => Promise.resolve(lease),
+    async *openBatches() {
+      yield* open;
+    },
+    repair: (id) => {
+      const error = fail?.(id) ?? null;
+      if (error !== null) return Promise.reject(error);
+      done.push(`repaired ${id}`);
+      return Promise.resolve([]);
+    },
+    batch: () => Promise.resolve(null),
+    submit: ({ id }) => {
+      done.push(`submitted ${id}`);
+      return Promise.resolve("created");
+    },
+    models: () => Promise.resolve(["k"]),
+    dispatch: (model) => {
+      done.push(`dispatched ${model}`);
+      return Promise.resolve(0);
+    },
+  };
+  const listed = (key: string) => ({ key, sizeBytes: 1, etag: "", lastModified: new Date(0) });
+  const storage: Partial<Storage> = {
+    async *list({ key }) {
+      for (const id of Object.keys(markers)) {
+        const found = key === "open/" ? `open/${id}` : `batches/${id}/batch.json`;
+        if (found.startsWith(key)) yield listed(found);
+      }
+    },
+    read: ({ key }) =>
+      Promise.resolve({ bytes: Buffer.from(markers[key.split("/")[1] ?? ""] ?? ""), etag: "", contentType: "application/json" }),
+  };
+  const reconciler = openReconciler({
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a round uses
+    queue: queue as Queue,
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a round uses
+    storage: storage as Storage,
+    serviceBucket: "service",
+    metrics: createMetrics(() => Promise.resolve([])),
+    log: openLog({ level: "silent", worker: "w" }),
+    leaseMs: 1_000,
+  });
+  return { done, ran: reconciler.round(new AbortController().signal) };
+}
+
+it("looks after every other batch where one can't be read", async () => {
+  const { done, ran } = round({ open: ["a", "b", "c"], fail: (id) => (id === "b" ? new TypeError("a record of another version") : null) });
+  await ran;
+  expect(done).toEqual(["repaired a", "repaired c", "dispatched k"]);
+});
+
+it("takes up every other submit that broke off where one's request can't be read", async () => {
+  const { done, ran } = round({ markers: { a: "no JSON", b: JSON.stringify(request("b")) } });
+  await ran;
+  expect(done).toEqual(["submitted b", "dispatched k"]);
+});
+
+it("ends the round where Redis is away", async () => {
+  const { done, ran } = round({ open: ["a", "b"], fail: () => new CodedError("service_unavailable", "Redis doesn't answer.") });
+  await expect(ran).rejects.toMatchObject({ code: "service_unavailable" });
+  expect(done).toEqual([]);
+});
