@@ -48,9 +48,18 @@ async function isWhole(storage: Storage, location: string | undefined, items: nu
   return expected === items;
 }
 
-/** A row per stage of the pipe, from the worker's own figures. */
-async function stageRows(url: string): Promise<string[]> {
-  const text = await (await fetch(`${url}/metrics`)).text();
+/** What the worker says of itself. */
+async function readMetrics(url: string): Promise<string> {
+  return (await fetch(`${url}/metrics`)).text();
+}
+
+/** The worker's processor time so far, all its threads together. */
+function processorSeconds(text: string): number {
+  return Number(/^process_cpu_seconds_total (\S+)$/m.exec(text)?.[1] ?? NaN);
+}
+
+/** A row per stage of the pipe. */
+function stageRows(text: string): string[] {
   const figures = (name: string) => {
     const lines = text.matchAll(new RegExp(String.raw`^flamboyance_stage_seconds_${name}\{stage="(\w+)"\} (\S+)$`, "gm"));
     return new Map([...lines].map((match) => [match[1] ?? "", Number(match[2])]));
@@ -80,6 +89,9 @@ async function bench(items: number, images: number): Promise<boolean> {
   const storage = openStorage({ ...system.s3, pathStyle: true });
   try {
     const client = createClient({ baseUrl: system.apiUrl, apiKey: system.apiKey });
+    const [worker] = system.workers;
+    if (worker === undefined) throw new Error("one worker was started");
+    const processorBefore = processorSeconds(await readMetrics(worker.url));
     const startedMs = performance.now();
     let plannedSeconds = 0;
     const secondsSoFar = () => (performance.now() - startedMs) / 1_000;
@@ -97,18 +109,19 @@ async function bench(items: number, images: number): Promise<boolean> {
     const counted = batch.status === "completed" && total === items && completed === items && failed === 0;
     const right = counted && (await isWhole(storage, batch.results?.output, items, signal));
     const verdict = right ? "right" : `WRONG: ${JSON.stringify({ status: batch.status, total, completed, failed })}`;
-    const rows = system.workers[0] === undefined ? [] : await stageRows(system.workers[0].url);
+    const metrics = await readMetrics(worker.url);
+    const processorMs = (1_000 * (processorSeconds(metrics) - processorBefore)) / items;
     const report = [
       `${items} items over ${images} images (PNG, ${imageSide} × ${imageSide}), engine: none, one worker`,
       `${cpus()[0]?.model ?? "unknown processor"}, ${availableParallelism()} cores, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`,
       "",
-      "| seconds in all | items per second | planned after seconds | counts and lines |",
-      "|---|---|---|---|",
-      `| ${seconds.toFixed(1)} | ${(items / seconds).toFixed(0)} | ${plannedSeconds.toFixed(1)} | ${verdict} |`,
+      "| seconds in all | items per second | worker's processor time per item | planned after | counts and lines |",
+      "|---|---|---|---|---|",
+      `| ${seconds.toFixed(1)} | ${(items / seconds).toFixed(0)} | ${processorMs.toFixed(2)} ms | ${plannedSeconds.toFixed(1)} s | ${verdict} |`,
       "",
       "| stage | times | ms each |",
       "|---|---|---|",
-      ...rows,
+      ...stageRows(metrics),
     ];
     process.stdout.write(`${report.join("\n")}\n`);
     return right;

@@ -52,8 +52,9 @@ export async function runChunk(
     await recordPart(dependencies, { id, chunk, plan: claim.plan, attempt, cut, tally });
     return "done";
   } catch (error) {
+    // This attempt is over: a batch that is being stopped needn't wait for it. Where Redis is away, the claim is outlived instead.
+    await queue.release({ id, chunk, attempt }).catch(() => {});
     if (!signal.aborted) throw error;
-    await queue.release({ id, chunk, attempt });
     return "hand_back";
   } finally {
     stop.done();

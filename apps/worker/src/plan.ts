@@ -30,6 +30,8 @@ export interface PlanDependencies {
 export async function runPlan(dependencies: PlanDependencies, id: string, signal: AbortSignal): Promise<"done" | "hand_back"> {
   const { storage, queue, serviceBucket: bucket, stops } = dependencies;
   const claim = await queue.claimPlan(id);
+  // Cancelled or expired before it was planned: nothing runs that its seal would wait for.
+  if (claim.kind === "stopped") await queue.repair(id);
   if (claim.kind !== "run") return "done";
   const stop = stops.watch(id);
   try {
@@ -45,9 +47,10 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
     if (adopted.kind === "adopted" && !adopted.sealed) await queue.dispatch(request.model.key);
     return "done";
   } catch (error) {
-    if (stopKind(stop.signal) !== null) return "done";
     if (signal.aborted) return "hand_back";
-    throw error;
+    if (stopKind(stop.signal) === null) throw error;
+    await queue.repair(id);
+    return "done";
   } finally {
     stop.done();
   }

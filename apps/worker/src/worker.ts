@@ -102,7 +102,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     leaseMs: Math.max(5_000, 2 * config.reconcileMs),
   });
   await queue.ensureSentinel();
-  await models.refresh(closing.signal);
+  // An S3 that is away now is asked again; until then the worker isn't ready.
+  await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
   await announce(queue, worker, models.keys(), config);
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
