@@ -31,7 +31,7 @@ export interface Child {
   readonly exited: Promise<number | null>;
 }
 
-const readyTimeoutMs = 20_000;
+const readyTimeoutMs = 60_000;
 const graceMs = 10_000;
 
 /** Starts the command and resolves when it is ready; throws `configuration_invalid` with the end of its log where it stops before, or takes too long. */
