@@ -45,7 +45,7 @@ export interface Storage {
   describe(location: Location, options: { readonly signal: AbortSignal }): Promise<ObjectDescription | null>;
   /** Puts these bytes as one object. `ifNoneMatch: "*"` doesn't replace one (not every server knows it: never build a decision on it). */
   write(location: Location, bytes: Uint8Array | string, options: WriteOptions & { readonly ifNoneMatch?: "*" }): Promise<{ etag: string }>;
-  /** Puts a stream as one object, in parts where it is long; whole or not at all. `expectedBytes` sizes the parts past 78 GiB. */
+  /** Puts a stream as one object, in parts where it is long; whole or not at all. `expectedBytes` keeps the parts of a very long one small. */
   writeStream(
     location: Location,
     pieces: AsyncIterable<Uint8Array>,

@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import type { S3Client } from "@aws-sdk/client-s3";
 import { describe, expect, it } from "vitest";
-import { partBytesFor, writeObjectStream } from "./write-object.ts";
+import { nextPartBytes, partBytesFor, writeObjectStream } from "./write-object.ts";
 
 describe("the size of a part", () => {
   it("is 8 MiB, and grows where 10,000 of those wouldn't do", () => {
@@ -13,6 +13,19 @@ describe("the size of a part", () => {
     const largest = 5 * 1024 * 1024 * mebibyte; // the most that S3 holds in one object
     expect(partBytesFor(largest) * 10_000).toBeGreaterThanOrEqual(largest);
     expect(partBytesFor(largest)).toBeLessThan(5 * 1024 * mebibyte);
+  });
+
+  it("grows behind the first half, so that 10,000 parts hold whatever S3 holds", () => {
+    const written = { parts: 0, sizeBytes: 0 };
+    const sizes: number[] = [];
+    while (written.parts < 10_000) {
+      const bytes = nextPartBytes(partBytesFor(0), written);
+      sizes.push(bytes);
+      written.parts += 1;
+      written.sizeBytes += bytes;
+    }
+    expect(new Set(sizes.slice(0, 5_000))).toEqual(new Set([8 * 1024 * 1024]));
+    expect(written.sizeBytes).toBeGreaterThanOrEqual(5 * 1024 ** 4);
   });
 });
 

@@ -47,10 +47,18 @@ const maxParts = 10_000;
 const smallestPartBytes = 8 * 1024 * 1024;
 const partsInFlight = 3;
 
-/** The size of each part: 8 MiB (good for 78 GiB), more where the writer says that it expects more. */
+/** The size of a stream's first parts: 8 MiB, more where the writer says that it expects more than 71 GiB. */
 export function partBytesFor(expectedBytes: number): number {
   // A tenth more than expected still fits.
   return Math.max(smallestPartBytes, Math.ceil((expectedBytes * 1.1) / maxParts));
+}
+
+/**
+ * The size of the next part: equal ones for the first half (39 GiB of 8 MiB), then a thousandth of what is written, so that a stream of which nobody knew
+ * the length reaches S3's largest object before its last part. It follows from the stream alone: who writes the same bytes again sends the same parts.
+ */
+export function nextPartBytes(firstBytes: number, { parts, sizeBytes }: { readonly parts: number; readonly sizeBytes: number }): number {
+  return parts < maxParts / 2 ? firstBytes : Math.max(firstBytes, Math.ceil(sizeBytes / 1_000));
 }
 
 /**
@@ -82,8 +90,7 @@ export async function writeObjectStream(
         await writeObject(client, location, part.bytes, { contentType: options.contentType, signal });
         break;
       }
-      if (number > maxParts)
-        throw new CodedError("storage_too_large", `${formatLocation(location)} grew past ${maxParts} parts; state expectedBytes`);
+      if (number > maxParts) throw new CodedError("storage_too_large", `${formatLocation(location)} grew past ${maxParts} parts`);
       upload ??= await startUpload(client, location, options.contentType, signal);
       const sent: Promise<void> = upload
         .sendPart(number, part.bytes, signal)
@@ -139,14 +146,16 @@ async function startUpload(client: S3Client, location: Location, contentType: st
 
 const abandonTimeoutMs = 5_000;
 
-/** Cuts pieces into parts of equal size; the last may be shorter, and only it says so. */
+/** Cuts pieces into parts; the last may be shorter, and only it says so. */
 async function* partsOf(
   pieces: AsyncIterable<Uint8Array>,
-  partBytes: number,
+  firstBytes: number,
   onPiece: (piece: Uint8Array) => void,
 ): AsyncGenerator<{ bytes: Uint8Array; last: boolean }> {
   let held: Uint8Array[] = [];
   let heldBytes = 0;
+  let cut = { parts: 0, sizeBytes: 0 };
+  let partBytes = firstBytes;
   for await (const piece of pieces) {
     onPiece(piece);
     held.push(piece);
@@ -159,6 +168,8 @@ async function* partsOf(
       const rest = Buffer.from(all.subarray(partBytes));
       held = [rest];
       heldBytes = rest.length;
+      cut = { parts: cut.parts + 1, sizeBytes: cut.sizeBytes + partBytes };
+      partBytes = nextPartBytes(firstBytes, cut);
     }
   }
   yield { bytes: Buffer.concat(held, heldBytes), last: true };
