@@ -39,7 +39,7 @@ export async function runChunk(
   if (claim.kind !== "run") return "done";
   const stop = stops.watch(id);
   try {
-    const batch = await batches.open(id, claim.plan, model.preprocessing);
+    const batch = await batches.open(id, claim.plan, model.preprocessing, signal);
     const { items, firstItem } = await readItems(dependencies, batch, chunk, signal);
     const results = await runItems(dependencies, model, batch, { items, firstItem }, AbortSignal.any([signal, stop.signal]));
     // Looked at in this order: a worker that shuts down hands a cancelled chunk back too.

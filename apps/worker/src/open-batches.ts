@@ -18,8 +18,8 @@ export interface OpenBatch {
 }
 
 export interface OpenBatches {
-  /** Throws passing faults; the next call tries again. */
-  open(id: string, plan: string, preprocessing: Preprocessing): Promise<OpenBatch>;
+  /** Throws passing faults; the next call tries again. The caller's signal ends its wait; what is being read is read on, for whoever asks next. */
+  open(id: string, plan: string, preprocessing: Preprocessing, signal: AbortSignal): Promise<OpenBatch>;
 }
 
 const batchesHeld = 16;
@@ -28,11 +28,12 @@ export function holdOpenBatches(dependencies: {
   readonly storage: Storage;
   readonly bucket: string;
   readonly decoder: Decoder;
+  /** Ends the reading itself. */
   readonly signal: AbortSignal;
 }): OpenBatches {
   const held = new Map<string, Promise<OpenBatch>>();
   return {
-    open: (id, plan, preprocessing) => {
+    open: (id, plan, preprocessing, signal) => {
       const name = `${id}/${plan}`;
       const known = held.get(name);
       const opened = known ?? readBatch(dependencies, id, plan, preprocessing);
@@ -42,9 +43,21 @@ export function holdOpenBatches(dependencies: {
       if (known === undefined) opened.catch(() => held.delete(name));
       const [oldest] = held.keys();
       if (held.size > batchesHeld && oldest !== undefined) held.delete(oldest);
-      return opened;
+      return untilAborted(opened, signal);
     },
   };
+}
+
+async function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
+  signal.throwIfAborted();
+  const aborted = Promise.withResolvers<never>();
+  const giveUp = () => aborted.reject(signal.reason);
+  signal.addEventListener("abort", giveUp, { once: true });
+  try {
+    return await Promise.race([work, aborted.promise]);
+  } finally {
+    signal.removeEventListener("abort", giveUp);
+  }
 }
 
 async function readBatch(
