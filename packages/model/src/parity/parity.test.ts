@@ -18,7 +18,7 @@ beforeAll(async () => {
     const reference = someCases(await readReference(join(references, name)), ["caption-0", "caption-1"]);
     computed.set(name, { reference, actual: await withEngine(reference, (engine) => compute(reference, engine)) });
   }
-}, 60_000);
+}, 300_000);
 
 /** Enough to see that everything is computed and compared; all cases are parity.itest.ts's. */
 function someCases(reference: Reference, kept: readonly string[]): Reference {
