@@ -38,13 +38,16 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   NotImplemented: "storage_refused",
   InvalidBucketName: "storage_invalid_location",
   KeyTooLongError: "storage_invalid_location",
-  ExpiredToken: "storage_forbidden",
   InvalidToken: "storage_forbidden",
   // versitygw says 404 to an unknown access key.
   XAdminUserNotFound: "storage_forbidden",
   PreconditionFailed: "storage_precondition_failed",
   ConditionalRequestConflict: "storage_unavailable",
   OperationAborted: "storage_unavailable",
+  // Our own credentials ran out, or our clock is wrong: that says nothing of the object, and must never become an item's or a manifest's refusal.
+  ExpiredToken: "storage_unavailable",
+  TokenRefreshRequired: "storage_unavailable",
+  RequestTimeTooSkewed: "storage_unavailable",
   // 400s that pass: the body came too slowly, or broke on its way.
   RequestTimeout: "storage_unavailable",
   BadDigest: "storage_unavailable",
