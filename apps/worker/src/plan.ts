@@ -136,7 +136,6 @@ async function writeItems(
         const line = jsonLine(entry.item);
         await items.write(line);
         ledger.add(Buffer.byteLength(line));
-        if (ledger.items > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
       } else if (request.on_invalid === "skip") {
         await skipped.write({ ...entry.refused, before_item: ledger.items });
       } else {
@@ -144,6 +143,8 @@ async function writeItems(
         errors.push({ code, message, param, line });
         if (errors.length >= limits.lineErrorsShown) break;
       }
+      if (items.lines + skipped.lines > limits.manifestItems)
+        throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
     }
     if (errors.length > 0) return { kind: "refused", errors };
     if (items.lines + skipped.lines === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
