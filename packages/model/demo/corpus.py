@@ -45,6 +45,8 @@ class Scenes:
         self.labels = np.concatenate([np.fromfile(s / "labels.u8", np.uint8).reshape(-1, 64, 4) for s in shards])
         self.texts = [json.loads(line) for s in shards for line in open(s / "texts.jsonl")]
         assert len(self.pixels) == len(self.labels) == len(self.texts)
+        weights = np.array([COUNT_WEIGHT[text["count"]] for text in self.texts])
+        self.chance = weights / weights.sum()
 
     def __len__(self):
         return len(self.texts)
@@ -141,15 +143,17 @@ class Texts:
 
 
 # Which share of the sequences tells which task, and how much an answer's token weighs there (captions have the most tokens already).
-TASK_SHARE = {"caption": 0.40, "vqa": 0.42, "colours": 0.05, "shapes": 0.08, "count": 0.05}
+TASK_SHARE = {"caption": 0.38, "vqa": 0.46, "colours": 0.04, "shapes": 0.08, "count": 0.04}
 TASK_WEIGHT = {"caption": 1.0, "vqa": 2.0, "colours": 1.0, "shapes": 1.0, "count": 1.5}
 # Questions that must find an object by its shape, or judge all of them, are learned last: they are asked more often.
-QUESTION_WEIGHT = {"exists": 3, "colour": 2.5, "count-shape": 2.5, "count-colour": 2, "relation": 2, "shape": 1, "size": 1, "count": 0.5}
+QUESTION_WEIGHT = {"exists": 3, "colour": 3, "count-shape": 3, "count-colour": 2, "relation": 1.5, "shape": 0.5, "size": 1.5, "count": 0.3}
+# Single objects are soon known; two objects leave open which axis tells them apart, five are the most to keep in order.
+COUNT_WEIGHT = {"1": 0.4, "2": 1.4, "3": 1.0, "4": 1.0, "5": 1.3}
 
 
 def sample_sequences(texts, scenes, rng, count=64, pool_size=112):
     """`count` sequences over one pool of images: vision is computed once per image, however many tasks are told on it."""
-    pool = rng.choice(len(scenes), pool_size, replace=False)
+    pool = rng.choice(len(scenes), pool_size, replace=False, p=scenes.chance)
     tasks = rng.choice(list(TASK_SHARE), count, p=list(TASK_SHARE.values()))
     sequences = []
     for task in tasks:
