@@ -1,4 +1,5 @@
 import type { BatchRequest, Plan } from "@flamboyance/contracts";
+import type { Preprocessing } from "@flamboyance/model";
 import type { Storage } from "@flamboyance/storage";
 import { expect, it } from "vitest";
 import { holdOpenBatches } from "./open-batches.ts";
@@ -22,7 +23,7 @@ const request: BatchRequest = {
   metadata: null,
 };
 const plan: Plan = { plan: "p", items: 1, chunks: 1, refused: 0, items_sha256: "", examples: [] };
-const preprocessing = { imageSize: 8, mean: [0, 0, 0], std: [1, 1, 1] } as const;
+const preprocessing: Preprocessing = { imageSize: 8, mean: [0, 0, 0], std: [1, 1, 1] };
 
 it("ends a caller's wait with its signal, and reads on for the next one", async () => {
   const answers = Promise.withResolvers<undefined>();
