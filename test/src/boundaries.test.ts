@@ -36,7 +36,7 @@ interface Import {
   readonly specifier: string;
 }
 
-const isTest = (file: string) => /\.i?test\.ts$/.test(file) || file.includes("/testing/");
+const isTest = (file: string) => /\.i?test\.ts$|\/test-[^/]+\.ts$|\/testing\/|^test\/|^apps\/[^/]+\/test\//.test(file);
 const roomOf = (file: string) => Object.keys(downward).find((room) => file.startsWith(`${room}/`));
 
 const sources = globSync(["packages/*/{src,demo}/**/*.ts", "apps/*/src/**/*.{ts,tsx}", "infra/**/*.ts", "test/**/*.ts", "bench/**/*.ts"], {
