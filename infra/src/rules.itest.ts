@@ -10,7 +10,7 @@ describe.skipIf(promtool === null)("infra/prometheus, by promtool", () => {
     { what: "the rules", words: ["check", "rules", "alerts.yml"] },
     { what: "the configuration", words: ["check", "config", "prometheus.yml"] },
     { what: "each alert's tests", words: ["test", "rules", "alerts.test.yml"] },
-  ])("finds nothing wrong in $what", async ({ words }) => {
+  ])("finds nothing wrong in $what", { timeout: 180_000 }, async ({ words }) => {
     const answer = await ask(promtool ?? "", words, { cwd: prometheusFolder });
     expect(answer.code, answer.text).toBe(0);
     expect(answer.text).toContain("SUCCESS");
