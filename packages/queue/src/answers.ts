@@ -64,4 +64,6 @@ export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.
 export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number() }));
+export const sweepableAnswer = z.array(z.string());
+export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

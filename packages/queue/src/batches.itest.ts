@@ -140,6 +140,15 @@ describe("who serves a model", () => {
     expect(await served()).toEqual([]);
     expect(await queue.models()).toContain(model);
   });
+
+  it("is left one model at a time, too", async () => {
+    const [left, kept] = [newUlid(), newUlid()];
+    for (const model of [left, kept]) await queue.announce({ worker: "both", model, slots: 1 }, 60_000);
+    await queue.withdraw("both", left);
+    const keys = (await queue.liveModels()).map(({ key }) => key);
+    expect(keys).toContain(kept);
+    expect(keys).not.toContain(left);
+  });
 });
 
 describe("a lease", () => {

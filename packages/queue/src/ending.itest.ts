@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";
 import { endOf, requestOf, startTestRedis, tallyOf, type TestRedis } from "./test-redis.ts";
@@ -249,6 +249,41 @@ describe("the end", () => {
     expect(await queue.batch(id)).toMatchObject({ status: "completed", outcome: "completed", seal: end.seal, completed: 1, failed: 1 });
     expect(await redis.raw.exists(`flamboyance:out:${id}`, `flamboyance:running:${model}`)).toBe(0);
     expect(await queue.copyEnd({ id: "batch_x", end })).toEqual({ kind: "gone" });
+  });
+});
+
+describe("the sweep", () => {
+  const settled = async () => {
+    const { id } = await running({ recorded: 2 });
+    const seal = newUlid();
+    await queue.seal({ id, seal, outcome: "completed" });
+    await queue.end({ id, end: endOf(seal, "completed", [2, 2, 0]) });
+    await queue.settle({ id, after: { delivery: null } });
+    return id;
+  };
+  beforeEach(() => redis.raw.del("flamboyance:sweep"));
+  const age = (id: string, ms: number) => redis.raw.zincrby("flamboyance:sweep", -ms, id);
+
+  it("is due for a batch a while after it was settled, the longest wait first, and not before", async () => {
+    const [first, second] = [await settled(), await settled()];
+    await age(first, 50_000);
+    await age(second, 70_000);
+    expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([second]);
+    expect(await queue.sweepable({ ageMs: 40_000, limit: 10 })).toEqual([second, first]);
+    expect(await queue.sweepable({ ageMs: 40_000, limit: 1 })).toEqual([second]);
+  });
+
+  it("comes again as long as a look finds something, and then no more", async () => {
+    const id = await settled();
+    await age(id, 50_000);
+    await queue.swept({ id, again: true });
+    expect(await queue.sweepable({ ageMs: 40_000, limit: 10 })).toEqual([]);
+    expect(await queue.sweepable({ ageMs: 0, limit: 10 })).toEqual([id]);
+    await queue.swept({ id, again: false });
+    // Neither a twin's late look nor a late settling brings it back.
+    await queue.swept({ id, again: true });
+    await queue.settle({ id, after: { delivery: null } });
+    expect(await queue.sweepable({ ageMs: 0, limit: 10 })).toEqual([]);
   });
 });
 

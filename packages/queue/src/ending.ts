@@ -1,14 +1,15 @@
 /** How a batch ends: deadline, seal, fence, end, and what follows. Every seal adds its finalize job; a crash in between is reconcile's. */
 import { limits } from "@flamboyance/contracts";
-import { endAnswer, expireAnswer, fenceAnswer, sealAnswer } from "./answers.ts";
+import { endAnswer, expireAnswer, fenceAnswer, sealAnswer, sweepableAnswer, sweptAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Queue, SealAnswer } from "./queue.ts";
 import type { RunScript } from "./script.ts";
 import { end, settle } from "./scripts/end.ts";
 import { expire, fence, seal } from "./scripts/seal.ts";
+import { sweepable, swept } from "./scripts/sweep.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
-type EndingPart = Pick<Queue, "refusePlan" | "expire" | "seal" | "sealed" | "end" | "copyEnd" | "settle">;
+type EndingPart = Pick<Queue, "refusePlan" | "expire" | "seal" | "sealed" | "end" | "copyEnd" | "settle" | "sweepable" | "swept">;
 type EndOf = Parameters<Queue["end"]>[0];
 
 export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; quietMs: number }): EndingPart {
@@ -36,5 +37,9 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     end: (ended) => endAs(ended, 0),
     copyEnd: (ended) => endAs(ended, 1),
     settle: ({ id, after }) => run(settle, [id, JSON.stringify(after.delivery)], endAnswer),
+    sweepable: ({ ageMs, limit }) => run(sweepable, [ageMs, limit], sweepableAnswer),
+    swept: async ({ id, again }) => {
+      await run(swept, [id, again ? 1 : 0], sweptAnswer);
+    },
   };
 }

@@ -169,7 +169,8 @@ export interface Queue {
 
   // Chunks
   announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number }, ttlMs: number): Promise<void>;
-  withdraw(worker: string): Promise<void>;
+  /** The worker serves this model no more; without a model: none. */
+  withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target; answers how many chunks it handed out. */
   dispatch(model: string): Promise<number>;
   /** `attempt`: a fresh ULID in lower case (`newUlid`). `dispatch`: the job's number. */
@@ -195,7 +196,7 @@ export interface Queue {
   end(end: { id: string; end: End }): Promise<EndAnswer>;
   /** Reconcile found end.json though Redis says otherwise: it is the truth, whatever seal the record has. */
   copyEnd(end: { id: string; end: End }): Promise<EndAnswer>;
-  /** What follows the end is done: a small row stays. */
+  /** What follows the end is done: a small row stays, and the batch waits for its sweep. */
   settle(settlement: { id: string; after: After }): Promise<EndAnswer>;
   /** One per chunk, in order; null where the chunk has no part (yet). Empty once settled. `count` defaults to all. */
   parts(range: { id: string; from?: number; count?: number }): Promise<(PartChoice | null)[]>;
@@ -213,6 +214,10 @@ export interface Queue {
   openBatches(): AsyncIterable<string>;
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
   repair(id: string): Promise<Repair[]>;
+  /** Settled batches whose left-overs in S3 are still to be swept, and that nobody looked at for `ageMs`: at most `limit`, the longest wait first. */
+  sweepable(due: { ageMs: number; limit: number }): Promise<string[]>;
+  /** A look is over: `again` after another `ageMs`, or never more. */
+  swept(look: { id: string; again: boolean }): Promise<void>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;
 
   // Jobs

@@ -17,9 +17,9 @@ export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string
       await run(announce, [model, worker, slots, itemsPerSecond, ttlMs], announceAnswer);
     },
 
-    async withdraw(worker) {
+    async withdraw(worker, only) {
       const leaving = redis.pipeline();
-      for (const model of await models()) leaving.hdel(keyOf(prefix, "serving", model), worker);
+      for (const model of only === undefined ? await models() : [only]) leaving.hdel(keyOf(prefix, "serving", model), worker);
       await replies(leaving);
     },
 

@@ -2,7 +2,7 @@
  * end(id, seal, status, copy 0|1, endedAt, inProgressAt, finalizingAt, cancellingAt ('' for none), total, completed, failed, input, cached, output tokens,
  *     errors, files): finalizing → the outcome. Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
  *   otherwise: it is the truth then, whatever the record's seal. → ended(status) | refused(status) | gone. An end status never changes.
- * settle(id, delivery): what follows the end is done; only the record and its place in the list stay. Called after after.json stands. → ended | refused | gone
+ * settle(id, delivery): what follows the end is done; only the record and its place in the list stay, and the batch waits for its sweep. Called after after.json stands. → ended | refused | gone
  *   The first one's delivery stays: a twin's copy that failed late undoes nothing.
  */
 import { writing } from "./prelude.ts";
@@ -40,6 +40,7 @@ if not is_ended(record.status) then return answer({ kind = 'refused', status = r
 if record.settled then return answer({ kind = 'ended', status = record.status }) end
 redis.call('HSET', key_batch(id), 'settled', 1, 'delivery', delivery)
 redis.call('ZREM', key_open(), id)
+redis.call('ZADD', key_sweep(), now_ms, id)
 redis.call('DEL', key_parts(id))
 return answer({ kind = 'ended', status = record.status })
 `,
