@@ -91,6 +91,9 @@ const environment = z.object({
   FLAMBOYANCE_DRAIN_SECONDS: seconds
     .default(20)
     .describe("How long running chunks may still finish after SIGTERM before they are handed back."),
+  FLAMBOYANCE_SWEEP_SECONDS: seconds
+    .default(3_600)
+    .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
   FLAMBOYANCE_LOG_LEVEL: z
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
     .default("info")
@@ -126,6 +129,7 @@ export interface Config {
   readonly lockMs: number;
   readonly quietMs: number;
   readonly drainMs: number;
+  readonly sweepMs: number;
   readonly logLevel: string;
 }
 
@@ -171,6 +175,8 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     lockMs: value.FLAMBOYANCE_LOCK_SECONDS * 1_000,
     quietMs: value.FLAMBOYANCE_QUIET_SECONDS * 1_000,
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
+    // What a live worker wrote and didn't record yet looks like a left-over.
+    sweepMs: Math.max(value.FLAMBOYANCE_SWEEP_SECONDS, value.FLAMBOYANCE_LOCK_SECONDS) * 1_000,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };
 }

@@ -55,6 +55,7 @@ function round({
       return Promise.resolve("created");
     },
     models: () => Promise.resolve(["k"]),
+    sweepable: () => Promise.resolve([]),
     dispatch: (model) => {
       done.push(`dispatched ${model}`);
       return Promise.resolve(0);
@@ -80,6 +81,7 @@ function round({
     metrics: createMetrics(() => Promise.resolve([])),
     log: openLog({ level: "silent", worker: "w" }),
     leaseMs: 1_000,
+    sweepMs: 1_000,
   });
   return { done, ran: reconciler.round(new AbortController().signal) };
 }

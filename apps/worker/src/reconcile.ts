@@ -9,6 +9,7 @@ import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
 import { readStored } from "./stored-json.ts";
+import { storeTime, sweepBatch } from "./sweep.ts";
 
 export interface ReconcileDependencies {
   readonly storage: Storage;
@@ -17,9 +18,13 @@ export interface ReconcileDependencies {
   readonly metrics: Metrics;
   readonly log: Log;
   readonly leaseMs: number;
+  /** How old left-overs must be to be swept: older than any lock. */
+  readonly sweepMs: number;
 }
 
 const batchesPerRenewal = 100;
+/** So much is swept in one round at most: the rest stays due, and repair never waits long for it. */
+const sweptPerRound = { batches: 50, objects: 20_000 };
 
 export interface Reconciler {
   round(signal: AbortSignal): Promise<void>;
@@ -38,6 +43,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
         await mendBatches(dependencies, lease, signal);
         await mendMarkers(dependencies, lease, looked, signal);
         for (const key of await queue.models()) await queue.dispatch(key);
+        await sweepBatches(dependencies, lease, signal);
       } finally {
         await lease.release();
       }
@@ -84,14 +90,39 @@ async function mendMarkers(dependencies: ReconcileDependencies, lease: Lease, lo
   for (const id of looked) if (!open.has(id)) looked.delete(id);
 }
 
+/** What settled batches left behind. A batch whose look fails waits for its next one like those where something was found: it keeps no other from being swept. */
+async function sweepBatches(dependencies: ReconcileDependencies, lease: Lease, signal: AbortSignal): Promise<void> {
+  const { queue, metrics, log, sweepMs } = dependencies;
+  const due = await queue.sweepable({ ageMs: sweepMs, limit: sweptPerRound.batches });
+  if (due.length === 0) return;
+  const before = (await storeTime(dependencies, signal)) - sweepMs;
+  let limit = sweptPerRound.objects;
+  for (const id of due) {
+    if (signal.aborted || limit === 0 || !(await lease.renew())) return;
+    await alone(log, id, async () => {
+      const { removed, left } = await sweepBatch(dependencies, id, { before, limit }, signal).catch(async (error: unknown) => {
+        if (!isAway(error)) await queue.swept({ id, again: true });
+        throw error;
+      });
+      limit -= removed;
+      if (removed > 0) metrics.repaired("sweep");
+      if (left !== "more") await queue.swept({ id, again: left === "later" });
+    });
+  }
+}
+
 /** One batch's own trouble (an object or a record that can't be read) keeps no other from being looked after; what is away is away for all, and ends the round. */
 async function alone(log: Log, id: string, look: () => Promise<void>): Promise<void> {
   try {
     await look();
   } catch (error) {
-    if (isCoded(error, "service_unavailable", "storage_unavailable", "aborted")) throw error;
+    if (isAway(error)) throw error;
     log.error({ batch: id, ...failure(error) }, "a batch can't be looked after");
   }
+}
+
+function isAway(error: unknown): boolean {
+  return isCoded(error, "service_unavailable", "storage_unavailable", "aborted");
 }
 
 /** A marker without a record: where only batch.json stands, its submit broke off and goes on here. Anything more is a loss of Redis, which isn't mended here. */

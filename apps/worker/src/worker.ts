@@ -100,6 +100,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     metrics,
     log,
     leaseMs: Math.max(5_000, 2 * config.reconcileMs),
+    sweepMs: config.sweepMs,
   });
   await queue.ensureSentinel();
   // An S3 that is away now is asked again; until then the worker isn't ready.

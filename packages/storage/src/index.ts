@@ -2,7 +2,7 @@
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { jsonLine, readLines, writeLines, type Line } from "./json-lines.ts";
-export { batchKeys, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
+export { batchKeys, clockKey, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";
 export { formatLocation, parseLocation, type Location } from "./location.ts";
 export { decodePlanIndex, encodePlanIndex, planIndexRange, planIndexRecordBytes, type PlannedChunk } from "./plan-index.ts";

@@ -61,6 +61,10 @@ describe("the keys of a batch", () => {
     expect(keys.plan("P").example(3).startsWith(keys.plan("P").examplesPrefix)).toBe(true);
     expect(keys.control(1, "U").startsWith(keys.controlPrefix)).toBe(true);
     expect(keys.frontier(1, 1).startsWith(keys.frontierPrefix)).toBe(true);
+    expect(keys.final("S").folderPrefix.startsWith(keys.finalPrefix)).toBe(true);
+    expect(keys.final("S").output.startsWith(keys.final("S").folderPrefix)).toBe(true);
+    expect(keys.plan("P").folderPrefix.startsWith(keys.planPrefix)).toBe(true);
+    expect(keys.plan("P").manifest.startsWith(keys.plan("P").folderPrefix)).toBe(true);
     expect(keys.rebuilt(1).startsWith(keys.rebuiltPrefix)).toBe(true);
     expect(keys.seal(1, "S").startsWith(keys.sealPrefix)).toBe(true);
     expect(keys.end.startsWith(keys.folderPrefix)).toBe(true);

@@ -25,6 +25,7 @@ export interface BatchKeys {
   rebuilt(epoch: number): string;
   readonly sealPrefix: string;
   seal(epoch: number, seal: string): string;
+  readonly finalPrefix: string;
   final(seal: string): FinalKeys;
   readonly end: string;
   readonly after: string;
@@ -34,6 +35,7 @@ export interface BatchKeys {
 
 /** One plan's objects; without its `manifest`, written last, a plan doesn't exist. */
 export interface PlanKeys {
+  readonly folderPrefix: string;
   readonly items: string;
   readonly index: string;
   readonly examplesPrefix: string;
@@ -47,6 +49,7 @@ export interface PlanKeys {
 
 /** The results that one seal leads to. */
 export interface FinalKeys {
+  readonly folderPrefix: string;
   readonly output: string;
   readonly errors: string;
   readonly summary: string;
@@ -72,7 +75,9 @@ export function batchKeys(id: string): BatchKeys {
     rebuilt: (epoch) => below(`rebuilt/${padded(epoch)}.json`),
     sealPrefix: below("seals/"),
     seal: (epoch, seal) => below(`seals/${padded(epoch)}-${seal}.json`),
+    finalPrefix: below("final/"),
     final: (seal) => ({
+      folderPrefix: below(`final/${seal}/`),
       output: below(`final/${seal}/output.jsonl`),
       errors: below(`final/${seal}/errors.jsonl`),
       summary: below(`final/${seal}/summary.json`),
@@ -86,6 +91,9 @@ export function batchKeys(id: string): BatchKeys {
 /** The markers of all batches that aren't settled: `open/<id>`. */
 export const openPrefix = "open/";
 
+/** An empty object, written anew to learn what time it is on the store's own clock, which every `lastModified` is told by. */
+export const clockKey = "clock";
+
 /** The model catalogue: `models/<name>/flamingo.json` and its files. */
 export const modelsPrefix = "models/";
 
@@ -96,6 +104,7 @@ export function modelKeys(name: string): { readonly folderPrefix: string; readon
 
 function planKeys(folder: string): PlanKeys {
   return {
+    folderPrefix: folder,
     items: `${folder}items.jsonl`,
     index: `${folder}index`,
     examplesPrefix: `${folder}examples/`,

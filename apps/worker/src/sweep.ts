@@ -1,0 +1,81 @@
+/**
+ * Takes away what an ended batch left behind: the plans, seals and results of losers, and all parts and frontiers, whose lines lie in final/ by now.
+ * Owns what goes. What stays: the request, the control log, the end and what followed it; the results, the seal that end.json names, and that seal's plan, whose
+ * items a retry would copy. Only known folders are touched, and only objects older than `ageMs` by the store's own clock: an unrecorded part of a live worker
+ * looks like any loser's. Refuses a batch without end.json, and uploads that a crash left open: they are the bucket's lifecycle rule's.
+ *
+ * Which batches are due stands in the queue (`sweepable`): looked at again until a look finds nothing, for a stalled process may still write. After a loss of
+ * Redis that list is empty, and a rebuild refills it later, as it settles each batch again; until then left-overs cost space and nothing else.
+ */
+import { end as endSchema, seal as sealSchema, type End } from "@flamboyance/contracts";
+import { batchKeys, clockKey, type BatchKeys, type Storage } from "@flamboyance/storage";
+import { readStored } from "./stored-json.ts";
+
+export interface SweepDependencies {
+  readonly storage: Storage;
+  readonly serviceBucket: string;
+}
+
+export interface Swept {
+  /** Objects taken away. */
+  readonly removed: number;
+  /** `clean`: there was nothing to take. `later`: what is left is too young, or came late. `more`: the limit was reached. */
+  readonly left: "clean" | "later" | "more";
+}
+
+/** One look at one batch. Takes away at most `limit` objects, none that was written after `before` (the store's time in ms). */
+export async function sweepBatch(
+  { storage, serviceBucket: bucket }: SweepDependencies,
+  id: string,
+  { before, limit }: { readonly before: number; readonly limit: number },
+  signal: AbortSignal,
+): Promise<Swept> {
+  const keys = batchKeys(id);
+  const end = await readStored(storage, { bucket, key: keys.end }, endSchema, signal);
+  if (end === null) return { removed: 0, left: "clean" };
+  const kept = await keptPrefixes({ storage, serviceBucket: bucket }, keys, end, signal);
+  const found: { bucket: string; key: string }[] = [];
+  let young = false;
+  let more = false;
+  for (const prefix of [keys.partsPrefix, keys.frontierPrefix, keys.rebuiltPrefix, keys.planPrefix, keys.finalPrefix, keys.sealPrefix]) {
+    for await (const { key, lastModified } of storage.list({ bucket, key: prefix }, { signal })) {
+      if (kept.some((stays) => key.startsWith(stays))) continue;
+      if (lastModified.getTime() > before) young = true;
+      else if (found.length < limit) found.push({ bucket, key });
+      else {
+        more = true;
+        break;
+      }
+    }
+  }
+  await storage.remove(found, { signal });
+  return { removed: found.length, left: more ? "more" : young || found.length > 0 ? "later" : "clean" };
+}
+
+/** The time on the store's own clock, in ms: a worker's may be wrong by more than an age. */
+export async function storeTime({ storage, serviceBucket: bucket }: SweepDependencies, signal: AbortSignal): Promise<number> {
+  const clock = { bucket, key: clockKey };
+  await storage.write(clock, "", { contentType: "text/plain", signal });
+  return (await storage.describe(clock, { signal }))?.lastModified.getTime() ?? 0;
+}
+
+/** Everything that end.json stands for begins with one of these. */
+async function keptPrefixes(
+  { storage, serviceBucket: bucket }: SweepDependencies,
+  keys: BatchKeys,
+  { seal }: End,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const kept = [keys.final(seal).folderPrefix];
+  for await (const { key } of storage.list({ bucket, key: keys.sealPrefix }, { signal })) {
+    if (!key.endsWith(`-${seal}.json`)) continue;
+    const sealed = await readStored(storage, { bucket, key }, sealSchema, signal);
+    // Not to be seen any more: then it isn't known which plan won.
+    if (sealed === null) continue;
+    kept.push(key);
+    if (sealed.plan !== null) kept.push(keys.plan(sealed.plan).folderPrefix);
+    return kept;
+  }
+  // An end without its seal can't say which plan it followed: all of them stay.
+  return [...kept, keys.planPrefix];
+}
