@@ -54,6 +54,15 @@ describe("infra/Dockerfile", () => {
     expect(given).toEqual(wanted);
   });
 
+  it("installs for each app what that app needs to run, in one line of one form", () => {
+    for (const { name, steps } of images) {
+      expect(steps).toContainEqual({ kind: "copy", from: `${name}-modules`, sources: ["/srv"], target: "./" });
+      const install = stages.find((stage) => stage.name === `${name}-modules`)?.steps;
+      const workspace = `--workspace @flamboyance/${name}`;
+      expect(install).toEqual([{ kind: "run", command: `npm pkg delete devDependencies ${workspace} && npm ci --omit=dev ${workspace}` }]);
+    }
+  });
+
   it("copies the built form of each package that the app imports, and no other's", () => {
     for (const image of images) {
       const copied = image.steps.flatMap((step) => (step.kind === "copy" && step.from === "build" ? [step.target] : [])).toSorted();

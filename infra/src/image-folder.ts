@@ -14,6 +14,9 @@ import { neededToRun, workspaces } from "./workspaces.ts";
 
 const workingFolder = "/srv";
 
+/** The one line that installs what a workspace needs to run. */
+const productionInstall = /^npm pkg delete devDependencies --workspace (\S+) && npm ci --omit=dev --workspace \1$/;
+
 export interface ImageFolder {
   readonly stage: Stage;
   readonly folder: string;
@@ -68,7 +71,7 @@ async function copy(step: CopyStep, stageFolder: string | null, folder: string):
 const copyFolder = (from: string, to: string) => cp(from, to, { recursive: true, verbatimSymlinks: true });
 
 async function run(command: string, folder: string): Promise<void> {
-  const workspace = /^npm ci --omit=dev --workspace (\S+)$/.exec(command)?.[1];
+  const workspace = productionInstall.exec(command)?.[1];
   if (command === "npm ci") {
     await linkModules(folder, [...workspaces().keys()], await readdir(join(root, "node_modules")));
   } else if (workspace !== undefined) {
