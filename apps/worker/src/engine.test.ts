@@ -1,11 +1,14 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterEach, expect, it } from "vitest";
 import { openEngine, type Engine, type EngineRow } from "./engine.ts";
 
 const thread = new URL("./testing/fake-engine-thread.ts", import.meta.url);
 const signal = new AbortController().signal;
 const opened: Engine[] = [];
-async function open(): Promise<Engine> {
-  const engine = await openEngine({ folder: "model", threads: 1, thread });
+async function open(folder = "model"): Promise<Engine> {
+  const engine = await openEngine({ folder, threads: 1, thread });
   opened.push(engine);
   return engine;
 }
@@ -63,6 +66,19 @@ it("fails the rows in flight when its thread dies, and starts another one for th
   const failures = await Promise.allSettled([held, engine.generate(row("crash"), signal)]);
   expect(failures).toMatchObject([{ reason: { code: "engine_failed" } }, { reason: { code: "engine_failed" } }]);
   expect((await engine.generate(row("row", { prefix: prefix("p") }), signal)).text).toBe("<p>|row||held 0");
+});
+
+it("is lost, and says so, when its thread dies and can't be opened again, and not before", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "engine-"));
+  const engine = await open(folder);
+  await expect(engine.generate(row("crash"), signal)).rejects.toMatchObject({ code: "engine_failed" });
+  await engine.generate(row("row"), signal);
+  expect(engine.lost.aborted).toBe(false);
+  await rm(folder, { recursive: true });
+  await expect(engine.generate(row("crash"), signal)).rejects.toMatchObject({ code: "engine_failed" });
+  await expect(engine.generate(row("row"), signal)).rejects.toMatchObject({ code: "engine_failed" });
+  expect(engine.lost.reason).toMatchObject({ code: "model_folder_invalid" });
+  await expect(engine.generate(row("row"), signal)).rejects.toMatchObject({ code: "engine_failed" });
 });
 
 it("doesn't open a model that can't be opened", async () => {

@@ -1,6 +1,7 @@
 /**
  * A model in a thread of its own, so that its runs never hold up the main loop. Owns the thread, its restarts and the rows in flight.
- * When the thread dies every row in flight fails with engine_failed (a passing fault) and the next row starts a new one. Pixels are transferred.
+ * When the thread dies every row in flight fails with engine_failed (a passing fault) and the next row starts a new one; where that can't be opened the engine
+ * is lost, says so once, and starts no more. Pixels are transferred.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
@@ -29,6 +30,8 @@ export type EngineAnswer = Omit<RowResult, "tokens"> & { readonly newTokens: num
 export interface Engine {
   /** Rejects with the row's own fault (prompt_too_long, …), with engine_failed where the engine died, or with the signal's reason. */
   generate(row: EngineRow, signal: AbortSignal): Promise<EngineAnswer>;
+  /** Fires, with the reason, when the thread has died and can't be opened again: every further row would fail. */
+  readonly lost: AbortSignal;
   /** Null while there is nothing to tell, or the engine is too busy to tell it. */
   stats(): Promise<ModelStats | null>;
   close(): Promise<void>;
@@ -65,9 +68,12 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   let running: Running | null = null;
   let closed = false;
   let lastId = 0;
+  const lost = new AbortController();
+  const notAgain = (cause: unknown) => new CodedError("engine_failed", "the engine can't be started again", { cause });
 
   const ensure = (): Running => {
     if (closed) throw new CodedError("aborted", "the engine was closed");
+    if (lost.signal.aborted) throw notAgain(lost.signal.reason);
     return (running ??= start(options, (dead) => {
       if (running === dead) running = null;
     }));
@@ -75,12 +81,14 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   await ensure().ready;
 
   return {
+    lost: lost.signal,
     generate: async (row, signal) => {
       signal.throwIfAborted();
       const thread = ensure();
       // Whatever keeps the model from opening again isn't this row's fault.
       await thread.ready.catch((cause: unknown) => {
-        throw new CodedError("engine_failed", "the engine can't be started again", { cause });
+        if (!closed) lost.abort(cause);
+        throw notAgain(cause);
       });
       signal.throwIfAborted();
       const id = ++lastId;

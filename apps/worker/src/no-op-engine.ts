@@ -8,6 +8,7 @@ import type { Engine } from "./engine.ts";
 
 export function openNoOpEngine({ gate }: { readonly gate: string | null }): Engine {
   return {
+    lost: new AbortController().signal,
     generate: async ({ id, prefix, text, media }, signal) => {
       signal.throwIfAborted();
       if (gate !== null) await pass(gate, id, signal);

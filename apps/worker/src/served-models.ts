@@ -1,6 +1,7 @@
 /**
  * The models that this worker serves: found in the catalogue, copied, opened, announced, their chunks consumed.
- * Owns which are open. A model that can't be opened isn't served (its batches wait, and say so); it never fails a job. A new one in the catalogue is taken up.
+ * Owns which are open. A model that can't be opened isn't served (its batches wait, and say so); it never fails a job. A new one in the catalogue is taken up,
+ * and so is, at the next look, one whose engine was lost: until then this worker takes none of its chunks, and those in hand go back for others.
  */
 import { isCoded } from "@flamboyance/contracts";
 import type { ModelDescription } from "@flamboyance/model";
@@ -23,6 +24,8 @@ export interface ServedModelsDependencies {
   readonly open: (folder: string, description: ModelDescription) => Promise<Engine>;
   /** Starts taking the model's chunks. */
   readonly consume: (key: string, model: ItemModel) => Consumer;
+  /** Takes back the announcement that the worker serves the model. */
+  readonly withdraw: (key: string) => Promise<void>;
 }
 
 export interface ServedModels {
@@ -44,8 +47,21 @@ interface Served {
 }
 
 export function openServedModels(dependencies: ServedModelsDependencies): ServedModels {
-  const { storage, bucket, cache, metrics, log, open, consume } = dependencies;
+  const { storage, bucket, cache, metrics, log, open, consume, withdraw } = dependencies;
   const served = new Map<string, Served>();
+  // Lost ones, until their chunks have gone back.
+  const leaving = new Set<Promise<void>>();
+
+  const leave = (key: string, { name, engine, consumer }: Served) => {
+    served.delete(key);
+    metrics.modelsServed(served.size);
+    log.error({ model: name, key, ...failure(engine.lost.reason) }, "a model is lost, and its chunks go back");
+    const left = Promise.allSettled([withdraw(key), consumer.close()])
+      .then(() => engine.close())
+      .catch((error: unknown) => log.warn({ model: name, ...failure(error) }, "a lost model can't be closed"))
+      .finally(() => leaving.delete(left));
+    leaving.add(left);
+  };
 
   const take = async (name: string, signal: AbortSignal) => {
     const found = await findModel({ storage, bucket, signal }, name);
@@ -57,7 +73,9 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
       return;
     }
     const consumer = consume(found.key, { name, preprocessing: description.preprocessing, engine });
-    served.set(found.key, { name, engine, consumer });
+    const taken = { name, engine, consumer };
+    served.set(found.key, taken);
+    engine.lost.addEventListener("abort", () => leave(found.key, taken), { once: true });
     metrics.modelsServed(served.size);
     log.info({ model: name, key: found.key }, "serving");
   };
@@ -83,10 +101,10 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
       }
     },
     stop: async (drainMs) => {
-      await Promise.all([...served.values()].map(({ consumer }) => consumer.close({ drainMs })));
+      await Promise.all([...leaving, ...[...served.values()].map(({ consumer }) => consumer.close({ drainMs }))]);
     },
     close: async () => {
-      await Promise.all([...served.values()].map(({ engine }) => engine.close()));
+      await Promise.all([...leaving, ...[...served.values()].map(({ engine }) => engine.close())]);
     },
   };
 }

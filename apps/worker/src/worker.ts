@@ -20,7 +20,7 @@ import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
-import { openServedModels } from "./served-models.ts";
+import { openServedModels, type ServedModels } from "./served-models.ts";
 import { startStopWatch } from "./stop-watch.ts";
 
 export interface RunningWorker {
@@ -91,6 +91,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
           }
         }),
       ),
+    withdraw: (key) => queue.withdraw(worker, key),
   });
 
   const reconciler = openReconciler({
@@ -105,7 +106,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   await queue.ensureSentinel();
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, worker, models.keys(), config);
+  await announce(queue, worker, models, config);
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
@@ -120,7 +121,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const rounds = [
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models.keys(), config)),
+    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -158,8 +159,10 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   };
 }
 
-async function announce(queue: Queue, worker: string, keys: readonly string[], config: Config): Promise<void> {
-  for (const model of keys) {
+async function announce(queue: Queue, worker: string, models: ServedModels, config: Config): Promise<void> {
+  for (const model of models.keys()) {
+    // Lost meanwhile, and its announcement withdrawn.
+    if (!models.keys().includes(model)) continue;
     await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
     await queue.dispatch(model);
   }

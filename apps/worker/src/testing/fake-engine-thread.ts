@@ -1,4 +1,5 @@
 /** An engine thread without a model, for engine.test.ts: answers with its prefix and pixels, and does on demand what a model's thread may do. */
+import { existsSync } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import type { FromEngine, ToEngine } from "../engine-thread.ts";
 
@@ -24,5 +25,10 @@ parentPort?.on("message", (message: ToEngine) => {
   }
 });
 
-// The folder's name says whether the model can be opened.
-answer(String(workerData.folder) === "broken" ? { kind: "refused", code: "model_folder_invalid", message: "broken" } : { kind: "ready" });
+// The folder's name says whether the model can be opened; an absolute one must be there.
+const folder = String(workerData.folder);
+answer(
+  folder === "broken" || (folder.startsWith("/") && !existsSync(folder))
+    ? { kind: "refused", code: "model_folder_invalid", message: "broken" }
+    : { kind: "ready" },
+);
