@@ -19,7 +19,7 @@ export interface ChunkDependencies extends ItemDependencies {
   readonly batches: OpenBatches;
   readonly stops: StopWatch;
   readonly frontiers: Frontiers;
-  /** Items of all chunks that are under way at once, and the memory that they hold. */
+  /** Items of all chunks that are under way at once. */
   readonly itemGate: Gate;
 }
 
@@ -98,7 +98,7 @@ async function runItems(
   for (const [index, item] of items.entries()) {
     const pass = await dependencies.itemGate.enter(either).catch(() => null);
     if (pass === null) break;
-    const done = runItem(dependencies, model, batch, { item, number: firstItem + index, pass }, either)
+    const done = runItem(dependencies, model, batch, { item, number: firstItem + index }, either)
       .then((result) => void (results[index] = result))
       .catch((error: unknown) => failed.abort(error))
       .finally(() => {

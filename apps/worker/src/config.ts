@@ -61,7 +61,7 @@ const environment = z.object({
     .int()
     .min(1)
     .default(256 * 1024 * 1024)
-    .describe("While fetched images and pixels hold more than this, no further fetch starts."),
+    .describe("While fetched images that wait to be decoded hold as much as this, no further fetch starts."),
   FLAMBOYANCE_PIXEL_CACHE_BYTES: z.coerce
     .number()
     .int()

@@ -37,6 +37,16 @@ it("admits nobody while the holders weigh too much, and one always", async () =>
   expect(gate.held).toBe(0);
 });
 
+it("counts a holder from its entering on for what it comes with", async () => {
+  const gate = new Gate({ holders: 10, weight: 100 });
+  const passes = await Promise.all([gate.enter(forever, 60), gate.enter(forever, 60)]);
+  const waiting = [gate.enter(forever, 60), gate.enter(forever, 60)];
+  expect(await settled(Promise.race(waiting))).toBe(false);
+  passes[0].release();
+  expect(await settled(waiting[0] ?? Promise.reject(new Error("no waiter")))).toBe(true);
+  expect(await settled(waiting[1] ?? Promise.reject(new Error("no waiter")))).toBe(false);
+});
+
 it("lets a waiter that is given up go without a place", async () => {
   const gate = new Gate({ holders: 1 });
   const holder = await gate.enter(forever);

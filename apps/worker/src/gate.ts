@@ -2,7 +2,7 @@
  * How much may be under way at once: a number of holders, and a weight (bytes) that they report once they know it.
  * Owns the queue before it, first come first served. Refuses to know what is held.
  *
- * The weight is known only after the fact (an image's size after its fetch), so it can be overshot by what the holders admitted meanwhile bring.
+ * The true weight is known only after the fact (an image's size after its fetch): what a holder enters with is a guess, and the holders may overshoot by theirs.
  */
 
 export interface Pass {
@@ -28,12 +28,12 @@ export class Gate {
     return this.#held;
   }
 
-  /** Resolves when there is room; rejects with the signal's reason. */
-  async enter(signal: AbortSignal): Promise<Pass> {
+  /** Resolves when there is room; rejects with the signal's reason. Weighs `entering` (default 0) until it is weighed. */
+  async enter(signal: AbortSignal, entering = 0): Promise<Pass> {
     signal.throwIfAborted();
-    if (this.#waiting.size > 0 || !this.#hasRoom()) await this.#turn(signal);
-    else this.#held += 1;
-    let weight = 0;
+    if (this.#waiting.size > 0 || !this.#hasRoom()) await this.#turn(signal, entering);
+    else this.#let(entering);
+    let weight = entering;
     let released = false;
     return {
       weigh: (next) => {
@@ -57,7 +57,12 @@ export class Gate {
     return this.#held === 0 || (this.#held < this.#holders && this.#heldWeight < this.#weight);
   }
 
-  #turn(signal: AbortSignal): Promise<void> {
+  #let(entering: number): void {
+    this.#held += 1;
+    this.#heldWeight += entering;
+  }
+
+  #turn(signal: AbortSignal, entering: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const giveUp = () => {
       this.#waiting.delete(admitted);
@@ -65,6 +70,7 @@ export class Gate {
     };
     const admitted = () => {
       signal.removeEventListener("abort", giveUp);
+      this.#let(entering);
       resolve();
     };
     this.#waiting.add(admitted);
@@ -76,7 +82,6 @@ export class Gate {
     for (const admitted of this.#waiting) {
       if (!this.#hasRoom()) return;
       this.#waiting.delete(admitted);
-      this.#held += 1;
       admitted();
     }
   }

@@ -9,17 +9,17 @@ import type { Decoder } from "./decode.ts";
 import type { Engine } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage } from "./fetch.ts";
-import type { Gate, Pass } from "./gate.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
 import { queryText } from "./prompt.ts";
+import type { ReadAhead } from "./read-ahead.ts";
 
 export interface ItemDependencies {
   readonly storage: Storage;
   readonly serviceBucket: string;
   readonly decoder: Decoder;
-  readonly fetchGate: Gate;
+  readonly readAhead: ReadAhead;
   readonly pixelCache: PixelCache;
   readonly metrics: Metrics;
 }
@@ -36,28 +36,24 @@ export interface ItemResult {
   readonly tally: Tally;
 }
 
-/** `pass` is the item's place among those under way; it is told what the item holds in memory. Rejects with passing faults and with the signal's reason. */
+/** Rejects with passing faults and with the signal's reason. */
 export async function runItem(
   dependencies: ItemDependencies,
   model: ItemModel,
   batch: OpenBatch,
-  { item, number, pass }: { readonly item: Item; readonly number: number; readonly pass: Pass },
+  { item, number }: { readonly item: Item; readonly number: number },
   signal: AbortSignal,
 ): Promise<ItemResult> {
-  const { storage, serviceBucket, decoder, fetchGate, pixelCache, metrics } = dependencies;
+  const { storage, serviceBucket, decoder, readAhead, pixelCache, metrics } = dependencies;
   const { request } = batch;
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   try {
-    const load = async () => {
-      const fetching = await fetchGate.enter(signal);
-      const bytes = await metrics
-        .time("fetch", () => fetchImage(storage, item.image, { buckets: request.buckets, serviceBucket }, signal))
-        .finally(() => fetching.release());
-      pass.weigh(bytes.length);
-      return metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal));
+    const owner = { buckets: request.buckets, serviceBucket };
+    const stages = {
+      fetch: () => metrics.time("fetch", () => fetchImage(storage, item.image, owner, signal)),
+      decode: (bytes: Uint8Array) => metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal)),
     };
-    const pixels = await pixelCache.get(request.id, item.image, load, signal);
-    pass.weigh(pixels.byteLength);
+    const pixels = await pixelCache.get(request.id, item.image, () => readAhead.load(stages, signal), signal);
     const row = {
       id: `${request.id}-${number}`,
       prefix: batch.prefix,

@@ -18,6 +18,7 @@ import { openNoOpEngine } from "./no-op-engine.ts";
 import { holdOpenBatches } from "./open-batches.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
+import { openReadAhead } from "./read-ahead.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
@@ -60,8 +61,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     ...shared,
     worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
-    itemGate: new Gate({ holders: config.engineRows, weight: config.readAheadBytes }),
-    fetchGate: new Gate({ holders: config.fetchConcurrency }),
+    itemGate: new Gate({ holders: config.engineRows }),
+    readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };
   const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
