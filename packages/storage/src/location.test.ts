@@ -8,6 +8,7 @@ describe("a location", () => {
     ["s3://a.b-c/", { bucket: "a.b-c", key: "" }],
     ["s3://photos/line\nbreak", { bucket: "photos", key: "line\nbreak" }],
     ["s3://photos/cat.jpg?versionId=3/L4kqt", { bucket: "photos", key: "cat.jpg", versionId: "3/L4kqt" }],
+    ["s3://photos/..a/...", { bucket: "photos", key: "..a/..." }],
     ["s3://photos//double//slash/", { bucket: "photos", key: "/double//slash/" }],
   ])("%j is read, and written back", (text, location) => {
     expect(parseLocation(text)).toEqual(location);
@@ -36,6 +37,10 @@ describe("a location", () => {
     `s3://photos/${"é".repeat(513)}`,
     "s3://photos/a\0b",
     "s3://photos/\ud800",
+    "s3://photos/../private/cat.jpg",
+    "s3://photos/a/./b",
+    "s3://photos/a/..",
+    "s3://photos/..?versionId=3",
   ])("%j is refused", (text) => {
     expect(() => parseLocation(text)).toThrow(expect.objectContaining({ code: "storage_invalid_location" }) as Error);
   });

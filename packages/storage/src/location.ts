@@ -14,7 +14,8 @@ export interface Location {
 
 /**
  * Reads `s3://bucket/key`, or `s3://bucket/key?versionId=…`. The key may be empty (`s3://bucket/`), as a prefix.
- * Bucket names follow S3's rules: they become host names, so nothing else may pass. Throws `storage_invalid_location`.
+ * Bucket names follow S3's rules: they become host names, so nothing else may pass. Keys with a segment "." or ".." don't either: clients and proxies on the way
+ * resolve them as paths, and then another key or another bucket is meant than the one that was looked at. Throws `storage_invalid_location`.
  *
  *     parseLocation("s3://photos/2024/cat.jpg") // → { bucket: "photos", key: "2024/cat.jpg" }
  */
@@ -32,6 +33,9 @@ export function parseLocation(text: string): Location {
   const key = version?.[1] ?? rest;
   if (Buffer.byteLength(key) > maxKeyBytes || key.includes("\0") || !key.isWellFormed()) {
     throw new CodedError("storage_invalid_location", `${quote(text)}: a key has at most ${maxKeyBytes} bytes of UTF-8, and no NUL`);
+  }
+  if (key.split("/").some((segment) => segment === "." || segment === "..")) {
+    throw new CodedError("storage_invalid_location", `${quote(text)}: a key has no segment "." or ".."`);
   }
   return version?.[2] === undefined ? { bucket, key } : { bucket, key, versionId: version[2] };
 }
