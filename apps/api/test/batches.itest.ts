@@ -355,6 +355,13 @@ describe("a batch's way", () => {
     expect(late).toMatchObject({ status: 409, body: { error: { code: "conflict" } } });
   });
 
+  it("is sealed at once by a cancel that comes before its plan", async () => {
+    const id = await submitted();
+    const cancelled = await service.ask(`/v1/batches/${id}/cancel`, { method: "POST" });
+    expect(cancelled).toMatchObject({ status: 200, body: { status: "cancelling" } });
+    expect(await service.queue.batch(id)).toMatchObject({ status: "finalizing", outcome: "cancelled", plan: null });
+  });
+
   it("shows why a plan was refused", async () => {
     const id = await submitted();
     const error = { code: "invalid_json_line", message: "m", param: null, line: 3 };
