@@ -63,12 +63,11 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     const redis = await useRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) });
     // In a Redis that others use too, everything of ours is under one prefix, and goes with us; from one that is gone it went by itself.
     const prefix = `flamboyance-${randomBytes(4).toString("hex")}`;
-    started.push({
-      close: () =>
-        eraseQueue({ url: redis.url, prefix })
-          .catch(() => undefined)
-          .finally(() => redis.close()),
-    });
+    const leaveRedis = async () => {
+      await eraseQueue({ url: redis.url, prefix }).catch(() => undefined);
+      await redis.close();
+    };
+    started.push({ close: leaveRedis });
     const s3 = options.s3 ?? (await startOwnS3(folder, await portOrFree(options.ports?.s3), started));
     await prepare(s3);
 
