@@ -2,7 +2,6 @@
 Every text comes from the shards' texts.jsonl, written by write-dataset.ts; none is made up here."""
 import json
 import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,7 +114,7 @@ class Texts:
                 self.seen[text] = ids
         return ids
 
-    def sequence(self, task, scenes, indices, rng, text_only=(), weight=1.0, query_only=False):
+    def sequence(self, task, scenes, indices, rng, text_only=(), weight=1.0, query_only=False, kind=None):
         """`task` over the scenes `indices`, told first over `text_only` without images. Answers weigh; prompts don't. A task that
         only examples tell can't be known at its first image, so the first answer doesn't weigh there."""
         made = Sequence([], [], [], list(indices), [])
@@ -123,7 +122,7 @@ class Texts:
             number = place - len(text_only)
             text = scenes.texts[index]
             if task == "vqa":
-                questions = text["questions"]
+                questions = [asked for asked in text["questions"] if kind in (None, asked["kind"])]
                 weights = np.array([1.0 if query_only else QUESTION_WEIGHT[asked["kind"]] for asked in questions])
                 asked = questions[rng.choice(len(questions), p=weights / weights.sum())]
                 prompt, answer = self.prompt["question"] + asked["question"] + self.prompt["answer"], asked["answer"]
@@ -148,7 +147,7 @@ TASK_WEIGHT = {"caption": 1.0, "vqa": 2.0, "colours": 1.0, "shapes": 1.0, "count
 # Questions that must find an object by its shape, or judge all of them, are learned last: they are asked more often.
 QUESTION_WEIGHT = {"exists": 3, "colour": 3, "count-shape": 3, "count-colour": 2, "relation": 1.5, "shape": 0.5, "size": 1.5, "count": 0.3}
 # Single objects are soon known; two objects leave open which axis tells them apart, five are the most to keep in order.
-COUNT_WEIGHT = {"1": 0.4, "2": 3.0, "3": 0.7, "4": 1.0, "5": 1.5}
+COUNT_WEIGHT = {"1": 0.4, "2": 1.4, "3": 1.0, "4": 1.0, "5": 1.3}
 
 
 def sample_sequences(texts, scenes, rng, count=64, pool_size=112):

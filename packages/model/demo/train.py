@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from corpus import EXAMPLE_TASKS, Scenes, Texts, pack_rows, pack_shards, sample_sequences, train_tokenizer
+from corpus import EXAMPLE_TASKS, QUESTION_WEIGHT, Scenes, Texts, pack_rows, pack_shards, sample_sequences, train_tokenizer
 from flamingo import Flamingo, Layout, Sizes
 
 UNLABELLED = 255
@@ -176,6 +176,12 @@ def evaluate(model, texts, scenes, count, full=False):
             amount = np.array([int(scenes.texts[i]["count"]) for i in range(count)])
             for n in range(1, 6):
                 figures[f"caption@0, {n} objects"] = round(float(right[amount == n].mean()), 4)
+    if full:
+        for kind in QUESTION_WEIGHT:
+            rng = np.random.default_rng(8)
+            asked = [i for i in range(count) if any(question["kind"] == kind for question in scenes.texts[i]["questions"])]
+            sequences = [texts.sequence("vqa", scenes, [i], rng, query_only=True, kind=kind) for i in asked]
+            figures[f"vqa@0, {kind}"] = round(float(exact(model, sequences, scenes, texts.pad).mean()), 4)
     return figures
 
 
