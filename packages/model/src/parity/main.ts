@@ -41,22 +41,32 @@ async function main(): Promise<number> {
       .filter((folder) => positionals.length === 1 || basename(folder) !== imagesFolder);
     const folders = positionals.length > 0 ? named : await ownReferences();
     const results: { reference: string; comparisons: Comparison[] }[] = [];
+    let refused = 0;
     for (const folder of folders) {
-      const reference = await readReference(folder);
-      const actual = await withEngine(reference, (engine) => compute(reference, engine));
-      results.push({ reference: basename(folder), comparisons: compare(reference, actual) });
-      if (values.dump !== undefined) await writeDump(folders.length === 1 ? values.dump : join(values.dump, basename(folder)), actual);
+      try {
+        const reference = await readReference(folder);
+        const actual = await withEngine(reference, (engine) => compute(reference, engine));
+        results.push({ reference: basename(folder), comparisons: compare(reference, actual) });
+        if (values.dump !== undefined) await writeDump(folders.length === 1 ? values.dump : join(values.dump, basename(folder)), actual);
+      } catch (error) {
+        // One folder that is wrong doesn't hide what the others give.
+        if (!isCoded(error)) throw error;
+        console.error(`parity: ${basename(folder)}: ${error.code}: ${error.message}`);
+        refused += 1;
+      }
     }
-    console.log(writeTable(results));
+    if (results.length > 0) console.log(writeTable(results));
     const faults = results.flatMap(({ reference, comparisons }) =>
       comparisons
         .filter(({ verdict }) => verdict === "fails")
         .map(({ quantity, firstFault }) => `${reference}: ${quantity}: ${firstFault ?? ""}`),
     );
     for (const fault of faults) console.error(`past its limit: ${fault}`);
+    if (refused > 0) return 2;
     return faults.length === 0 ? 0 : 1;
   } catch (error) {
-    if (isCoded(error) || (error instanceof TypeError && "code" in error)) {
+    // A flag that is wrong, or a folder that can't be written: the system's and Node's own errors carry a code.
+    if (error instanceof Error && "code" in error) {
       console.error(`parity: ${error.message}`);
       return 2;
     }

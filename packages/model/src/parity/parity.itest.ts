@@ -1,6 +1,6 @@
 /** `npm run parity` as a program: all references are met, and what is wrong is said in a line. */
 import { execFile } from "node:child_process";
-import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -62,5 +62,19 @@ describe("the program", () => {
     expect(status).toBe(1);
     expect(output).toMatch(/\| mpt +\| tokenizer +\|.*\| fails/);
     expect(errors).toContain("mpt: tokenizer: size: 390 where 391 is expected");
+  });
+
+  it("says of a folder that is wrong what is wrong with it, by its code, and still judges the others", async () => {
+    const wrong = join(folder, "cut-off");
+    await cp(join(references, "video"), wrong, { recursive: true });
+    await truncate(join(wrong, "checkpoint.pt"), 1000);
+    const { status, output, errors } = await run(wrong, join(folder, "nowhere"), `${join(references, "mpt")}/`);
+    expect(status).toBe(2);
+    expect(errors.split("\n")).toEqual([
+      expect.stringMatching(/^parity: cut-off: model_piece_corrupt: .*checkpoint\.pt/),
+      expect.stringMatching(/^parity: nowhere: model_piece_missing: .*nowhere isn't there$/),
+      "",
+    ]);
+    expect(output).toMatch(/\| mpt +\| logits +\|.*\| holds +\|/);
   });
 });
