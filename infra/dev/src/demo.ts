@@ -26,6 +26,7 @@ a question about each. Ends everything again; the results stay in .flamboyance/d
 const folder = resolve(import.meta.dirname, "../../../.flamboyance");
 const wantedPorts = { api: 8080, s3: 9000, redis: 6390 };
 const shownRows = 8;
+const stopped = "stopped; nothing is left running\n";
 
 async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<boolean> {
   const screen = openScreen(process.stdout);
@@ -37,6 +38,7 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   await rm(home, { recursive: true, force: true });
   await mkdir(home, { recursive: true });
   await using system = await startDemoSystem(home, modelFolder, signal);
+  signal.throwIfAborted();
 
   screen.step(`3/5  Drawing and uploading ${count} pictures`);
   const storage = openStorage({ ...system.s3, pathStyle: true });
@@ -69,9 +71,11 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   screen.table(["picture", "question", "answer", "truth", ""], asked);
   screen.step("");
   sayWhere((text) => screen.step(text), home, [captions, answers]);
-  if (keep) await stayUp((text) => screen.step(text), system, captions, signal);
+  if (!keep) screen.step("To look around:          npm run demo -- --keep");
+  screen.step("");
   screen.step(`captions right: ${captioned.right}/${count}`);
   screen.step(`answers right: ${answered.right}/${count}`);
+  if (keep) await stayUp((text) => screen.step(text), system, captions, signal);
   return captions.status === "completed" && answers.status === "completed";
 }
 
@@ -146,16 +150,20 @@ function sayWhere(say: (text: string) => void, home: string, batches: readonly B
   say(`The lines as they came:  ${here}/captions.jsonl, ${here}/answers.jsonl`);
   for (const batch of batches) say(`The customer's copy:     ${batch.output ?? ""} (on disk below ${here}/s3/)`);
   say(`Logs:                    ${here}/logs/`);
-  say("To look around:          npm run demo -- --keep");
-  say("");
 }
 
 async function stayUp(say: (text: string) => void, system: System, batch: Batch, signal: AbortSignal): Promise<void> {
+  say("");
   say("Everything stays up until Ctrl-C. In another terminal, in this folder:");
   say(`  export FLAMBOYANCE_URL=${system.apiUrl} FLAMBOYANCE_API_KEY=${system.apiKey}`);
   say("  npx flamboyance list");
   say(`  npx flamboyance results ${batch.id}`);
-  say("");
+  const { endpoint, region, accessKeyId, secretAccessKey } = system.s3;
+  say(`Pictures and manifests of your own go into s3://${customerBucket}/ with any S3 client, for instance:`);
+  say(
+    `  export AWS_ENDPOINT_URL=${endpoint} AWS_REGION=${region} AWS_ACCESS_KEY_ID=${accessKeyId} AWS_SECRET_ACCESS_KEY=${secretAccessKey}`,
+  );
+  say(`  aws s3 cp --recursive pictures/ s3://${customerBucket}/pictures/`);
   if (!signal.aborted) await once(signal, "abort");
 }
 
@@ -177,14 +185,22 @@ async function main(): Promise<number> {
     return 2;
   }
   const stop = new AbortController();
-  for (const name of ["SIGINT", "SIGTERM"] as const) process.once(name, () => stop.abort());
+  // The listener stays after the first signal: without one, the children's own would end them and us at once, before anything is put in order.
+  for (const name of ["SIGINT", "SIGTERM"] as const) process.on(name, () => (stop.signal.aborted ? process.exit(130) : stopInOrder(stop)));
   try {
-    return (await demo(count, values.keep, stop.signal)) ? 0 : 1;
+    const allCompleted = await demo(count, values.keep, stop.signal);
+    if (stop.signal.aborted) process.stderr.write(stopped);
+    return allCompleted ? 0 : 1;
   } catch (error) {
-    if (stop.signal.aborted) process.stderr.write("\nstopped; nothing is left running\n");
+    if (stop.signal.aborted) process.stderr.write(stopped);
     else process.stderr.write(`${isCoded(error) ? `${error.code}: ` : ""}${error instanceof Error ? error.message : String(error)}\n`);
     return stop.signal.aborted ? 130 : 1;
   }
+}
+
+function stopInOrder(stop: AbortController): void {
+  process.stderr.write("\nstopping ...\n");
+  stop.abort();
 }
 
 process.exitCode = await main().catch((error: unknown) => {
