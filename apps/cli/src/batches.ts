@@ -42,9 +42,9 @@ export function formatBatch(batch: Batch): string {
       batch.delivery === null ? null : `${batch.delivery.status}${batch.delivery.error === null ? "" : `: ${batch.delivery.error}`}`,
     ],
     ["results", batch.results === null ? null : batch.results.output],
-    ...(batch.errors?.data ?? []).map(({ code, message, line }): [string, string] => [
+    ...(batch.errors?.data ?? []).map(({ code, message, param, line }): [string, string] => [
       line === null ? "error" : `line ${line}`,
-      `${message} (${code})`,
+      `${param === null ? "" : `${param}: `}${message} (${code})`,
     ]),
   ];
   return facts

@@ -48,6 +48,7 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
     [["submit", "--task", "sing"], /Allowed choices are caption, vqa/],
     [["submit", "--max-new-tokens", "many"], /a whole number is needed/],
     [["submit", "--model", "demo"], /--task/],
+    [["list", "--limit", "0"], /at least 1 is needed/],
     [["watch"], /missing required argument 'id'/],
     [["results", "batch_1", "--table", "--output", "x"], /--table is for the screen/],
     [["list", "--url", "localhost"], /isn't an http:\/\/ or https:\/\/ address/],

@@ -144,7 +144,7 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
     });
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
-    .option("--limit <number>", "how many", wholeNumber, 20)
+    .option("--limit <number>", "how many", atLeastOne, 20)
     .action(async (flags: CommonFlags & { limit: number }) => {
       const batches = [];
       for await (const batch of clientOf(flags).batches.all({ signal })) {
@@ -212,6 +212,12 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
 function keyIssue(error: ZodError): string {
   const issue = error.issues[0];
   return `--${String(issue?.path[0] ?? "tenant")} ${issue?.message ?? "doesn't fit"}`;
+}
+
+function atLeastOne(text: string): number {
+  const number = wholeNumber(text);
+  if (number === 0) throw new InvalidArgumentError("at least 1 is needed.");
+  return number;
 }
 
 function wholeNumber(text: string): number {

@@ -27,8 +27,8 @@ export function summary(batch: Batch): string {
   const endedAt = batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at;
   const took = endedAt === null ? "" : `, ${formatDuration(endedAt - batch.created_at)}`;
   const lines = [`${batch.id} ${batch.status}: ${completed} of ${total} completed, ${failed} failed${took}`];
-  for (const { code, message, line } of batch.errors?.data ?? [])
-    lines.push(`  ${line === null ? "" : `line ${line}: `}${message} (${code})`);
+  for (const { code, message, param, line } of batch.errors?.data ?? [])
+    lines.push(`  ${line === null ? "" : `line ${line}: `}${param === null ? "" : `${param}: `}${message} (${code})`);
   if (batch.output !== null && batch.delivery?.status === "failed")
     lines.push(`  not delivered to ${batch.output}: ${batch.delivery.error ?? ""}`);
   else if (batch.output !== null && batch.results !== null) lines.push(`  copied to ${batch.output}`);
