@@ -19,3 +19,8 @@ it("puts a refused line before the item it stood before, and keeps the manifest'
 it("knows no position in a foreign id", () => {
   expect(linePosition("file-abc")).toBeNull();
 });
+
+it("names the field that a refused line has wrong", () => {
+  const line = { code: "invalid_line", message: "expected a string", param: "image", line: 3, custom_id: "c", before_item: 2 };
+  expect(refusedResultLine("batch_01abc", line).error).toEqual({ code: "invalid_line", message: "image: expected a string", line: 3 });
+});

@@ -80,7 +80,9 @@ export function neverRanLine(identity: ItemIdentity, code: "batch_cancelled" | "
 
 /** The line of a manifest line that plan refused (`on_invalid: "skip"`); it never became an item. */
 export function refusedResultLine(batchId: string, refused: RefusedLine): ResultLine {
-  const { code, message, line, before_item: beforeItem } = refused;
+  const { code, line, before_item: beforeItem } = refused;
+  // A result line has no place for the field's name but its message.
+  const message = refused.param === null ? refused.message : `${refused.param}: ${refused.message}`;
   return {
     id: `batch_req_${batchSuffix(batchId)}-${beforeItem}-line-${line}`,
     custom_id: refused.custom_id,
