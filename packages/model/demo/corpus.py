@@ -147,7 +147,7 @@ TASK_WEIGHT = {"caption": 1.0, "vqa": 2.0, "colours": 1.0, "shapes": 1.0, "count
 # Questions that must find an object by its shape, or judge all of them, are learned last: they are asked more often.
 QUESTION_WEIGHT = {"exists": 3, "colour": 3, "count-shape": 3, "count-colour": 2, "relation": 1.5, "shape": 0.5, "size": 1.5, "count": 0.3}
 # Single objects are soon known; two objects leave open which axis tells them apart, five are the most to keep in order.
-COUNT_WEIGHT = {"1": 0.4, "2": 1.4, "3": 1.0, "4": 1.0, "5": 1.3}
+COUNT_WEIGHT = {"1": 0.4, "2": 3.0, "3": 1.0, "4": 1.0, "5": 1.3}
 
 
 def sample_sequences(texts, scenes, rng, count=64, pool_size=112):

@@ -15,7 +15,7 @@ about an hour and a half, with 1.2 GB of disk and 4 GB of memory.
 
   --state <folder>    where dataset, checkpoints and milestones lie   (default: ~/.cache/flamboyance/demo-train)
   --pieces <folder>   where the trained pieces are written            (default: packages/model/demo/pieces)
-  --scenes <n>        training scenes to render                       (default: 80000)
+  --scenes <n>        training scenes to render                       (default: 98000)
   --sight-steps <n>   steps of stage one, the image encoder alone     (default: 1500)
   --steps <n>         steps of stage two, the end of the cosine       (default: 5800; more than a finished run had: it goes on)
   --python <command>  Python 3.8 to 3.11, for the virtual environment (default: the first that is found)
@@ -39,7 +39,7 @@ async function main(): Promise<void> {
       help: { type: "boolean" },
       state: { type: "string", default: join(homedir(), ".cache", "flamboyance", "demo-train") },
       pieces: { type: "string", default: join(folder, "pieces") },
-      scenes: { type: "string", default: "80000" },
+      scenes: { type: "string", default: "98000" },
       "sight-steps": { type: "string", default: "1500" },
       steps: { type: "string", default: "5800" },
       python: { type: "string" },
