@@ -1,23 +1,36 @@
 // `npm run demo:evaluate`: how often the shipped demo model is exactly right on 500 held-out scenes, with the project's own engine, from
-// encoded image files on. Owns the measure (exact text) and the targets; train.py keeps a quicker one of its own for training.
+// encoded image files on. `npm run bench:quality` holds the precisions side by side by the same measure. Owns the measure (exact text) and the
+// targets; train.py keeps a quicker one of its own for training.
 import { mkdtemp, rm } from "node:fs/promises";
 import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { buildPrompt, decodePixels, importModel, openModel, type Model, type PromptPassage } from "@flamboyance/model";
+import {
+  buildPrompt,
+  decodePixels,
+  importModel,
+  openModel,
+  precisionSchema,
+  type Model,
+  type Precision,
+  type PromptPassage,
+} from "@flamboyance/model";
 import { MEASURED_SCENES, measuredScenes, type DemoImage } from "./dataset.ts";
 import { demoPieces } from "./pieces.ts";
 import type { ExampleTask } from "./tasks.ts";
 
+/** How far below fp32 a precision for many rows may lie. */
+const AWAY_POINTS = 0.5;
+
 const HELP = `npm run demo:evaluate -- [options]
 
 Imports the demo model's pieces, answers held-out scenes with the project's engine and prints how many answers are exactly right.
-Exits with 1 where a target is missed.
+Exits with 1 where a target is missed, or where int8 lies more than ${AWAY_POINTS} points below fp32 in a task that has one.
 
-  --pieces <folder>  other pieces in the same form     (default: packages/model/demo/pieces)
-  --model <folder>   a model folder, already imported  (default: one is imported and removed again)
-  --scenes <n>       how many held-out scenes          (default and most: ${MEASURED_SCENES})
-  --beams <n>        beams                             (default: 1)
+  --pieces <folder>       other pieces in the same form     (default: packages/model/demo/pieces)
+  --precision <name>      fp32, int8 or int4; may be repeated, and then all stand side by side   (default: fp32)
+  --scenes <n>            how many held-out scenes          (default and most: ${MEASURED_SCENES})
+  --beams <n>             beams                             (default: 1)
 `;
 
 type Task = "caption" | "vqa" | ExampleTask;
@@ -56,7 +69,7 @@ async function main(): Promise<number> {
     options: {
       help: { type: "boolean" },
       pieces: { type: "string" },
-      model: { type: "string" },
+      precision: { type: "string", multiple: true, default: ["fp32"] },
       scenes: { type: "string", default: String(MEASURED_SCENES) },
       beams: { type: "string", default: "1" },
     },
@@ -65,36 +78,74 @@ async function main(): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  await using folder = await modelFolder(values.model, values.pieces);
-  const model = await openModel(folder.path);
+  const precisions = values.precision.map((name) => precisionSchema.parse(name));
+  process.stdout.write(`${values.scenes} held-out scenes, beams: ${values.beams}, ${cpus()[0]?.model.trim() ?? "unknown processor"}\n\n`);
+  const shares = new Map<Precision, number[]>();
+  const missed: string[] = [];
+  for (const precision of precisions) {
+    const { found, wrong } = await measureAll(precision, values.pieces, Number(values.scenes), Number(values.beams));
+    shares.set(precision, found);
+    missed.push(...missedTargets(precision, found, wrong));
+  }
+  missed.push(...farFromExact(shares));
+  printTable(shares);
+  for (const line of missed) process.stdout.write(`\nmissed: ${line}\n`);
+  return missed.length === 0 ? 0 : 1;
+}
+
+/** Beside MEASURES: the shares that are right, and some of what is wrong. */
+async function measureAll(precision: Precision, pieces: string | undefined, scenes: number, beams: number) {
+  const folder = await mkdtemp(join(tmpdir(), "flamboyance-demo-"));
   try {
-    const { queries, support } = await readScenes(model, Number(values.scenes));
-    process.stdout.write(
-      `${queries.length} held-out scenes, beams: ${values.beams}, ${cpus()[0]?.model.trim() ?? "unknown processor"}\n\n`,
-    );
-    process.stdout.write("| task | shots | exactly right | target |\n|---|---:|---:|---:|\n");
-    const missed: string[] = [];
-    for (const measure of MEASURES) {
-      const { right, wrong } = await answerAll(model, measure, queries, support, Number(values.beams));
-      const share = right / queries.length;
-      const target = measure.target === undefined ? "" : `≥ ${percent(measure.target)}`;
-      process.stdout.write(`| ${measure.task} | ${measure.shots} | ${percent(share)} (${right}/${queries.length}) | ${target} |\n`);
-      if (share >= (measure.target ?? 0)) continue;
-      missed.push(`${measure.task} at ${measure.shots} shots; for example\n${wrong.slice(0, 5).join("\n")}`);
+    await importModel(demoPieces(pieces), join(folder, "model"), { precision });
+    const model = await openModel(join(folder, "model"));
+    try {
+      const { queries, support } = await readScenes(model, scenes);
+      const found: number[] = [];
+      const wrong: string[][] = [];
+      for (const [index, measure] of MEASURES.entries()) {
+        if (process.stderr.isTTY) process.stderr.write(`\r${precision}: ${index + 1} of ${MEASURES.length} measures `);
+        const answered = await answerAll(model, measure, queries, support, beams);
+        found.push(answered.right / queries.length);
+        wrong.push(answered.wrong);
+      }
+      if (process.stderr.isTTY) process.stderr.write("\n");
+      return { found, wrong };
+    } finally {
+      await model.close();
     }
-    for (const line of missed) process.stdout.write(`\nmissed: ${line}\n`);
-    return missed.length === 0 ? 0 : 1;
   } finally {
-    await model.close();
+    await rm(folder, { recursive: true, force: true });
   }
 }
 
-async function modelFolder(ready: string | undefined, pieces: string | undefined) {
-  if (ready !== undefined) return { path: ready, [Symbol.asyncDispose]: () => Promise.resolve() };
-  const parent = await mkdtemp(join(tmpdir(), "flamboyance-demo-"));
-  const path = join(parent, "model");
-  await importModel(demoPieces(pieces), path);
-  return { path, [Symbol.asyncDispose]: () => rm(parent, { recursive: true, force: true }) };
+function missedTargets(precision: Precision, found: readonly number[], wrong: readonly (readonly string[])[]): string[] {
+  return MEASURES.flatMap(({ task, shots, target }, index) =>
+    (found[index] ?? 0) >= (target ?? 0)
+      ? []
+      : [`${task} at ${shots} shots in ${precision}; for example\n${(wrong[index] ?? []).slice(0, 5).join("\n")}`],
+  );
+}
+
+function farFromExact(shares: ReadonlyMap<Precision, readonly number[]>): string[] {
+  const [exact, rounded] = [shares.get("fp32"), shares.get("int8")];
+  if (exact === undefined || rounded === undefined) return [];
+  return MEASURES.flatMap(({ task, shots, target }, index) => {
+    const points = ((exact[index] ?? 0) - (rounded[index] ?? 0)) * 100;
+    return target === undefined || points <= AWAY_POINTS
+      ? []
+      : [`${task} at ${shots} shots: int8 lies ${points.toFixed(1)} points below fp32`];
+  });
+}
+
+function printTable(shares: ReadonlyMap<Precision, readonly number[]>): void {
+  const row = (cells: readonly string[]) => process.stdout.write(`| ${cells.join(" | ")} |\n`);
+  row(["task", "shots", ...[...shares.keys()].map((precision) => `exactly right in ${precision}`), "target"]);
+  row(["---", "---:", ...[...shares.keys()].map(() => "---:"), "---:"]);
+  for (const [index, { task, shots, target }] of MEASURES.entries()) {
+    const found = [...shares.values()].map((each) => percent(each[index] ?? 0));
+    row([task, String(shots), ...found, target === undefined ? "" : `≥ ${percent(target)}`]);
+  }
 }
 
 async function readScenes(model: Model, count: number): Promise<{ queries: Seen[]; support: Seen[] }> {

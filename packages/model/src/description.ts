@@ -4,6 +4,21 @@
  */
 import { z } from "zod";
 import { architectureSchema } from "./architecture.ts";
+import type { ProductForm } from "./graph/layers.ts";
+
+/**
+ * How numbers are kept and multiplied, chosen at import. fp32: the reference. int8: weights by output and activations by row in 8 bits, for many rows.
+ * int4: vision as int8, the decoder's weights in 4-bit blocks, for few rows and small memory.
+ */
+export const precisionSchema = z.enum(["fp32", "int8", "int4"]);
+export type Precision = z.infer<typeof precisionSchema>;
+
+/** How each graph takes its products. */
+export const productForms = {
+  fp32: { vision: "float32", decoder: "float32" },
+  int8: { vision: "int8", decoder: "int8" },
+  int4: { vision: "int8", decoder: "int4" },
+} as const satisfies Record<Precision, Record<"vision" | "decoder", ProductForm>>;
 
 const triple = z.tuple([z.number(), z.number(), z.number()]);
 
@@ -22,7 +37,7 @@ export const modelDescriptionSchema = z.strictObject({
   name: z.string().min(1),
   /** sha256 over everything else in this file but the name: equal content, equal hash. */
   contentHash: z.string().regex(/^[0-9a-f]{64}$/),
-  precision: z.literal("fp32"),
+  precision: precisionSchema,
   architecture: architectureSchema,
   preprocessing: preprocessingSchema,
   specialTokens: z.strictObject({

@@ -6,13 +6,21 @@ import { createHash, randomUUID, type Hash } from "node:crypto";
 import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
-import { clipNormalisation, folderFiles, modelDescriptionSchema, type ModelDescription } from "./description.ts";
+import {
+  clipNormalisation,
+  folderFiles,
+  modelDescriptionSchema,
+  productForms,
+  type ModelDescription,
+  type Precision,
+} from "./description.ts";
 import { widenToFloat32 } from "./float32.ts";
 import { buildDecoderGraph } from "./graph/decoder.ts";
 import { buildVisionGraph } from "./graph/vision.ts";
 import type { ImportedModel } from "./import/pieces.ts";
 import type { TensorSource } from "./import/tensor-source.ts";
-import { encodeModel, type GraphDeclaration } from "./onnx/model-file.ts";
+import { encodeModel, type GraphDeclaration, type WeightDeclaration } from "./onnx/model-file.ts";
+import { packWeight } from "./onnx/weight-form.ts";
 
 export interface WriteProgress {
   readonly doneBytes: number;
@@ -22,6 +30,8 @@ export interface WriteProgress {
 export interface WriteOptions {
   /** Default: the folder's last part. */
   readonly name?: string;
+  /** Default: fp32. */
+  readonly precision?: Precision;
   readonly onProgress?: (progress: WriteProgress) => void;
   readonly signal?: AbortSignal;
 }
@@ -37,14 +47,16 @@ const defaultMaxFrames = 64;
 export async function writeModelFolder(imported: ImportedModel, folder: string, options: WriteOptions = {}): Promise<ModelDescription> {
   const place = resolve(folder);
   const { architecture, tensors } = imported;
+  const { precision = "fp32" } = options;
+  const products = productForms[precision];
   const graphs = [
     {
-      graph: buildVisionGraph(architecture, (name) => tensors.has(name)),
+      graph: buildVisionGraph(architecture, (name) => tensors.has(name), products.vision),
       file: folderFiles.visionGraph,
       weights: folderFiles.visionWeights,
     },
     {
-      graph: buildDecoderGraph(architecture, (name) => tensors.has(name)),
+      graph: buildDecoderGraph(architecture, (name) => tensors.has(name), products.decoder),
       file: folderFiles.decoderGraph,
       weights: folderFiles.decoderWeights,
     },
@@ -75,7 +87,7 @@ export async function writeModelFolder(imported: ImportedModel, folder: string, 
       join(unfinished, folderFiles.tokenizer),
       new TextEncoder().encode(imported.tokenizerJson),
     );
-    const description = describe(imported, options.name ?? basename(place), files);
+    const description = describe(imported, { name: options.name ?? basename(place), precision, files });
     await writeFile(join(unfinished, folderFiles.description), `${JSON.stringify(description, null, 2)}\n`);
     await replaceFolder(unfinished, place);
     return description;
@@ -117,15 +129,16 @@ function parseJson(text: string, path: string): unknown {
 function checkTensors(graphs: readonly GraphDeclaration[], tensors: ReadonlyMap<string, TensorSource>): void {
   const used = new Set<string>();
   for (const weight of graphs.flatMap((graph) => graph.weights)) {
-    const tensor = tensors.get(weight.name);
+    const { tensor: name, tensorShape } = weight;
+    const tensor = tensors.get(name);
     if (tensor === undefined)
-      throw new CodedError("tensor_missing", `the model needs ${weight.name}, which the pieces don't hold`, { param: weight.name });
-    if (product(tensor.shape) !== product(weight.shape)) {
-      throw new CodedError("tensor_misshapen", `${weight.name} is (${tensor.shape.join()}) where (${weight.shape.join()}) is needed`, {
-        param: weight.name,
+      throw new CodedError("tensor_missing", `the model needs ${name}, which the pieces don't hold`, { param: name });
+    if (product(tensor.shape) !== product(tensorShape)) {
+      throw new CodedError("tensor_misshapen", `${name} is (${tensor.shape.join()}) where (${tensorShape.join()}) is needed`, {
+        param: name,
       });
     }
-    used.add(weight.name);
+    used.add(name);
   }
   for (const name of tensors.keys()) {
     if (!used.has(name)) throw new CodedError("tensor_surplus", `nothing uses ${name}`, { param: name });
@@ -142,6 +155,8 @@ async function writeWeights(
   const file = await open(path, "wx");
   let writtenBytes = 0;
   let doneBytes = 0;
+  let tensorRead: string | null = null;
+  let numbers: Float32Array = new Float32Array(0);
   const append = async (bytes: Uint8Array): Promise<void> => {
     hash.update(bytes);
     await file.appendFile(bytes);
@@ -151,15 +166,11 @@ async function writeWeights(
     for (const weight of graph.weights) {
       if (options.signal?.aborted === true)
         throw new CodedError("aborted", `writing ${path} was given up`, { cause: options.signal.reason });
-      const tensor = tensors.get(weight.name);
-      if (tensor === undefined) throw new CodedError("tensor_missing", `the model needs ${weight.name}`, { param: weight.name });
       if (weight.offsetBytes > writtenBytes) await append(new Uint8Array(weight.offsetBytes - writtenBytes));
-      const bytes = widenToFloat32(await tensor.read(), tensor.dtype);
-      if (bytes.length !== weight.sizeBytes) {
-        throw new CodedError("model_piece_corrupt", `${tensor.name} gave ${bytes.length} bytes where ${weight.sizeBytes} are due`, {
-          param: weight.name,
-        });
-      }
+      // A rounded weight and its scales stand side by side: the tensor is read once for both.
+      if (weight.tensor !== tensorRead) numbers = await readNumbers(weight, tensors);
+      tensorRead = weight.tensor;
+      const bytes = packWeight(weight.form, numbers, weight.tensorShape);
       await append(bytes);
       doneBytes += bytes.length;
       options.onProgress(doneBytes);
@@ -170,17 +181,35 @@ async function writeWeights(
   return { sizeBytes: writtenBytes, sha256: hash.digest("hex") };
 }
 
+async function readNumbers(weight: WeightDeclaration, tensors: ReadonlyMap<string, TensorSource>): Promise<Float32Array> {
+  const tensor = tensors.get(weight.tensor);
+  if (tensor === undefined) throw new CodedError("tensor_missing", `the model needs ${weight.tensor}`, { param: weight.tensor });
+  const bytes = widenToFloat32(await tensor.read(), tensor.dtype);
+  const dueBytes = product(weight.tensorShape) * Float32Array.BYTES_PER_ELEMENT;
+  if (bytes.length !== dueBytes) {
+    throw new CodedError("model_piece_corrupt", `${tensor.name} gave ${bytes.length} bytes where ${dueBytes} are due`, {
+      param: weight.tensor,
+    });
+  }
+  return bytes.byteOffset % Float32Array.BYTES_PER_ELEMENT === 0
+    ? new Float32Array(bytes.buffer, bytes.byteOffset, product(weight.tensorShape))
+    : new Float32Array(bytes.slice().buffer);
+}
+
 async function writeWhole(path: string, bytes: Uint8Array): Promise<ModelDescription["files"][string]> {
   await writeFile(path, bytes, { flag: "wx" });
   return { sizeBytes: bytes.length, sha256: hexDigest(createHash("sha256"), bytes) };
 }
 
-function describe(imported: ImportedModel, name: string, files: ModelDescription["files"]): ModelDescription {
+function describe(
+  imported: ImportedModel,
+  { name, precision, files }: Pick<ModelDescription, "name" | "precision" | "files">,
+): ModelDescription {
   const { architecture, specialTokens, notes } = imported;
   const maxPositions = architecture.decoder.maxPositions ?? defaultMaxPositions;
   const content = {
     formatVersion: 1,
-    precision: "fp32",
+    precision,
     architecture,
     preprocessing: { imageSize: architecture.vision.imageSize, ...clipNormalisation },
     specialTokens,

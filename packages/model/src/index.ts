@@ -1,6 +1,6 @@
 /** The door of the model package: import a Flamingo, prepare pixels and prompts for it, open it, generate. */
 export type { Architecture } from "./architecture.ts";
-export type { ModelDescription, Preprocessing } from "./description.ts";
+export { precisionSchema, type ModelDescription, type Precision, type Preprocessing } from "./description.ts";
 export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
 export { importModel } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";

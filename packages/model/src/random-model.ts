@@ -22,7 +22,7 @@ export function randomModel(
     return name.startsWith("vision.") || /norm(_\w+)?\.bias$/.test(name);
   };
   const weights = [...buildVisionGraph(architecture, has).weights, ...buildDecoderGraph(architecture, has).weights];
-  const tensors = new Map(weights.map(({ name, shape }) => [name, randomTensor(name, shape, options.seed)]));
+  const tensors = new Map(weights.map(({ tensor, tensorShape }) => [tensor, randomTensor(tensor, tensorShape, options.seed)]));
   return { architecture, tensors, tokenizerJson: options.tokenizerJson, specialTokens: options.specialTokens, notes: ["random weights"] };
 }
 

@@ -10,7 +10,6 @@ import {
   axisLength,
   feedForward,
   layerNorm,
-  linear,
   matrixProduct,
   multiply,
   range,
@@ -21,6 +20,7 @@ import {
   transpose,
   type Wiring,
 } from "./layers.ts";
+import { linear } from "./linear.ts";
 import { unseen } from "./positions.ts";
 
 /** For all layers at once: bias (groups, 1, group tokens, media · latents), and 1 or 0 for tokens that see a media or none (tokens, 1). */

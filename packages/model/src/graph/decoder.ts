@@ -12,15 +12,20 @@ import { attentionHeadWidth, crossAttentionLayers, type Architecture } from "../
 import { createGraph, type Value } from "../onnx/graph-builder.ts";
 import type { GraphDeclaration } from "../onnx/model-file.ts";
 import type { DecoderRun } from "./decoder-run.ts";
-import { add, axisLength, feedForward, layerNorm, linear, reshape, type Wiring } from "./layers.ts";
+import { add, axisLength, feedForward, layerNorm, reshape, type ProductForm, type Wiring } from "./layers.ts";
+import { headProduct, linear, lookUp } from "./linear.ts";
 import { crossAttentionBlock, prepareMediaMask } from "./cross-attention.ts";
 import { preparePositions } from "./positions.ts";
 import { selfAttention } from "./self-attention.ts";
 
-export function buildDecoderGraph(architecture: Architecture, has: (tensor: string) => boolean): GraphDeclaration {
+export function buildDecoderGraph(
+  architecture: Architecture,
+  has: (tensor: string) => boolean,
+  products: ProductForm = "float32",
+): GraphDeclaration {
   const { decoder, crossAttention, resampler } = architecture;
   const graph = createGraph("decoder");
-  const wiring: Wiring = { graph, has };
+  const wiring: Wiring = { graph, has, products };
   const headWidth = decoder.width / decoder.heads;
   const crossHeads = crossAttention.innerWidth / attentionHeadWidth;
   const crossLayers = new Set(crossAttentionLayers(architecture));
@@ -53,8 +58,8 @@ export function buildDecoderGraph(architecture: Architecture, has: (tensor: stri
   const mediaMask = prepareMediaMask(wiring, { groups, tokenMedia, mediaKey: firstMedia.key, latents: resampler.latents });
   const run: DecoderRun = { architecture, groups, sight, mediaMask };
 
-  const embedding = graph.weight("decoder.embedding", [decoder.vocabularySize, decoder.width]);
-  let state = graph.node("Gather", [embedding, reshape(wiring, tokens, [-1])], { axis: 0 }); // (tokens, d) with tokens = rows · length
+  const vocabularyShape = [decoder.vocabularySize, decoder.width] as const;
+  let state = lookUp(wiring, reshape(wiring, tokens, [-1]), "decoder.embedding", vocabularyShape); // (tokens, d) with tokens = rows · length
   layers.forEach((past, layer) => {
     if (past.media !== null) state = crossAttentionBlock(wiring, run, state, layer, past.media);
     const block = decoderBlock(wiring, run, state, layer, past);
@@ -65,8 +70,8 @@ export function buildDecoderGraph(architecture: Architecture, has: (tensor: stri
 
   const asked = graph.node("Gather", [state, logitPositions], { axis: 0 }); // (logits, d)
   const normed = layerNorm(wiring, asked, "decoder.norm", decoder.width, decoder.layerNormEps);
-  const head = decoder.tiedHead ? embedding : graph.weight("decoder.head", [decoder.vocabularySize, decoder.width]);
-  graph.output("logits", graph.node("Gemm", [normed, head], { transB: 1 }), "float32", ["logits", decoder.vocabularySize]);
+  const logits = headProduct(wiring, normed, decoder.tiedHead ? "decoder.embedding" : "decoder.head", vocabularyShape);
+  graph.output("logits", logits, "float32", ["logits", decoder.vocabularySize]);
   return graph.finish();
 }
 

@@ -3,12 +3,17 @@
  * Owns how a layer is spelled in operators; refuses to know which tensors a model has beyond the names it is given.
  */
 import type { GraphBuilder, Value } from "../onnx/graph-builder.ts";
+import { linear } from "./linear.ts";
 
-/** A graph under construction and the canonical tensors that the model has (biases are optional in some). */
+/** A graph under construction, the canonical tensors that the model has (biases are optional in some), and how products with weights are taken. */
 export interface Wiring {
   readonly graph: GraphBuilder;
   readonly has: (tensor: string) => boolean;
+  readonly products: ProductForm;
 }
+
+/** float32: exact. int8: weights and rows rounded to 8 bits. int4: weights in 4-bit blocks, rows to 8 bits; few rows, small memory. */
+export type ProductForm = "float32" | "int8" | "int4";
 
 export const add = ({ graph }: Wiring, left: Value, right: Value): Value => graph.node("Add", [left, right]);
 export const subtract = ({ graph }: Wiring, left: Value, right: Value): Value => graph.node("Sub", [left, right]);
@@ -45,13 +50,6 @@ export function range({ graph }: Wiring, count: Value): Value {
 
 export function toFloat({ graph }: Wiring, value: Value): Value {
   return graph.node("Cast", [value], { to: 1 });
-}
-
-/** x · Wᵀ + b with W as PyTorch stores it, (out, in); x is (tokens, in). The bias is taken where the model has one. */
-export function linear({ graph, has }: Wiring, input: Value, name: string, outWidth: number, inWidth: number): Value {
-  const inputs = [input, graph.weight(`${name}.weight`, [outWidth, inWidth])];
-  if (has(`${name}.bias`)) inputs.push(graph.weight(`${name}.bias`, [outWidth]));
-  return graph.node("Gemm", inputs, { transB: 1 }); // (tokens, out)
 }
 
 export function layerNorm({ graph, has }: Wiring, input: Value, name: string, width: number, epsilon = 1e-5): Value {

@@ -9,7 +9,6 @@ import {
   axisLength,
   concat,
   layerNorm,
-  linear,
   matrixProduct,
   multiply,
   reshape,
@@ -18,6 +17,7 @@ import {
   transpose,
   type Wiring,
 } from "./layers.ts";
+import { linear } from "./linear.ts";
 import { rotate } from "./positions.ts";
 
 interface Past {

@@ -12,19 +12,24 @@ import {
   concat,
   feedForward,
   layerNorm,
-  linear,
   matrixProduct,
   plainAttention,
   reshape,
   shapeOf,
   transpose,
+  type ProductForm,
   type Wiring,
 } from "./layers.ts";
+import { linear } from "./linear.ts";
 
-export function buildVisionGraph(architecture: Architecture, has: (tensor: string) => boolean): GraphDeclaration {
+export function buildVisionGraph(
+  architecture: Architecture,
+  has: (tensor: string) => boolean,
+  products: ProductForm = "float32",
+): GraphDeclaration {
   const { vision, crossAttention, resampler } = architecture;
   const graph = createGraph("vision");
-  const wiring: Wiring = { graph, has };
+  const wiring: Wiring = { graph, has, products };
   const side = vision.imageSize;
   const pixels = graph.input("pixels", "float32", ["media", "frames", 3, side, side]);
   const mediaCount = axisLength(wiring, pixels, 0);
@@ -62,10 +67,11 @@ function visionTransformer(wiring: Wiring, architecture: Architecture, pixels: V
   const patchTotal = patchCount(architecture);
   const sequence = patchTotal + 1;
 
-  // The patch convolution is a product: its stride is its kernel.
+  // The patch convolution is a product: its stride is its kernel. It is small, and all that follows rests on it: float32 always.
   const cut = reshape(wiring, pixels, [-1, 3, side, patchSize, side, patchSize]); // (images, 3, side, p, side, p)
   const byPatch = reshape(wiring, transpose(wiring, cut, [0, 2, 4, 1, 3, 5]), [-1, 3 * patchSize ** 2]); // (images · patches, 3 · p · p)
-  const embedded = reshape(wiring, linear(wiring, byPatch, "vision.patch_embedding", width, 3 * patchSize ** 2), [-1, patchTotal, width]); // (images, patches, w)
+  const convolved = linear({ ...wiring, products: "float32" }, byPatch, "vision.patch_embedding", width, 3 * patchSize ** 2);
+  const embedded = reshape(wiring, convolved, [-1, patchTotal, width]); // (images, patches, w)
   const classShape = shapeOf(wiring, [axisLength(wiring, embedded, 0), 1, width]);
   const classStart = graph.node("Expand", [graph.weight("vision.class_embedding", [width]), classShape]); // (images, 1, w)
   const placed = add(wiring, concat(wiring, [classStart, embedded], 1), graph.weight("vision.position_embedding", [sequence, width])); // (images, 1 + patches, w)

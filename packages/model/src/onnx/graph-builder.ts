@@ -13,6 +13,7 @@ import type {
   PortDeclaration,
   WeightDeclaration,
 } from "./model-file.ts";
+import { packedTensor, type WeightForm } from "./weight-form.ts";
 
 /** What an input, a constant, a weight or a node's output is called in the graph. */
 export type Value = string & { readonly brand: "value" };
@@ -20,12 +21,13 @@ export type Value = string & { readonly brand: "value" };
 export interface GraphBuilder {
   input(name: string, type: ElementType, shape: readonly Axis[]): Value;
   output(name: string, value: Value, type: ElementType, shape: readonly Axis[]): void;
-  /** A canonical tensor, float32, laid out in the order of first use; later uses share it. */
-  weight(name: string, shape: readonly number[]): Value;
+  /** A canonical tensor in a form (default: float32, as it is), laid out in the order of first use; later uses share it. */
+  weight(name: string, shape: readonly number[], form?: WeightForm): Value;
   integers(values: readonly number[]): Value;
   integer(value: number): Value;
   floats(values: readonly number[], shape: readonly number[]): Value;
   float(value: number): Value;
+  byte(value: number): Value;
   node(operator: string, inputs: readonly (Value | null)[], attributes?: Readonly<Record<string, Attribute>>, domain?: string): Value;
   /** Cuts an axis into parts as long as `lengths` says (int64, 1-D). */
   split(value: Value, lengths: Value, count: number, axis: number): Value[];
@@ -34,7 +36,6 @@ export interface GraphBuilder {
 
 /** Multiple of every weight's offset: what a vector register wants. */
 const alignmentBytes = 64;
-const bytesPerFloat = 4;
 
 export function createGraph(name: string): GraphBuilder {
   const inputs: PortDeclaration[] = [];
@@ -64,18 +65,20 @@ export function createGraph(name: string): GraphBuilder {
       nodes.push({ operator: "Identity", domain: "", inputs: [source], outputs: [port], attributes: {} });
       outputs.push({ name: port, type, shape });
     },
-    weight: (tensor, shape) => {
-      if (!weights.has(tensor)) {
-        const sizeBytes = shape.reduce((product, length) => product * length, bytesPerFloat);
-        weights.set(tensor, { name: tensor, shape, offsetBytes: nextOffset, sizeBytes });
-        nextOffset = Math.ceil((nextOffset + sizeBytes) / alignmentBytes) * alignmentBytes;
+    weight: (tensor, tensorShape, form = "float32") => {
+      const weight = form === "float32" ? tensor : `${tensor}:${form}`;
+      if (!weights.has(weight)) {
+        const packed = packedTensor(form, tensorShape);
+        weights.set(weight, { name: weight, tensor, tensorShape, form, ...packed, offsetBytes: nextOffset });
+        nextOffset = Math.ceil((nextOffset + packed.sizeBytes) / alignmentBytes) * alignmentBytes;
       }
-      return value(tensor);
+      return value(weight);
     },
     integers: (values) => constant("int64", [values.length], values),
     integer: (single) => constant("int64", [], [single]),
     floats: (values, shape) => constant("float32", shape, values),
     float: (single) => constant("float32", [], [single]),
+    byte: (single) => constant("uint8", [], [single]),
     node: (operator, sources, attributes = {}, domain = "") => {
       const result = fresh();
       nodes.push({ operator, domain, inputs: sources.map((source) => source ?? ""), outputs: [result], attributes });

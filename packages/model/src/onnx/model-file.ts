@@ -3,8 +3,9 @@
  * so that a file stays small, weights stay mappable and nothing meets protobuf's 2 GB.
  */
 import { encodeMessage, type MessageWriter } from "./protobuf.ts";
+import type { WeightForm } from "./weight-form.ts";
 
-export type ElementType = "float32" | "int64" | "bool";
+export type ElementType = "float32" | "int64" | "bool" | "int8" | "uint8";
 
 /** A named axis is dynamic. */
 export type Axis = number | string;
@@ -29,13 +30,19 @@ export interface NodeDeclaration {
 
 export interface ConstantDeclaration {
   readonly name: string;
-  readonly type: "float32" | "int64";
+  readonly type: "float32" | "int64" | "uint8";
   readonly shape: readonly number[];
   readonly values: readonly number[];
 }
 
 export interface WeightDeclaration {
   readonly name: string;
+  /** The canonical tensor that its bytes are made of, and that tensor's shape. */
+  readonly tensor: string;
+  readonly tensorShape: readonly number[];
+  readonly form: WeightForm;
+  /** As the graph sees it, in its form. */
+  readonly type: ElementType;
   readonly shape: readonly number[];
   readonly offsetBytes: number;
   readonly sizeBytes: number;
@@ -47,11 +54,11 @@ export interface GraphDeclaration {
   readonly outputs: readonly PortDeclaration[];
   readonly nodes: readonly NodeDeclaration[];
   readonly constants: readonly ConstantDeclaration[];
-  /** float32, in the file `weightsFile` beside the model. */
+  /** In the file `weightsFile` beside the model. */
   readonly weights: readonly WeightDeclaration[];
 }
 
-const elementTypes: Readonly<Record<ElementType, number>> = { float32: 1, int64: 7, bool: 9 };
+const elementTypes: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9 };
 const attributeTypes = { float: 1, integer: 2, text: 3, integers: 7 } as const;
 const externalDataLocation = 1;
 
@@ -114,7 +121,7 @@ function writeConstant(message: MessageWriter, constant: ConstantDeclaration): v
 }
 
 function writeWeight(message: MessageWriter, weight: WeightDeclaration, weightsFile: string): void {
-  writeTensorHead(message, weight.shape, "float32");
+  writeTensorHead(message, weight.shape, weight.type);
   message.text(8, weight.name);
   const entries = { location: weightsFile, offset: String(weight.offsetBytes), length: String(weight.sizeBytes) };
   for (const [key, value] of Object.entries(entries)) {
@@ -145,5 +152,6 @@ function writePort(message: MessageWriter, port: PortDeclaration): void {
 }
 
 function rawValues({ type, values }: ConstantDeclaration): Uint8Array {
+  if (type === "uint8") return Uint8Array.from(values);
   return new Uint8Array((type === "float32" ? Float32Array.from(values) : BigInt64Array.from(values, BigInt)).buffer);
 }
