@@ -13,6 +13,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 MEAN = np.array([0.48145466, 0.4578275, 0.40821073], np.float32) * 255
 STD = np.array([0.26862954, 0.26130258, 0.27577711], np.float32) * 255
 SIDE = 64
+PATCH_LABELS = 6  # shape, colour, size, place in the order of telling, the centre's x and y
 EXAMPLE_TASKS = ("colours", "shapes", "count")
 
 
@@ -41,7 +42,7 @@ class Scenes:
     def __init__(self, folder):
         shards = sorted(s for s in Path(folder).glob("shard-????") if (s / "pixels.npy").exists())
         self.pixels = np.concatenate([np.load(s / "pixels.npy") for s in shards])
-        self.labels = np.concatenate([np.fromfile(s / "labels.u8", np.uint8).reshape(-1, 64, 4) for s in shards])
+        self.labels = np.concatenate([np.fromfile(s / "labels.u8", np.uint8).reshape(-1, 64, PATCH_LABELS) for s in shards])
         self.texts = [json.loads(line) for s in shards for line in open(s / "texts.jsonl")]
         assert len(self.pixels) == len(self.labels) == len(self.texts)
         weights = np.array([COUNT_WEIGHT[text["count"]] for text in self.texts])
@@ -147,7 +148,7 @@ TASK_WEIGHT = {"caption": 1.0, "vqa": 2.0, "colours": 1.0, "shapes": 1.0, "count
 # Questions that must find an object by its shape, or judge all of them, are learned last: they are asked more often.
 QUESTION_WEIGHT = {"exists": 3, "colour": 3, "count-shape": 3, "count-colour": 2, "relation": 1.5, "shape": 0.5, "size": 1.5, "count": 0.3}
 # Single objects are soon known; two objects leave open which axis tells them apart, five are the most to keep in order.
-COUNT_WEIGHT = {"1": 0.4, "2": 3.0, "3": 1.0, "4": 1.0, "5": 1.3}
+COUNT_WEIGHT = {"1": 0.4, "2": 2.5, "3": 1.0, "4": 1.0, "5": 1.4}
 
 
 def sample_sequences(texts, scenes, rng, count=64, pool_size=112):

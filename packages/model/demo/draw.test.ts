@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { PLACES, UNLABELLED, drawScene, patchLabels } from "./draw.ts";
+import { PATCH_LABELS, PLACES, UNLABELLED, drawScene, patchLabels } from "./draw.ts";
 import { COLOURS, SHAPES, SIZES, makeScene, type Scene, type SceneObject } from "./scene.ts";
 
 const ground = [180, 184, 176] as const;
@@ -7,6 +7,11 @@ const ground = [180, 184, 176] as const;
 function sceneOf(object: Partial<SceneObject>): Scene {
   const plain: SceneObject = { shape: "circle", colour: "red", size: "large", x: 32, y: 32, radius: 11, degrees: 0, rgb: [200, 30, 30] };
   return { seed: 0, heldOut: false, ground: { kind: "flat", rgb: ground }, objects: [Object.assign(plain, object)] };
+}
+
+function labelAt(labels: Uint8Array, column: number, row: number): number[] {
+  const patch = row * 8 + column;
+  return [...labels.subarray(patch * PATCH_LABELS, (patch + 1) * PATCH_LABELS)];
 }
 
 async function pixelsOf(scene: Scene, pixelSize: number) {
@@ -78,22 +83,32 @@ describe("drawing", () => {
 describe("patch labels", () => {
   test("patches in the middle of an object bear its kind, far ones are ground", () => {
     const labels = patchLabels(sceneOf({ shape: "star", colour: "green", radius: 12 }));
-    const of = (column: number, row: number) => [...labels.subarray((row * 8 + column) * 4, (row * 8 + column) * 4 + 4)];
+    const of = (column: number, row: number) => labelAt(labels, column, row);
     for (const [column, row] of [
       [3, 3],
       [4, 3],
       [3, 4],
       [4, 4],
     ] as const) {
-      expect(of(column, row)).toEqual([SHAPES.indexOf("star"), COLOURS.indexOf("green"), SIZES.indexOf("large"), 0]);
+      expect(of(column, row)).toEqual([SHAPES.indexOf("star"), COLOURS.indexOf("green"), SIZES.indexOf("large"), 0, 32 * 4, 32 * 4]);
     }
-    expect(of(0, 0)).toEqual([SHAPES.length, COLOURS.length, SIZES.length, PLACES]);
+    expect(of(0, 0)).toEqual([SHAPES.length, COLOURS.length, SIZES.length, PLACES, UNLABELLED, UNLABELLED]);
+  });
+
+  test("two objects that stand one above the other have places of their own", () => {
+    const placesOf = (...centres: (readonly [x: number, y: number])[]) => {
+      const objects = centres.flatMap(([x, y]) => sceneOf({ x, y, radius: 6 }).objects);
+      const labels = patchLabels({ ...sceneOf({}), objects });
+      return centres.map(([x, y]) => labelAt(labels, Math.floor(x / 8), Math.floor(y / 8))[3]);
+    };
+    expect(placesOf([20, 50], [28, 12])).toEqual([6, 5]);
+    expect(placesOf([50, 20], [12, 28])).toEqual([1, 0]);
+    expect(placesOf([20, 52], [28, 12], [52, 30])).toEqual([0, 1, 2]);
   });
 
   test("a patch that is barely touched has no label to learn", () => {
     // The circle's edge reaches the two middle points of the first column of the patch right of it.
     const labels = patchLabels(sceneOf({ x: 16 + 1.3 - 10, y: 12, radius: 10 }));
-    const touched = (1 * 8 + 2) * 4;
-    expect([...labels.subarray(touched, touched + 4)]).toEqual([UNLABELLED, UNLABELLED, UNLABELLED, UNLABELLED]);
+    expect(labelAt(labels, 2, 1)).toEqual(Array(PATCH_LABELS).fill(UNLABELLED));
   });
 });

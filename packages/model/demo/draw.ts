@@ -7,6 +7,7 @@ import {
   SCENE_UNITS,
   SHAPES,
   SIZES,
+  isVertical,
   tellingOrder,
   type Ground,
   type Rgb,
@@ -34,17 +35,24 @@ export function sceneSvg(scene: Scene, pixelSize: number): string {
 export const PATCH_UNITS = 8;
 export const UNLABELLED = 255;
 
-/** Places in the telling order: of the first object to be told, the second, … */
-export const PLACES = 5;
+/** Places in the telling order: five from left to right, then the upper and the lower of two that stand one above the other. */
+export const PLACES = 7;
+
+/** How many figures label a patch. */
+export const PATCH_LABELS = 6;
 
 /**
  * What lies on each patch, row by row: [shape, colour, size, place] as indices, one past the last index where there is only ground, and
- * UNLABELLED where an object barely touches the patch. (patches, 4)
+ * the object's centre [x, y] in quarters of a unit. All are UNLABELLED where an object barely touches the patch, the centre on ground as
+ * well. (patches, 6)
  */
 export function patchLabels(scene: Scene): Uint8Array {
   const perSide = SCENE_UNITS / PATCH_UNITS;
-  const labels = new Uint8Array(perSide * perSide * 4);
-  const outlines = tellingOrder(scene).map((object, place) => ({ object, place, outline: outlineOf(object) }));
+  const labels = new Uint8Array(perSide * perSide * PATCH_LABELS);
+  const ordered = tellingOrder(scene);
+  const [first, second] = ordered;
+  const stacked = ordered.length === 2 && first !== undefined && second !== undefined && isVertical(first, second);
+  const outlines = ordered.map((object, i) => ({ object, place: stacked ? PLACES - 2 + i : i, outline: outlineOf(object) }));
   for (let patch = 0; patch < perSide * perSide; patch++) {
     const left = (patch % perSide) * PATCH_UNITS;
     const top = Math.floor(patch / perSide) * PATCH_UNITS;
@@ -58,7 +66,7 @@ export function patchLabels(scene: Scene): Uint8Array {
       }
       if (points > (best?.points ?? 0)) best = { object, place, points };
     }
-    labels.set(labelOf(best), patch * 4);
+    labels.set(labelOf(best), patch * PATCH_LABELS);
   }
   return labels;
 }
@@ -69,11 +77,11 @@ interface Covering {
   readonly points: number;
 }
 
-function labelOf(best: Covering | undefined): [number, number, number, number] {
-  if (best === undefined) return [SHAPES.length, COLOURS.length, SIZES.length, PLACES];
-  if (best.points < 3) return [UNLABELLED, UNLABELLED, UNLABELLED, UNLABELLED];
-  const { shape, colour, size } = best.object;
-  return [SHAPES.indexOf(shape), COLOURS.indexOf(colour), SIZES.indexOf(size), best.place];
+function labelOf(best: Covering | undefined): number[] {
+  if (best === undefined) return [SHAPES.length, COLOURS.length, SIZES.length, PLACES, UNLABELLED, UNLABELLED];
+  if (best.points < 3) return Array<number>(PATCH_LABELS).fill(UNLABELLED);
+  const { shape, colour, size, x, y } = best.object;
+  return [SHAPES.indexOf(shape), COLOURS.indexOf(colour), SIZES.indexOf(size), best.place, Math.round(x * 4), Math.round(y * 4)];
 }
 
 type Point = readonly [x: number, y: number];

@@ -1,6 +1,6 @@
 """Trains the demo model in two stages; stopped at any moment, it goes on from its last checkpoint as if nothing had happened
-(every batch follows from the step's number). Stage one: the ViT alone, each patch told what lies on it: shape, colour, size, and its place
-in the order of telling. Stage two: everything, while the patches are still told.
+(every batch follows from the step's number). Stage one: the ViT alone, each patch told what lies on it: shape, colour, size, its place
+in the order of telling, and where its centre is. Stage two: everything, while the patches are still told.
 
     python train.py --state DIR            train (or go on)
     python train.py --state DIR --evaluate MILESTONE   the held-out figures of a milestone, rounded to fp16 as shipped
@@ -9,6 +9,7 @@ import argparse
 import json
 import math
 import os
+import re
 import time
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from corpus import EXAMPLE_TASKS, QUESTION_WEIGHT, Scenes, Texts, pack_rows, pac
 from flamingo import Flamingo, Layout, Sizes
 
 UNLABELLED = 255
-SIGHT_BATCH, SIGHT_RATE = 96, 1e-3
+SIGHT_BATCH, SIGHT_RATE = 96, 1.5e-3
 RATE, VISION_SHARE, WARM_UP, CLIP = 1.5e-3, 0.3, 200, 1.0
 SIGHT_SHARE = 0.3  # of stage one's loss in stage two
 EVALUATE_EVERY, SAVE_EVERY_S = 250, 180
@@ -39,20 +40,72 @@ def rate_at(step, steps, warm_up=WARM_UP, low=0.02):
     return low + (1 - low) * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def optimiser_for(named, vision_share):
-    """AdamW; matrices decay, all else doesn't; what lies in the ViT learns at `vision_share` of the rate."""
-    groups = {}
-    for name, parameter in named:
-        share = vision_share if name.startswith("visual.") else 1.0
-        groups.setdefault((share, 0.05 if parameter.ndim >= 2 else 0.0), []).append(parameter)
-    return torch.optim.AdamW(
-        [{"params": p, "weight_decay": decay, "share": share} for (share, decay), p in groups.items()], betas=(0.9, 0.95), lr=0
-    )
+LINEAR = re.compile(r"(?<!wte)(?<!head)[._]weight$")
 
 
-def set_rate(optimiser, rate):
-    for group in optimiser.param_groups:
-        group["lr"] = rate * group["share"]
+class Optimisers:
+    """Muon for the linear layers' weights, AdamW for all else (embeddings, heads, norms, biases); matrices decay, all else doesn't. What
+    lies in the ViT learns at `vision_share` of the rate."""
+
+    def __init__(self, named, vision_share):
+        groups = {"muon": {}, "adamw": {}}
+        for name, parameter in named:
+            share = vision_share if name.startswith("visual.") else 1.0
+            linear = parameter.ndim == 2 and LINEAR.search(name)
+            groups["muon" if linear else "adamw"].setdefault((share, 0.05 if parameter.ndim >= 2 else 0.0), []).append(parameter)
+
+        def listed(which):
+            return [{"params": p, "weight_decay": decay, "share": share} for (share, decay), p in groups[which].items()]
+
+        self.all = [torch.optim.AdamW(listed("adamw"), betas=(0.9, 0.95), lr=0)]
+        if groups["muon"]:
+            self.all.append(Muon(listed("muon")))
+
+    def step(self, rate):
+        for optimiser in self.all:
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group["share"]
+            optimiser.step()
+            optimiser.zero_grad(set_to_none=True)
+
+    def state_dict(self):
+        return [optimiser.state_dict() for optimiser in self.all]
+
+    def load_state_dict(self, states):
+        for optimiser, state in zip(self.all, states):
+            optimiser.load_state_dict(state)
+
+
+class Muon(torch.optim.Optimizer):
+    """AdamW, but for the weights of linear layers: their momentum is made orthogonal before it is taken (Jordan et al. 2024, with the
+    scale of Liu et al. 2025, arXiv 2502.16982, so that both kinds share a rate)."""
+
+    def __init__(self, groups):
+        super().__init__(groups, {"lr": 0.0})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            by_shape = {}
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                momentum = self.state[parameter].setdefault("momentum", torch.zeros_like(parameter))
+                momentum.mul_(0.95).add_(parameter.grad)
+                by_shape.setdefault(parameter.shape, []).append((parameter, parameter.grad + 0.95 * momentum))
+            for shape, pairs in by_shape.items():
+                updates = orthogonal(torch.stack([update for _, update in pairs])) * (0.2 * max(shape) ** 0.5)
+                for (parameter, _), update in zip(pairs, updates):
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(group["lr"] * update)
+
+
+def orthogonal(x):  # (matrices, m, n): each nearly U Vᵀ of its singular value decomposition, by five Newton-Schulz steps
+    tall = x.shape[1] > x.shape[2]
+    x = (x.transpose(1, 2) if tall else x) / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
+    for _ in range(5):
+        gram = x @ x.transpose(1, 2)
+        x = 3.4445 * x + (2.0315 * gram @ gram - 4.7750 * gram) @ x
+    return x.transpose(1, 2) if tall else x
 
 
 class State:
@@ -74,19 +127,23 @@ class State:
 
 
 class Sight(nn.Module):
-    """Linear heads on the raw patch tokens: what lies there, and in which place it is told. Only for training."""
+    """Linear heads on the raw patch tokens: what lies there, in which place it is told, and where its centre is. Only for training."""
 
     def __init__(self, width, world):
         super().__init__()
         self.classes = [world[of] + 1 for of in ("shapes", "colours", "sizes", "places")]
-        self.head = nn.Linear(width, sum(self.classes))
+        self.head = nn.Linear(width, sum(self.classes) + 2)
 
-    def forward(self, patches):  # (M, P, width) -> four of (M*P, classes)
-        return self.head(patches).flatten(0, 1).split(self.classes, -1)
+    def forward(self, patches):  # (M, P, width) -> four of (M*P, classes), and the centre (M*P, 2) in units of 64
+        *kinds, centre = self.head(patches).flatten(0, 1).split([*self.classes, 2], -1)
+        return kinds, centre
 
-    def loss(self, patches, labels):
-        total = 0
-        for i, output in enumerate(self(patches)):
+    def loss(self, patches, labels):  # (M, P, width), (M*P, 6)
+        kinds, centre = self(patches)
+        located = labels[:, 4] != UNLABELLED
+        # The world's margins are 5 and 8 units: from two units' error on, it is linear.
+        total = 0.5 * F.smooth_l1_loss(centre.float()[located] * 32, labels[located, 4:].float() / 8)
+        for i, output in enumerate(kinds):
             # Ground is two thirds of all patches and soon known: it weighs a third.
             weight = torch.ones(output.shape[1])
             weight[-1] = 0.33
@@ -94,13 +151,13 @@ class Sight(nn.Module):
         return total
 
 
-def labels_of(scenes, indices):  # (M*P, 4)
+def labels_of(scenes, indices):  # (M*P, 6)
     return torch.from_numpy(scenes.labels[indices].astype(np.int64)).flatten(0, 1)
 
 
 def train_sight(model, sight, scenes, development, folder, steps, autocast):
     both = nn.ModuleDict({"visual": model.visual, "sight": sight})
-    optimiser = optimiser_for(both.named_parameters(), 1.0)
+    optimiser = Optimisers(both.named_parameters(), 1.0)
     state, start = State(folder / "sight.pt"), 0
     if (saved := state.load()) is not None:
         both.load_state_dict(saved["model"]), optimiser.load_state_dict(saved["optimiser"])
@@ -108,14 +165,12 @@ def train_sight(model, sight, scenes, development, folder, steps, autocast):
     began = time.monotonic()
     for step in range(start, steps):
         indices = np.random.default_rng([1, step]).integers(len(scenes), size=SIGHT_BATCH)
-        set_rate(optimiser, SIGHT_RATE * rate_at(step, steps, 100))
         with autocast():
             patches = model.visual(scenes.images(indices))
             loss = sight.loss(patches, labels_of(scenes, indices))
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(both.parameters(), CLIP)
-        optimiser.step()
+        optimiser.step(SIGHT_RATE * rate_at(step, steps, 100))
         if (step + 1) % 100 == 0:
             right = sight_accuracy(model, sight, development)
             each = (time.monotonic() - began) / (step + 1 - start)
@@ -128,10 +183,13 @@ def train_sight(model, sight, scenes, development, folder, steps, autocast):
 def sight_accuracy(model, sight, scenes):
     indices = np.arange(len(scenes))
     labels, shares = labels_of(scenes, indices), []
-    for i, output in enumerate(sight(model.visual(scenes.images(indices)))):
+    kinds, centre = sight(model.visual(scenes.images(indices)))
+    for i, output in enumerate(kinds):
         counted = (labels[:, i] != UNLABELLED) & (labels[:, i] != output.shape[1] - 1)
         shares.append((output.argmax(-1) == labels[:, i])[counted].float().mean().item())
-    return " ".join(f"{name} {share:.3f}" for name, share in zip(("shape", "colour", "size", "place"), shares))
+    located = labels[:, 4] != UNLABELLED
+    apart = (centre[located] * 64 - labels[located, 4:] / 4).abs().mean()
+    return " ".join(f"{name} {share:.3f}" for name, share in zip(("shape", "colour", "size", "place"), shares)) + f", centre {apart:.2f} units off"
 
 
 def forward(model, rows, scenes):
@@ -186,7 +244,7 @@ def evaluate(model, texts, scenes, count, full=False):
 
 
 def train_all(model, sight, texts, scenes, development, folder, steps, autocast):
-    optimiser = optimiser_for([*model.named_parameters(), *sight.named_parameters()], VISION_SHARE)
+    optimiser = Optimisers([*model.named_parameters(), *sight.named_parameters()], VISION_SHARE)
     state, start = State(folder / "state.pt"), 0
     milestones = folder / "milestones"
     milestones.mkdir(exist_ok=True)
@@ -198,16 +256,14 @@ def train_all(model, sight, texts, scenes, development, folder, steps, autocast)
     for step in range(start, steps):
         sequences = sample_sequences(texts, scenes, np.random.default_rng([2, step]))
         rows = pack_rows(sequences, texts.pad)
-        set_rate(optimiser, RATE * rate_at(step, steps))
         with autocast():
             logits, targets, weight, _, patches = forward(model, rows, scenes)
             seen = sight.loss(patches, labels_of(scenes, rows.scenes))
         told = (F.cross_entropy(logits.float(), targets, reduction="none") * weight).sum() / weight.sum()
         loss = told + SIGHT_SHARE * seen
-        optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimiser.step()
+        optimiser.step(RATE * rate_at(step, steps))
         losses.append((told.item(), seen.item()))
         done = step + 1
         if done % 50 == 0:
