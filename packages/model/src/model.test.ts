@@ -92,6 +92,31 @@ describe("an open model", () => {
     manyRunsMs,
   );
 
+  it.each(["int8", "int4"] as const)(
+    "gives a row the same tokens alone and in company in %s, from a smaller folder of another hash",
+    async (precision) => {
+      const rounded = join(parent, precision);
+      const exact = await readModelFolder(folder);
+      const { contentHash, files } = await importModel(reference.pieces, rounded, { precision });
+      expect(contentHash).not.toBe(exact.contentHash);
+      const weights = (of: typeof files) =>
+        (of[folderFiles.visionWeights]?.sizeBytes ?? 0) + (of[folderFiles.decoderWeights]?.sizeBytes ?? 0);
+      expect(weights(files)).toBeLessThan(weights(exact.files) / 2);
+
+      const other = await openModel(rounded, { maxRows: 6, threads: 1 });
+      try {
+        const rows = someRows(12, 11);
+        const alone: (readonly number[])[] = [];
+        for (const row of rows) alone.push((await other.generate(row)).tokens);
+        const together = await Promise.all(rows.map((row) => other.generate(row)));
+        expect(together.map(({ tokens }) => tokens)).toEqual(alone);
+      } finally {
+        await other.close();
+      }
+    },
+    manyRunsMs,
+  );
+
   it(
     "runs beams, greedy rows and rankings side by side, each as it is alone",
     async () => {

@@ -36,7 +36,8 @@ function randomTensor(name: string, shape: readonly number[], seed: number): Ten
     read: () => {
       const next = generator(`${seed}/${name}`);
       const { centre, spread } = distribution(name, shape);
-      const numbers = Float32Array.from({ length: count }, () => centre + spread * (next() * 2 - 1));
+      const numbers = new Float32Array(count);
+      for (let index = 0; index < count; index++) numbers[index] = centre + spread * (next() * 2 - 1);
       return Promise.resolve(new Uint8Array(numbers.buffer));
     },
   };
