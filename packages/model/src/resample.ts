@@ -125,12 +125,22 @@ function filterColumns(
   const pass = channels === 3 ? filterColour : filterChannels;
   for (let line = firstLine; line < endLine; line += 1) {
     const to = (line - firstLine) * size * channels;
-    pass(data.subarray(line * width * channels, (line + 1) * width * channels), narrow.subarray(to, to + size * channels), columns, channels);
+    pass(
+      data.subarray(line * width * channels, (line + 1) * width * channels),
+      narrow.subarray(to, to + size * channels),
+      columns,
+      channels,
+    );
   }
   return bytesOf(narrow);
 }
 
-function filterChannels(from: Uint8Array, to: Uint8ClampedArray, { begins, counts, weights, stride }: Coefficients, channels: number): void {
+function filterChannels(
+  from: Uint8Array,
+  to: Uint8ClampedArray,
+  { begins, counts, weights, stride }: Coefficients,
+  channels: number,
+): void {
   for (let column = 0; column < begins.length; column += 1) {
     const begin = (begins[column] ?? 0) * channels;
     const count = counts[column] ?? 0;
