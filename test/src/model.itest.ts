@@ -5,7 +5,7 @@
 import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { SupportExample } from "@flamboyance/contracts";
+import type { CreateDatasetBatchInput, ResultLine, SupportExample } from "@flamboyance/contracts";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { importModel } from "@flamboyance/model";
 import { jsonLine, modelKeys } from "@flamboyance/storage";
@@ -24,6 +24,7 @@ const expectedSchema = z.object({
       prompt: z.string(),
       media: z.array(z.string()),
       generate: z.array(z.object({ options: z.record(z.string(), z.unknown()), text: z.union([z.string(), z.array(z.string())]) }).loose()),
+      rank: z.record(z.string(), z.object({ sum: z.number(), mean: z.number() })),
     }),
   ),
 });
@@ -60,12 +61,76 @@ beforeAll(async () => {
 afterAll(() => service.close());
 
 describe("the service with OpenFlamingo's own model", () => {
-  it.each(["caption-0", "caption-1", "caption-2", "caption-4", "vqa-0", "vqa-3"])("answers case %s as OpenFlamingo does", async (name) => {
+  const generations = [
+    ["greedy", { max_new_tokens: 20, num_beams: 1 }, '{"num_beams":1,"max_new_tokens":20}'],
+    // Three beams and no length penalty are what a batch has that says nothing.
+    ["with beams", { max_new_tokens: 20 }, '{"num_beams":3,"max_new_tokens":20,"length_penalty":0}'],
+  ] as const;
+  const names = ["caption-0", "caption-1", "caption-2", "caption-4", "vqa-0", "vqa-3"];
+  it.each(generations.flatMap((generation) => names.map((name) => [name, ...generation] as const)))(
+    "answers case %s as OpenFlamingo does, %s",
+    async (name, how, generation, options) => {
+      const wanted = cases[name]?.generate.find((each) => JSON.stringify(each.options) === options);
+      if (wanted === undefined) throw new Error(`the reference has no case ${name} ${how}`);
+      const { id, items } = await submitCase(name, { generation });
+      const batch = await service.ended(id);
+      expect(batch.status).toBe("completed");
+      const [expected] = [wanted.text].flat();
+      expect(textsOf(await wholeBatch(service, id, items))).toEqual(items.map(() => [expected?.trim()]));
+      expect(batch.usage.input_tokens_details.cached_tokens).toBeGreaterThan(0);
+    },
+  );
+
+  it("draws the same texts for the same seed, in another batch too, and others for another", async () => {
+    const sampled = async (seed: number): Promise<ResultLine[]> => {
+      const generation = { temperature: 1.2, top_p: 0.95, seed, n: 3, logprobs: true, max_new_tokens: 8 };
+      const { id, items } = await submitCase("caption-2", { generation });
+      await service.ended(id);
+      return wholeBatch(service, id, items);
+    };
+    const first = await sampled(7);
+    const texts = textsOf(first);
+    expect(textsOf(await sampled(7))).toEqual(texts);
+    expect(textsOf(await sampled(8))).not.toEqual(texts);
+    // Items of one image draw apart, and so do the texts of an item.
+    expect(new Set(texts.flat()).size).toBeGreaterThan(5);
+    for (const { response } of first) {
+      if (response?.body === undefined || "error" in response.body) throw new Error("an item failed");
+      const { choices, usage } = response.body;
+      expect(choices.map(({ index }) => index)).toEqual([0, 1, 2]);
+      const counted = choices.map(({ logprobs }) => logprobs?.content.length ?? 0).reduce((sum, count) => sum + count);
+      expect(usage.completion_tokens).toBe(counted);
+    }
+  });
+
+  it("classifies by the labels' log-probabilities, as OpenFlamingo ranks them", async () => {
+    const ranks = Object.entries(cases["caption-2"]?.rank ?? {}).map(([label, { sum, mean }]) => ({ label, sum, mean }));
+    expect(ranks.length).toBeGreaterThan(1);
+    for (const rank_by of ["mean", "sum"] as const) {
+      const { id, items } = await submitCase("caption-2", { task: "classify", labels: ranks.map(({ label }) => label), rank_by });
+      await service.ended(id);
+      const expected = ranks.toSorted((a, b) => b[rank_by] - a[rank_by]);
+      for (const { response } of await wholeBatch(service, id, items)) {
+        if (response?.body === undefined || "error" in response.body) throw new Error("an item failed");
+        expect(response.body.choices).toMatchObject([{ message: { content: expected[0]?.label }, finish_reason: "stop" }]);
+        expect(response.body.flamingo?.labels.map(({ label }) => label)).toEqual(expected.map(({ label }) => label));
+        for (const [index, { sum, mean }] of (response.body.flamingo?.labels ?? []).entries()) {
+          // Decoded here, where the reference's numbers come from Pillow's pixels.
+          expect(Math.abs(sum - (expected[index]?.sum ?? NaN))).toBeLessThan(1e-2);
+          expect(Math.abs(mean - (expected[index]?.mean ?? NaN))).toBeLessThan(1e-2);
+        }
+      }
+    }
+  });
+
+  /** Three items over the case's image, behind its examples: they share steps and the prefix, and each answers as if it were alone. */
+  async function submitCase(
+    name: string,
+    changes: Partial<CreateDatasetBatchInput>,
+  ): Promise<{ readonly id: string; readonly items: readonly string[] }> {
     const found = cases[name];
-    const greedy = found?.generate.find(({ options }) => JSON.stringify(options) === '{"num_beams":1,"max_new_tokens":20}');
-    if (found === undefined || greedy === undefined) throw new Error(`the reference has no greedy case ${name}`);
+    if (found === undefined) throw new Error(`the reference has no case ${name}`);
     const { task, examples, question, image } = readPrompt(found.prompt, found.media);
-    // Several items share steps and the prefix: each answers as if it were alone.
     const items = ["first", "second", "third"];
     const key = `${name}.jsonl`;
     const manifest = items.map((custom_id) => jsonLine({ custom_id, image, ...(question === null ? {} : { question }) })).join("");
@@ -73,19 +138,16 @@ describe("the service with OpenFlamingo's own model", () => {
       contentType: "application/jsonl",
       signal: AbortSignal.timeout(10_000),
     });
-    const generation = { max_new_tokens: 20 };
-    const { id } = await service.submit({ model: modelName, task, input: `s3://${customerBucket}/${key}`, examples, generation });
-    const batch = await service.ended(id);
-    expect(batch.status).toBe("completed");
-    const lines = await wholeBatch(service, id, items);
-    const texts = lines.map(({ response }) =>
-      response?.body !== undefined && "choices" in response.body ? response.body.choices[0]?.message.content : null,
-    );
-    const [expected] = [greedy.text].flat();
-    expect(texts).toEqual(items.map(() => expected?.trim()));
-    expect(batch.usage.input_tokens_details.cached_tokens).toBeGreaterThan(0);
-  });
+    const { id } = await service.submit({ model: modelName, task, input: `s3://${customerBucket}/${key}`, examples, ...changes });
+    return { id, items };
+  }
 });
+
+function textsOf(lines: readonly ResultLine[]): (string[] | null)[] {
+  return lines.map(({ response }) =>
+    response?.body !== undefined && "choices" in response.body ? response.body.choices.map(({ message }) => message.content) : null,
+  );
+}
 
 /** The prompt's text back as a caller would have said it. Examples without `<image>` are text only; the last stretch is the query. */
 function readPrompt(

@@ -4,10 +4,12 @@
  */
 import { createHash } from "node:crypto";
 import {
+  beamsOf,
   bucketAllowed,
   CodedError,
   completionWindowSeconds,
   isCoded,
+  isSampled,
   type BatchRequest,
   type CreateDatasetBatch,
   type TenantKey,
@@ -100,15 +102,28 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     output: body.output ?? null,
     examples: body.examples,
     question: body.question ?? null,
-    generation: { ...body.generation, max_new_tokens: body.generation.max_new_tokens ?? defaultNewTokens[body.task] },
+    ...(body.prompt === undefined ? {} : { prompt: body.prompt }),
+    ...(body.labels === undefined ? {} : { labels: body.labels }),
+    ...(body.task === "classify" ? { rank_by: body.rank_by ?? "mean" } : {}),
+    generation: settle(id, body),
     on_invalid: body.on_invalid,
     completion_window: body.completion_window,
     metadata: body.metadata,
   };
 }
 
-/** OpenFlamingo's evaluation: 20 for captions, 5 for answers. */
-const defaultNewTokens = { caption: 20, vqa: 5 } as const;
+/** With its defaults. A seed of the batch's own is kept with it, so that a chunk that runs again draws the same. */
+function settle(id: string, { task, generation }: CreateDatasetBatch): BatchRequest["generation"] {
+  return {
+    ...generation,
+    max_new_tokens: generation.max_new_tokens ?? defaultNewTokens[task],
+    num_beams: beamsOf(generation),
+    ...(isSampled(generation) ? { seed: generation.seed ?? createHash("sha256").update(id).digest().readUInt32LE(0) } : {}),
+  };
+}
+
+/** OpenFlamingo's evaluation: 20 for captions, 5 for answers. Labels are ranked, not generated. */
+const defaultNewTokens = { caption: 20, vqa: 5, prompt: 20, classify: 0 } as const;
 
 /** The buckets that the request names are the tenant's, its input is there, its output can be written. Plan checks the input again. */
 async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }: Submission, signal: AbortSignal): Promise<void> {

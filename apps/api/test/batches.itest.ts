@@ -50,11 +50,31 @@ describe("submit", () => {
       id: answer.body.id,
       tenant: "demo",
       buckets: ["demo-*"],
-      generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
+      generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 3 },
       on_invalid: "fail",
     });
     expect(await service.storage.describe({ bucket: serviceBucket, key: keys.marker }, { signal: forever })).not.toBeNull();
     expect(await service.ask(`/v1/batches/${answer.body.id}`)).toMatchObject({ status: 200, body: answer.body });
+  });
+
+  it("settles how texts are made, and keeps a seed for what is sampled", async () => {
+    const settled = async (changes: object) => {
+      const id = await submitted(changes);
+      return (await stored(batchKeys(id).request)).generation;
+    };
+    expect(await settled({ task: "vqa", question: "What?" })).toEqual({ max_new_tokens: 5, min_new_tokens: 0, num_beams: 3 });
+    expect(await settled({ generation: { stop: ["."] } })).toMatchObject({ num_beams: 1, stop: ["."] });
+    expect(await settled({ generation: { temperature: 0.5, seed: 7 } })).toMatchObject({ num_beams: 1, temperature: 0.5, seed: 7 });
+    const [first, second] = [await settled({ generation: { top_k: 4 } }), await settled({ generation: { top_k: 4 } })];
+    expect(first).toMatchObject({ num_beams: 1, seed: expect.any(Number) });
+    expect(first.seed).not.toBe(second.seed);
+  });
+
+  it("freezes what classify and prompt need", async () => {
+    const classify = await submitted({ task: "classify", labels: ["a bird", "a cat"], examples: [{ text: "a bird" }] });
+    expect(await stored(batchKeys(classify).request)).toMatchObject({ labels: ["a bird", "a cat"], rank_by: "mean" });
+    const prompt = await submitted({ task: "prompt", prompt: "The colour is", examples: [{ text: " red" }] });
+    expect(await stored(batchKeys(prompt).request)).toMatchObject({ prompt: "The colour is", generation: { max_new_tokens: 20 } });
   });
 
   it("takes a prefix or a pattern for input, also one without objects", async () => {
@@ -73,7 +93,16 @@ describe("submit", () => {
       [{ task: "vqa", examples: [{ text: "a bird" }] }, "examples[0]"],
       [{ completion_window: "soon" }, "completion_window"],
       [{ generation: { max_new_tokens: 0 } }, "generation.max_new_tokens"],
-      [{ generation: { num_beams: 3 } }, "generation.num_beams"],
+      [{ generation: { num_beams: 9 } }, "generation.num_beams"],
+      [{ generation: { temperature: 0 } }, "generation.temperature"],
+      [{ generation: { temperature: 0.5, num_beams: 2 } }, "generation.temperature"],
+      [{ generation: { stop: ["."], num_beams: 2 } }, "generation.stop"],
+      [{ generation: { n: 4 } }, "generation.n"],
+      [{ generation: { early_stopping: true, num_beams: 1 } }, "generation.early_stopping"],
+      [{ task: "classify", labels: ["one", "two"], generation: { num_beams: 2 } }, "generation.num_beams"],
+      [{ task: "classify", labels: ["one", "one"] }, "labels"],
+      [{ labels: ["one", "two"] }, "labels"],
+      [{ prompt: "The colour is" }, "prompt"],
       [{ metadata: { key: 1 } }, "metadata.key"],
       [{ output: "s3://demo-results/no-slash" }, "output"],
     ];
@@ -210,7 +239,7 @@ describe("an idempotency key", () => {
       const body = {
         ...caption,
         examples: [],
-        generation: { min_new_tokens: 0, num_beams: 1 },
+        generation: { min_new_tokens: 0 },
         on_invalid: "fail",
         completion_window: "24h",
         metadata: null,

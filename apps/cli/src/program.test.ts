@@ -45,8 +45,11 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
   const cases: [string[], RegExp][] = [
     [["sbumit"], /unknown command 'sbumit'/],
     [["submit", "--modle", "demo"], /unknown option '--modle'/],
-    [["submit", "--task", "sing"], /Allowed choices are caption, vqa/],
+    [["submit", "--task", "sing"], /Allowed choices are caption, vqa, classify, prompt/],
     [["submit", "--max-new-tokens", "many"], /a whole number is needed/],
+    [["submit", "--temperature", "warm"], /a number is needed/],
+    [["submit", "--seed", "1.5"], /a whole number is needed/],
+    [["submit", "--early-stopping", "maybe"], /Allowed choices are true, false, never/],
     [["submit", "--model", "demo"], /--task/],
     [["list", "--limit", "0"], /at least 1 is needed/],
     [["watch"], /missing required argument 'id'/],

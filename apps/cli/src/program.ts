@@ -1,6 +1,6 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { newKey } from "@flamboyance/contracts";
+import { newKey, task } from "@flamboyance/contracts";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
@@ -76,17 +76,37 @@ Examples:
     "Submit a batch over a dataset of images in S3.",
     `flamboyance submit --model demo --task caption --input s3://photos/manifest.jsonl --output s3://results/2024/
 flamboyance submit --model demo --task vqa --input s3://photos/ --question 'How many birds are there?' --examples examples.jsonl --watch
+flamboyance submit --model demo --task classify --input s3://photos/ --labels 'a bird' 'a cat' 'neither'
+flamboyance submit --model demo --task caption --input s3://photos/ --temperature 0.8 --top-p 0.9 --seed 7 --n 3
 flamboyance submit --file request.json --max-new-tokens 30`,
   )
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
     .option("--model <name>", "a model of `flamboyance models`")
-    .addOption(new Option("--task <task>", "what to do with each image").choices(["caption", "vqa"]))
+    .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
     .option("--input <location>", "a manifest s3://bucket/name.jsonl, or a prefix or pattern s3://bucket/folder/**/*.jpg")
     .option("--output <folder>", "where the results are copied after the end, as s3://bucket/folder/")
-    .option("--examples <path>", "solved examples: a JSON list or JSON lines of {image, text} or {image, question, answer}")
+    .option(
+      "--examples <path>",
+      "solved examples: a JSON list or JSON lines of {image, text} (classify: its label) or {image, question, answer}",
+    )
     .option("--question <text>", "vqa: asked of every item without a question of its own")
-    .option("--max-new-tokens <number>", "longest answer (20 for captions, 5 for vqa)", wholeNumber)
+    .option("--prompt <text>", "prompt: the text behind each image that brings none of its own")
+    .option("--labels <label...>", "classify: what an image may be called")
+    .addOption(
+      new Option("--rank-by <how>", "classify: by the labels' mean (default) or sum of log-probabilities").choices(["mean", "sum"]),
+    )
+    .option("--max-new-tokens <number>", "longest answer (20, for vqa 5)", wholeNumber)
     .option("--min-new-tokens <number>", "shortest answer (0)", wholeNumber)
+    .option("--num-beams <number>", "beams (3; 1 with --stop and anything of sampling)", wholeNumber)
+    .option("--length-penalty <number>", "beams: a score divides by length to this power (0)", decimal)
+    .addOption(new Option("--early-stopping <when>", "beams: as Hugging Face's (false)").choices(["true", "false", "never"]))
+    .option("--temperature <number>", "samples: flattens above 1, sharpens below", decimal)
+    .option("--top-k <number>", "samples from so many of the likeliest tokens", wholeNumber)
+    .option("--top-p <number>", "samples from the likeliest tokens that make up this much", decimal)
+    .option("--seed <number>", "samples: the same seed, the same texts", integer)
+    .option("--n <number>", "texts per image: drawn apart, or the best beams (1)", wholeNumber)
+    .option("--stop <text...>", "ends a text before any of these; with one beam")
+    .option("--logprobs", "with each token's log-probability")
     .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
     .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectMetadata)
@@ -222,5 +242,15 @@ function atLeastOne(text: string): number {
 
 function wholeNumber(text: string): number {
   if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function integer(text: string): number {
+  if (!/^-?\d{1,15}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+function decimal(text: string): number {
+  if (!/^-?\d{1,9}(\.\d{1,9})?$/.test(text)) throw new InvalidArgumentError("a number is needed, as 0.8.");
   return Number(text);
 }

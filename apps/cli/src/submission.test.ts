@@ -41,6 +41,31 @@ it("lays flags over a file's fields, generation's one by one", async () => {
   });
 });
 
+it("has a flag for every way to generate and to classify", async () => {
+  const sampled = await read({ ...least, temperature: 0.8, topK: 40, topP: 0.9, seed: -7, n: 2, stop: [".", "\n"], logprobs: true });
+  expect(sampled.generation).toEqual({
+    min_new_tokens: 0,
+    temperature: 0.8,
+    top_k: 40,
+    top_p: 0.9,
+    seed: -7,
+    n: 2,
+    stop: [".", "\n"],
+    logprobs: true,
+  });
+  for (const [earlyStopping, value] of [
+    ["true", true],
+    ["false", false],
+    ["never", "never"],
+  ] as const) {
+    const searched = await read({ ...least, numBeams: 4, lengthPenalty: -1.5, earlyStopping });
+    expect(searched.generation).toEqual({ min_new_tokens: 0, num_beams: 4, length_penalty: -1.5, early_stopping: value });
+  }
+  const classified = await read({ ...least, task: "classify", labels: ["a bird", "a cat"], rankBy: "sum" });
+  expect(classified).toMatchObject({ task: "classify", labels: ["a bird", "a cat"], rank_by: "sum" });
+  expect(await read({ ...least, task: "prompt", prompt: "The colour is" })).toMatchObject({ task: "prompt", prompt: "The colour is" });
+});
+
 it("reads examples from a JSON list or JSON lines", async () => {
   expect((await read({ ...least, examples: "list.json" })).examples).toHaveLength(1);
   expect((await read({ ...least, examples: "lines.jsonl" })).examples).toEqual([
@@ -55,6 +80,9 @@ it("names the flag, field or line that is wrong", async () => {
     [{ ...least, input: "photos/" }, /^--input must be s3:/],
     [{ ...least, completionWindow: "soon" }, /^--completion-window must be/],
     [{ ...least, maxNewTokens: 0 }, /^--max-new-tokens /],
+    [{ ...least, temperature: 0.5, numBeams: 3 }, /^--temperature samples, which goes with one beam: num_beams is 3$/],
+    [{ ...least, stop: ["x".repeat(65)] }, /^--stop /],
+    [{ ...least, labels: ["a bird", "a cat"] }, /^--labels is for the task classify$/],
     [{ ...least, examples: "half.jsonl" }, /^half.jsonl: .*line 2/],
     [{ file: "list-for-request.json" }, /^list-for-request.json: not a JSON object$/],
   ];

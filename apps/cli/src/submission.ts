@@ -12,8 +12,21 @@ export interface SubmitFlags {
   readonly output?: string;
   readonly examples?: string;
   readonly question?: string;
+  readonly prompt?: string;
+  readonly labels?: readonly string[];
+  readonly rankBy?: string;
   readonly maxNewTokens?: number;
   readonly minNewTokens?: number;
+  readonly numBeams?: number;
+  readonly lengthPenalty?: number;
+  readonly earlyStopping?: string;
+  readonly temperature?: number;
+  readonly topK?: number;
+  readonly topP?: number;
+  readonly seed?: number;
+  readonly n?: number;
+  readonly stop?: readonly string[];
+  readonly logprobs?: boolean;
   readonly onInvalid?: string;
   readonly completionWindow?: string;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -25,7 +38,20 @@ export async function readSubmission(
   readText: (path: string) => Promise<string> = readTextFile,
 ): Promise<CreateDatasetBatchInput> {
   const body: Record<string, unknown> = flags.file === undefined ? {} : { ...parseObject(await readText(flags.file), flags.file) };
-  const generation = { max_new_tokens: flags.maxNewTokens, min_new_tokens: flags.minNewTokens };
+  const generation = {
+    max_new_tokens: flags.maxNewTokens,
+    min_new_tokens: flags.minNewTokens,
+    num_beams: flags.numBeams,
+    length_penalty: flags.lengthPenalty,
+    early_stopping: flags.earlyStopping === undefined ? undefined : (earlyStoppings[flags.earlyStopping] ?? flags.earlyStopping),
+    temperature: flags.temperature,
+    top_k: flags.topK,
+    top_p: flags.topP,
+    seed: flags.seed,
+    n: flags.n,
+    stop: flags.stop,
+    logprobs: flags.logprobs,
+  };
   const given = {
     model: flags.model,
     task: flags.task,
@@ -33,18 +59,24 @@ export async function readSubmission(
     output: flags.output,
     examples: flags.examples === undefined ? undefined : parseList(await readText(flags.examples), flags.examples),
     question: flags.question,
+    prompt: flags.prompt,
+    labels: flags.labels,
+    rank_by: flags.rankBy,
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
     metadata: flags.metadata,
   };
   for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
-  const limits = Object.entries(generation).filter(([, value]) => value !== undefined);
-  if (limits.length > 0) body["generation"] = { ...object.safeParse(body["generation"]).data, ...Object.fromEntries(limits) };
+  const named = Object.entries(generation).filter(([, value]) => value !== undefined);
+  if (named.length > 0) body["generation"] = { ...object.safeParse(body["generation"]).data, ...Object.fromEntries(named) };
 
   const parsed = createDatasetBatch.safeParse(body);
   if (!parsed.success) throw new UsageError(firstIssue(parsed.error));
   return parsed.data;
 }
+
+/** "never" is said as it is. */
+const earlyStoppings: Readonly<Record<string, boolean>> = { true: true, false: false };
 
 /** `key=value`, any number of them. */
 export function collectMetadata(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
@@ -84,7 +116,8 @@ function parseJson(text: string): unknown {
 function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0];
   const place = issue?.path.join(".") ?? "";
-  const flag = flagOf[place];
+  // Of a list's element its flag.
+  const flag = flagOf[place] ?? flagOf[place.replace(/\.\d+$/, "")];
   const missing = issue?.code === "invalid_type" && issue.message.endsWith("received undefined");
   const reason = missing ? "is needed" : (issue?.message ?? "doesn't fit");
   return `${flag ?? place}${place === "" && flag === undefined ? "" : " "}${reason}`;
@@ -97,10 +130,23 @@ const flagOf: Readonly<Record<string, string>> = {
   input: "--input",
   output: "--output",
   question: "--question",
+  prompt: "--prompt",
+  labels: "--labels",
+  rank_by: "--rank-by",
   on_invalid: "--on-invalid",
   completion_window: "--completion-window",
   "generation.max_new_tokens": "--max-new-tokens",
   "generation.min_new_tokens": "--min-new-tokens",
+  "generation.num_beams": "--num-beams",
+  "generation.length_penalty": "--length-penalty",
+  "generation.early_stopping": "--early-stopping",
+  "generation.temperature": "--temperature",
+  "generation.top_k": "--top-k",
+  "generation.top_p": "--top-p",
+  "generation.seed": "--seed",
+  "generation.n": "--n",
+  "generation.stop": "--stop",
+  "generation.logprobs": "--logprobs",
 };
 
 async function readTextFile(path: string): Promise<string> {

@@ -1,21 +1,26 @@
 /** The engine's thread: one open model, rows in and text out. Owns the model and the names of its prefixes; decides nothing. */
 import { parentPort, workerData } from "node:worker_threads";
 import { isCoded, type ErrorCode } from "@flamboyance/contracts";
-import { openModel, type Model, type ModelStats, type Passage, type Prefix } from "@flamboyance/model";
-import type { EngineAnswer, EngineRow } from "./engine.ts";
+import { openModel, type Model, type ModelStats, type Passage, type Prefix, type RankResult, type Sequence } from "@flamboyance/model";
+import type { EngineAnswer, EnginePrompt, EngineRanking, EngineRow, EngineSequence } from "./engine.ts";
 
 export type ToEngine =
   | { readonly kind: "prefix"; readonly key: string; readonly passages: readonly Passage[] }
   | { readonly kind: "drop"; readonly key: string }
-  | { readonly kind: "generate"; readonly call: number; readonly row: Omit<EngineRow, "prefix"> & { readonly prefix: string | null } }
+  | { readonly kind: "generate"; readonly call: number; readonly row: Named<EngineRow> }
+  | { readonly kind: "rank"; readonly call: number; readonly row: Named<EngineRanking> }
   | { readonly kind: "cancel"; readonly call: number }
   | { readonly kind: "stats" };
+
+/** With its prefix by name. */
+type Named<Row extends EnginePrompt> = Omit<Row, "prefix"> & { readonly prefix: string | null };
 
 export type FromEngine =
   | { readonly kind: "ready" }
   /** The model can't be opened. */
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: "answer"; readonly call: number; readonly answer: EngineAnswer }
+  | { readonly kind: "ranked"; readonly call: number; readonly answer: RankResult }
   | { readonly kind: "failed"; readonly call: number; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: "stats"; readonly stats: ModelStats };
 
@@ -37,15 +42,25 @@ function serve(model: Model): void {
   const prefixes = new Map<string, Prefix | Error>();
   const rows = new Map<number, AbortController>();
 
-  const generate = async ({ prefix: key, ...row }: Extract<ToEngine, { kind: "generate" }>["row"], signal: AbortSignal) => {
-    const prefix = key === null ? undefined : prefixes.get(key);
+  /** The row with its prefix opened. */
+  const prepared = <Row extends { readonly prefix: string | null }>({
+    prefix: key,
+    ...row
+  }: Row): Omit<Row, "prefix"> & { prefix?: Prefix } => {
+    if (key === null) return row;
+    const prefix = prefixes.get(key);
     if (prefix instanceof Error) throw prefix;
-    if (key !== null && prefix === undefined) throw new Error(`the prefix ${key} was never opened`);
-    const { text, tokens, promptTokens, cachedTokens, finish } = await model.generate(
-      prefix === undefined ? row : { ...row, prefix },
-      signal,
-    );
-    return { text, promptTokens, cachedTokens, finish, newTokens: tokens.length };
+    if (prefix === undefined) throw new Error(`the prefix ${key} was never opened`);
+    return { ...row, prefix };
+  };
+
+  const run = async (message: Extract<ToEngine, { kind: "generate" | "rank" }>, signal: AbortSignal): Promise<FromEngine> => {
+    const { call } = message;
+    if (message.kind === "rank") return { kind: "ranked", call, answer: await model.rank(prepared(message.row), signal) };
+    const { alternatives = [], promptTokens, cachedTokens, ...best } = await model.generate(prepared(message.row), signal);
+    const newTokens = [best, ...alternatives].reduce((sum, { tokens }) => sum + tokens.length, 0);
+    const others = alternatives.length === 0 ? {} : { alternatives: alternatives.map(withoutTokens) };
+    return { kind: "answer", call, answer: { ...withoutTokens(best), ...others, promptTokens, cachedTokens, newTokens } };
   };
 
   port?.on("message", (message: ToEngine) => {
@@ -54,17 +69,19 @@ function serve(model: Model): void {
     else if (message.kind === "stats") answer({ kind: "stats", stats: model.stats() });
     else if (message.kind === "cancel") rows.get(message.call)?.abort();
     else {
-      const { call, row } = message;
+      const { call } = message;
       const controller = new AbortController();
       rows.set(call, controller);
-      void generate(row, controller.signal)
-        .then(
-          (found) => answer({ kind: "answer", call, answer: found }),
-          (error: unknown) => answer({ kind: "failed", call, ...fault(error) }),
-        )
+      void run(message, controller.signal)
+        .then(answer, (error: unknown) => answer({ kind: "failed", call, ...fault(error) }))
         .finally(() => rows.delete(call));
     }
   });
+}
+
+/** The main thread has no use for ids. */
+function withoutTokens({ tokens: _, ...sequence }: Sequence): EngineSequence {
+  return sequence;
 }
 
 function open(model: Model, passages: readonly Passage[]): Prefix | Error {

@@ -34,6 +34,20 @@ it("answers each row with its own answer, and gives the pixels away", async () =
   expect(pixels.length).toBe(0);
 });
 
+it("ranks beside what it generates, each with its own answer", async () => {
+  const engine = await open();
+  const pixels = Float32Array.of(7);
+  const { generation: _, ...prompt } = row("labels", { media: [[pixels]] });
+  const [ranking, answer] = await Promise.all([
+    engine.rank({ ...prompt, candidates: ["a", "b"] }, signal),
+    engine.generate(row("one"), signal),
+  ]);
+  expect(ranking.candidates.map(({ sum }) => sum)).toEqual([-0, -1]);
+  expect(ranking.promptTokens).toBe(1);
+  expect(pixels.length).toBe(0);
+  expect(answer.text).toBe("|one||held 0");
+});
+
 it("opens a prefix before its first row, and again after it was dropped for others", async () => {
   const engine = await open();
   for (let round = 0; round < 2; round++) {

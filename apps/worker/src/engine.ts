@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
-import type { GenerationOptions, Media, ModelStats, Passage, RowResult } from "@flamboyance/model";
+import type { GenerationOptions, Media, ModelStats, Passage, RankResult, RowResult, Sequence } from "@flamboyance/model";
 import type { ToEngine, FromEngine } from "./engine-thread.ts";
 import { threadFile } from "./thread-file.ts";
 
@@ -16,20 +16,39 @@ export interface PrefixSource {
   readonly passages: readonly Passage[];
 }
 
-export interface EngineRow {
+/** An item's prompt. */
+export interface EnginePrompt {
   readonly id: string;
   readonly prefix: PrefixSource | null;
   readonly text: string;
   /** Given away: the pixels' buffers are gone from the caller's hands. */
   readonly media: readonly Media[];
-  readonly generation: GenerationOptions;
 }
 
-export type EngineAnswer = Omit<RowResult, "tokens"> & { readonly newTokens: number };
+export interface EngineRow extends EnginePrompt {
+  readonly generation: GenerationOptions;
+  /** What sets a sampled row's draws apart from those of others with its seed. Default: the id. */
+  readonly drawnAs?: string;
+}
+
+export interface EngineRanking extends EnginePrompt {
+  readonly candidates: readonly string[];
+}
+
+export type EngineSequence = Omit<Sequence, "tokens">;
+
+export type EngineAnswer = EngineSequence &
+  Omit<RowResult, keyof Sequence | "alternatives"> & {
+    readonly alternatives?: readonly EngineSequence[];
+    /** Of all sequences. */
+    readonly newTokens: number;
+  };
 
 export interface Engine {
   /** Rejects with the row's own fault (prompt_too_long, …), with engine_failed where the engine died, or with the signal's reason. */
   generate(row: EngineRow, signal: AbortSignal): Promise<EngineAnswer>;
+  /** Rejects as `generate` does. */
+  rank(row: EngineRanking, signal: AbortSignal): Promise<RankResult>;
   /** Fires, with the reason, when the thread has died and can't be opened again: every further row would fail. */
   readonly lost: AbortSignal;
   /** Null while there is nothing to tell, or the engine is too busy to tell it. */
@@ -37,10 +56,10 @@ export interface Engine {
   close(): Promise<void>;
 }
 
-interface Pending {
-  readonly resolve: (answer: EngineAnswer) => void;
-  readonly reject: (error: unknown) => void;
-}
+type Pending = { readonly reject: (error: unknown) => void } & (
+  | { readonly kind: "generate"; readonly resolve: (answer: EngineAnswer) => void }
+  | { readonly kind: "rank"; readonly resolve: (answer: RankResult) => void }
+);
 
 /** How many prefixes the thread keeps open by name. */
 const prefixesOpen = 16;
@@ -80,32 +99,52 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   };
   await ensure().ready;
 
+  /** Sends one row to the thread, and waits for what `pend` was told. */
+  const call = async <Answer>(
+    { prefix, media }: EnginePrompt,
+    signal: AbortSignal,
+    pend: (answered: PromiseWithResolvers<Answer>) => Pending,
+    message: (id: number, prefixKey: string | null) => ToEngine,
+  ): Promise<Answer> => {
+    signal.throwIfAborted();
+    const thread = ensure();
+    // Whatever keeps the model from opening again isn't this row's fault.
+    await thread.ready.catch((cause: unknown) => {
+      if (!closed) lost.abort(cause);
+      throw notAgain(cause);
+    });
+    signal.throwIfAborted();
+    const id = ++lastId;
+    const answered = Promise.withResolvers<Answer>();
+    thread.rows.set(id, pend(answered));
+    openPrefix(thread, prefix);
+    const buffers = media.flat().flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
+    post(thread, message(id, prefix?.key ?? null), buffers);
+    const giveUp = () => {
+      post(thread, { kind: "cancel", call: id });
+      thread.rows.delete(id);
+      answered.reject(signal.reason);
+    };
+    signal.addEventListener("abort", giveUp, { once: true });
+    return answered.promise.finally(() => signal.removeEventListener("abort", giveUp));
+  };
+
   return {
     lost: lost.signal,
-    generate: async (row, signal) => {
-      signal.throwIfAborted();
-      const thread = ensure();
-      // Whatever keeps the model from opening again isn't this row's fault.
-      await thread.ready.catch((cause: unknown) => {
-        if (!closed) lost.abort(cause);
-        throw notAgain(cause);
-      });
-      signal.throwIfAborted();
-      const id = ++lastId;
-      const { promise, resolve, reject } = Promise.withResolvers<EngineAnswer>();
-      thread.rows.set(id, { resolve, reject });
-      openPrefix(thread, row.prefix);
-      const buffers = row.media.flat().flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
-      const { prefix, ...rest } = row;
-      post(thread, { kind: "generate", call: id, row: { ...rest, prefix: prefix?.key ?? null } }, buffers);
-      const giveUp = () => {
-        post(thread, { kind: "cancel", call: id });
-        thread.rows.delete(id);
-        reject(signal.reason);
-      };
-      signal.addEventListener("abort", giveUp, { once: true });
-      return promise.finally(() => signal.removeEventListener("abort", giveUp));
-    },
+    generate: (row, signal) =>
+      call<EngineAnswer>(
+        row,
+        signal,
+        ({ resolve, reject }) => ({ kind: "generate", resolve, reject }),
+        (id, prefix) => ({ kind: "generate", call: id, row: { ...row, prefix } }),
+      ),
+    rank: (row, signal) =>
+      call<RankResult>(
+        row,
+        signal,
+        ({ resolve, reject }) => ({ kind: "rank", resolve, reject }),
+        (id, prefix) => ({ kind: "rank", call: id, row: { ...row, prefix } }),
+      ),
     stats: async () => {
       const thread = running;
       if (thread === null) return null;
@@ -167,8 +206,9 @@ function start(
     } else {
       const pending = thread.rows.get(message.call);
       thread.rows.delete(message.call);
-      if (message.kind === "answer") pending?.resolve(message.answer);
-      else pending?.reject(new CodedError(message.code, message.message));
+      if (message.kind === "failed") pending?.reject(new CodedError(message.code, message.message));
+      else if (message.kind === "answer" && pending?.kind === "generate") pending.resolve(message.answer);
+      else if (message.kind === "ranked" && pending?.kind === "rank") pending.resolve(message.answer);
     }
   });
   worker.on("error", (error) => die(new CodedError("engine_failed", "the engine's thread failed", { cause: error })));

@@ -2,17 +2,19 @@
  * One item's way: bytes → pixels → prompt → engine → its line. Owns the order and what counts as the item's own fault (a line);
  * everything else is thrown and the chunk runs again.
  */
-import { failedLine, succeededLine, type Item, type ResultLine, type Tally } from "@flamboyance/contracts";
+import { failedLine, succeededLine, type BatchRequest, type Item, type ResultLine, type Tally } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import type { Storage } from "@flamboyance/storage";
+import { labelCompletion, textCompletion, type Completion } from "./completion.ts";
 import type { Decoder } from "./decode.ts";
-import type { Engine } from "./engine.ts";
+import type { Engine, EnginePrompt } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage } from "./fetch.ts";
+import { generationOptions } from "./generation.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
-import { queryText } from "./prompt.ts";
+import { labelsOf, queryText } from "./prompt.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
 export interface ItemDependencies {
@@ -54,34 +56,27 @@ export async function runItem(
       decode: (bytes: Uint8Array) => metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal)),
     };
     const pixels = await pixelCache.get(request.id, item.image, () => readAhead.load(stages, signal), signal);
-    const row = {
-      id: `${request.id}-${number}`,
-      prefix: batch.prefix,
-      text: queryText(request, item),
-      media: [[pixels]],
-      generation: { maxNewTokens: request.generation.max_new_tokens, minNewTokens: request.generation.min_new_tokens },
-    };
-    const answer = await metrics.time("engine", () => model.engine.generate(row, signal));
-    const usage = {
-      prompt_tokens: answer.promptTokens,
-      completion_tokens: answer.newTokens,
-      total_tokens: answer.promptTokens + answer.newTokens,
-      prompt_tokens_details: { cached_tokens: answer.cachedTokens },
-    };
-    const message = { role: "assistant" as const, content: answer.text.trim(), refusal: null };
-    const line = succeededLine(identity, {
-      created: Math.floor(Date.now() / 1_000),
-      model: request.model.name,
-      choices: [{ index: 0, message, finish_reason: answer.finish, logprobs: null }],
-      usage,
-    });
+    const prompt = { id: `${request.id}-${number}`, prefix: batch.prefix, text: queryText(request, item), media: [[pixels]] };
+    const completion = await metrics.time("engine", () => complete(model.engine, request, item, prompt, signal));
+    const line = succeededLine(identity, { created: Math.floor(Date.now() / 1_000), model: request.model.name, ...completion });
     metrics.item(model.name, "ok");
-    const { promptTokens, cachedTokens, newTokens } = answer;
-    return { line, tally: { completed: 1, failed: 0, input_tokens: promptTokens, cached_tokens: cachedTokens, output_tokens: newTokens } };
+    const { prompt_tokens, completion_tokens, prompt_tokens_details } = completion.usage;
+    const { cached_tokens } = prompt_tokens_details;
+    return { line, tally: { completed: 1, failed: 0, input_tokens: prompt_tokens, cached_tokens, output_tokens: completion_tokens } };
   } catch (error) {
     if (signal.aborted || !isOwnFault(error)) throw error;
     metrics.item(model.name, error.code);
     const tally = { completed: 0, failed: 1, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
     return { line: failedLine(identity, error.code, error.message), tally };
   }
+}
+
+async function complete(engine: Engine, request: BatchRequest, item: Item, prompt: EnginePrompt, signal: AbortSignal): Promise<Completion> {
+  if (request.task === "classify") {
+    const labels = labelsOf(request, item);
+    return labelCompletion(labels, await engine.rank({ ...prompt, candidates: labels }, signal), request.rank_by ?? "mean");
+  }
+  // By the caller's own name for it: another batch with the seed, a retry of this one's failures, draws the same.
+  const row = { ...prompt, generation: generationOptions(request), drawnAs: item.custom_id };
+  return textCompletion(await engine.generate(row, signal));
 }

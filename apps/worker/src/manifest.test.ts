@@ -88,6 +88,23 @@ describe("a manifest", () => {
     const entries = await read(holding(lines), { task: "vqa", question: "all's" });
     expect(entries.map((entry) => entry.kind === "item" && entry.item.question)).toEqual(["own", "all's"]);
   });
+
+  it("needs a prompt or labels for their tasks, and keeps a line's own alone", async () => {
+    const lines =
+      '{"custom_id":"a","image":"s3://photos/1","prompt":"Its size:","labels":["one","two"]}\n{"custom_id":"b","image":"s3://photos/1"}\n';
+    const itemsOf = async (further: Partial<BatchRequest>): Promise<unknown[]> =>
+      (await read(holding(lines), further)).map((entry) => (entry.kind === "item" ? entry.item : null));
+    const plain = { image: "s3://photos/1", question: null };
+    const [first, second] = [
+      { custom_id: "a", line: 1, ...plain },
+      { custom_id: "b", line: 2, ...plain },
+    ];
+    expect(brief(await read(holding(lines), { task: "prompt" }))).toEqual(["a", "2: invalid_line prompt"]);
+    expect(await itemsOf({ task: "prompt", prompt: "Colour:" })).toEqual([{ ...first, prompt: "Its size:" }, second]);
+    expect(brief(await read(holding(lines), { task: "classify" }))).toEqual(["a", "2: invalid_line labels"]);
+    expect(await itemsOf({ task: "classify", labels: ["a bird", "a cat"] })).toEqual([{ ...first, labels: ["one", "two"] }, second]);
+    expect(await itemsOf({})).toEqual([first, second]);
+  });
 });
 
 describe("a prefix", () => {
@@ -101,8 +118,13 @@ describe("a prefix", () => {
     expect(brief(await read(holding("", ["1.jpg", "a/2.jpg"]), { input: "s3://photos/" }))).toEqual(["1.jpg", "a/2.jpg"]);
   });
 
-  it("needs the batch's question for vqa", async () => {
-    await expect(read(holding("", ["a/1.jpg"]), { input: "s3://photos/a/", task: "vqa" })).rejects.toMatchObject({ code: "invalid_line" });
+  it.each([
+    ["vqa", "question"],
+    ["prompt", "prompt"],
+    ["classify", "labels"],
+  ] as const)("needs, for %s, the batch's %s", async (task, param) => {
+    const prefix = { input: "s3://photos/a/", task };
+    await expect(read(holding("", ["a/1.jpg"]), prefix)).rejects.toMatchObject({ code: "invalid_line", param });
   });
 });
 

@@ -2,7 +2,16 @@
  * A batch's input, whatever its form, as items and refused lines in order. Owns what a valid line is; each line is read once, here.
  * Refuses to decide whether a refused line fails the batch: that is plan's.
  */
-import { CodedError, limits, manifestLine, type BatchRequest, type ErrorCode, type Item, type RefusedLine } from "@flamboyance/contracts";
+import {
+  CodedError,
+  limits,
+  manifestLine,
+  type BatchRequest,
+  type ErrorCode,
+  type Item,
+  type ManifestLine,
+  type RefusedLine,
+} from "@flamboyance/contracts";
 import { formatLocation, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
 import { mayRead } from "./fetch.ts";
@@ -30,8 +39,9 @@ export function readManifest(
 }
 
 async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {
-  if (request.task === "vqa" && request.question === null) {
-    throw new CodedError("invalid_line", "a prefix's items bring no questions: the batch needs one", { param: "question" });
+  const lacking = lackingField(request, {});
+  if (lacking !== null) {
+    throw new CodedError("invalid_line", `a prefix's items bring no ${lacking}: the batch needs its own`, { param: lacking });
   }
   const glob = parseGlob(request.input);
   const { bucket, prefix } = glob;
@@ -39,7 +49,7 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
   for await (const { key } of storage.list({ bucket, key: prefix }, { signal })) {
     if (!glob.matches(key)) continue;
     line += 1;
-    yield { kind: "item", item: { custom_id: key, line, image: formatLocation({ bucket, key }), question: request.question } };
+    yield { kind: "item", item: { custom_id: key, line, image: formatLocation({ bucket, key }), ...itemWords(request, {}) } };
   }
 }
 
@@ -73,14 +83,31 @@ function readLine(line: Line, request: BatchRequest, customIds: CustomIds): Mani
       ...(param === undefined || param === "" ? {} : { param }),
     });
   }
-  const { custom_id, image } = parsed.data;
-  const question = parsed.data.question ?? request.question;
-  if (request.task === "vqa" && question === null) {
-    return refuse("invalid_line", "neither the line nor the batch has a question", { ...named, param: "question" });
-  }
+  const { custom_id, image, ...own } = parsed.data;
+  const lacking = lackingField(request, own);
+  if (lacking !== null) return refuse("invalid_line", `neither the line nor the batch has a ${lacking}`, { ...named, param: lacking });
   if (customIds.seen(custom_id))
     return refuse("duplicate_custom_id", "an earlier line has the same custom_id", { ...named, param: "custom_id" });
-  return { kind: "item", item: { custom_id, line: line.number, image, question: request.task === "vqa" ? question : null } };
+  return { kind: "item", item: { custom_id, line: line.number, image, ...itemWords(request, own) } };
+}
+
+type OwnWords = Pick<ManifestLine, "question" | "prompt" | "labels">;
+
+/** What the task can't do without, where neither the line nor the batch brings it. */
+function lackingField({ task, question, prompt, labels }: BatchRequest, own: OwnWords): keyof OwnWords | null {
+  if (task === "vqa") return (own.question ?? question) === null ? "question" : null;
+  if (task === "prompt") return (own.prompt ?? prompt) === undefined ? "prompt" : null;
+  if (task === "classify") return (own.labels ?? labels) === undefined ? "labels" : null;
+  return null;
+}
+
+/** Of what the line brings, what its task looks at. */
+function itemWords({ task, question }: BatchRequest, own: OwnWords): Pick<Item, "question" | "prompt" | "labels"> {
+  return {
+    question: task === "vqa" ? (own.question ?? question) : null,
+    ...(task === "prompt" && own.prompt !== undefined ? { prompt: own.prompt } : {}),
+    ...(task === "classify" && own.labels !== undefined ? { labels: own.labels } : {}),
+  };
 }
 
 function parseObject(text: string): Record<string, unknown> | null {

@@ -4,28 +4,52 @@
  */
 import { createHash } from "node:crypto";
 import { CodedError } from "@flamboyance/contracts";
-import type { Engine } from "./engine.ts";
+import type { Engine, EnginePrompt, EngineSequence } from "./engine.ts";
 
 export function openNoOpEngine({ gate }: { readonly gate: string | null }): Engine {
   return {
     lost: new AbortController().signal,
-    generate: async ({ id, prefix, text, media }, signal) => {
-      signal.throwIfAborted();
-      if (gate !== null) await pass(gate, id, signal);
-      const hash = createHash("sha256");
-      for (const pixels of media.flat()) hash.update(new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength));
-      const promptTokens = text.length + (prefix?.passages.length ?? 0);
-      return {
-        text: `${hash.digest("hex").slice(0, 16)} ${text}`,
-        promptTokens,
-        cachedTokens: prefix?.passages.length ?? 0,
-        newTokens: 1,
+    generate: async (row, signal) => {
+      const { hash, promptTokens, cachedTokens } = await look(row, gate, signal);
+      const { numReturnSequences = 1, logProbabilities = false } = row.generation;
+      const sequence = (text: string): EngineSequence => ({
+        text,
         finish: "stop",
+        ...(logProbabilities ? { logProbabilities: [{ text, logProbability: 0 }] } : {}),
+      });
+      const text = `${hash.slice(0, 16)} ${row.text}`;
+      const alternatives = Array.from({ length: numReturnSequences - 1 }, (_, index) => sequence(`${text} #${index + 1}`));
+      return {
+        ...sequence(text),
+        ...(alternatives.length === 0 ? {} : { alternatives }),
+        promptTokens,
+        cachedTokens,
+        newTokens: numReturnSequences,
       };
+    },
+    rank: async (row, signal) => {
+      const { hash, promptTokens, cachedTokens } = await look(row, gate, signal);
+      const best = Number.parseInt(hash.slice(0, 8), 16) % row.candidates.length;
+      const candidates = row.candidates.map((_, index) => ({ tokens: [0], sum: index === best ? -1 : -2, mean: index === best ? -1 : -2 }));
+      return { candidates, promptTokens, cachedTokens };
     },
     stats: () => Promise.resolve(null),
     close: () => Promise.resolve(),
   };
+}
+
+/** What the answer is made of: a hash of the pixels, the prompt's length. */
+async function look(
+  { id, prefix, text, media }: EnginePrompt,
+  gate: string | null,
+  signal: AbortSignal,
+): Promise<{ readonly hash: string; readonly promptTokens: number; readonly cachedTokens: number }> {
+  signal.throwIfAborted();
+  if (gate !== null) await pass(gate, id, signal);
+  const hash = createHash("sha256");
+  for (const pixels of media.flat()) hash.update(new Uint8Array(pixels.buffer, pixels.byteOffset, pixels.byteLength));
+  const cachedTokens = prefix?.passages.length ?? 0;
+  return { hash: hash.digest("hex"), promptTokens: text.length + cachedTokens, cachedTokens };
 }
 
 async function pass(gate: string, row: string, signal: AbortSignal): Promise<void> {

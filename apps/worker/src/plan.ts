@@ -14,7 +14,7 @@ import { fetchImage } from "./fetch.ts";
 import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
-import { examplePassages } from "./prompt.ts";
+import { examplePassages, labelsOf } from "./prompt.ts";
 import { readStored } from "./stored-json.ts";
 import type { StopWatch } from "./stop-watch.ts";
 
@@ -76,7 +76,7 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   }
 }
 
-/** The support images' bytes, each decoded once to see that it can be. Throws bad_example, and invalid_request for texts that no prompt can hold. */
+/** The support images' bytes, each decoded once to see that it can be. Throws bad_example, and invalid_request for texts and labels that no prompt can hold. */
 async function writeExamples(
   { storage, serviceBucket, decoder }: PlanDependencies,
   request: BatchRequest,
@@ -88,6 +88,7 @@ async function writeExamples(
     request,
     request.examples.map(({ image }) => image ?? null),
   );
+  labelsOf(request, {});
   for (const [index, { image }] of request.examples.entries()) {
     if (image === undefined) {
       examples.push(null);

@@ -7,19 +7,37 @@ export function examplePassages<Image>(
   request: BatchRequest,
   images: readonly (Image | null)[],
 ): { text: string; images: readonly Image[] }[] {
-  const examples = request.examples.map((example, index) => solved(example, images[index] ?? null));
+  const examples = request.examples.map((example, index) => solved(request, example, images[index] ?? null));
   // The query plays no part in the examples' passages.
   const { examples: passages } = buildPrompt<Image | null>(request.task, examples, { image: null, question: "" });
   return passages.map(({ text, images: own }) => ({ text, images: own.filter((image) => image !== null) }));
 }
 
-/** The unsolved query of one item. Throws invalid_request for a question that no prompt can hold. */
-export function queryText(request: BatchRequest, { question }: Pick<Item, "question">): string {
-  const query = question === null ? { image: null } : { image: null, question };
-  return buildPrompt(request.task, [], query).query.text;
+/** The unsolved query of one item. Throws invalid_request for a question or prompt that no prompt can hold. */
+export function queryText(request: BatchRequest, item: Pick<Item, "question" | "prompt">): string {
+  const asked = request.task === "prompt" ? (item.prompt ?? request.prompt) : (item.question ?? undefined);
+  return buildPrompt(request.task, [], { image: null, ...(asked === undefined ? {} : { question: asked }) }).query.text;
 }
 
-function solved<Image>(example: SupportExample, image: Image | null): PromptExample<Image | null> {
-  const words = "text" in example ? { answer: example.text } : { question: example.question, answer: example.answer };
+/** What the item may be called, its own labels or the batch's. Throws invalid_request for one that no prompt can hold. */
+export function labelsOf(request: BatchRequest, item: Pick<Item, "labels">): readonly string[] {
+  const labels = item.labels ?? request.labels ?? [];
+  // As examples' answers they pass the one check there is.
+  buildPrompt(
+    "classify",
+    labels.map((answer) => ({ answer })),
+    { image: null },
+  );
+  return labels;
+}
+
+function solved<Image>(request: BatchRequest, example: SupportExample, image: Image | null): PromptExample<Image | null> {
+  const words =
+    "text" in example ? { answer: example.text, ...promptOf(request, example) } : { question: example.question, answer: example.answer };
   return image === null ? words : { ...words, image };
+}
+
+function promptOf(request: BatchRequest, example: { readonly prompt?: string | undefined }): { readonly question?: string } {
+  const prompt = example.prompt ?? request.prompt;
+  return prompt === undefined ? {} : { question: prompt };
 }

@@ -74,6 +74,7 @@ async function served() {
       const engine: Engine = {
         lost: life.signal,
         generate: () => Promise.reject(new Error("no row runs here")),
+        rank: () => Promise.reject(new Error("no row runs here")),
         stats: () => Promise.resolve(null),
         close: () => {
           done.push("engine closed");

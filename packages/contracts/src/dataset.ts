@@ -3,6 +3,7 @@
  * Owns the request's schema and the manifest's line. Refuses what is only known later (whether buckets, models and images exist).
  */
 import { z } from "zod";
+import { generation, generationFaults, generationGiven } from "./generation.ts";
 import { limits } from "./limits.ts";
 
 const s3Location = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/, "must be s3://bucket/key");
@@ -12,23 +13,26 @@ const s3Folder = z
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/(.*\/)?$/, "must be s3://bucket/folder/, with a slash at its end");
 const question = z.string().min(1).max(limits.questionCharacters);
 
-export const task = z.enum(["caption", "vqa"]);
+const prompt = z.string().min(1).max(limits.questionCharacters);
+/** What an item may be called; the model is asked for the likeliest. */
+const labels = z
+  .array(z.string().min(1).max(limits.labelCharacters))
+  .min(2)
+  .max(limits.labels)
+  .refine((all) => new Set(all).size === all.length, "must be different labels");
+
+export const task = z.enum(["caption", "vqa", "classify", "prompt"]);
 export type Task = z.infer<typeof task>;
 
-/** A solved example: `text` for a caption, `question` and `answer` for vqa. Without an image it is text only, its `<image>` left out. */
+/**
+ * A solved example: `text` for a caption, a label, or what follows a prompt (`prompt`; without it the batch's), `question` and `answer` for vqa.
+ * Without an image it is text only, its `<image>` left out.
+ */
 export const supportExample = z.union([
-  z.strictObject({ image: s3Location.optional(), text: z.string().max(limits.questionCharacters) }),
+  z.strictObject({ image: s3Location.optional(), prompt: prompt.optional(), text: z.string().max(limits.questionCharacters) }),
   z.strictObject({ image: s3Location.optional(), question, answer: z.string().max(limits.questionCharacters) }),
 ]);
 export type SupportExample = z.infer<typeof supportExample>;
-
-/** How the text is generated. Greedy for now: `num_beams` is 1 and there is no temperature. */
-export const generation = z.strictObject({
-  max_new_tokens: z.int().min(1).max(limits.newTokens).optional().describe("Default 20 for captions, 5 for vqa."),
-  min_new_tokens: z.int().min(0).max(limits.newTokens).default(0),
-  num_beams: z.literal(1).default(1),
-});
-export type Generation = z.infer<typeof generation>;
 
 export const metadata = z
   .record(z.string().min(1).max(limits.metadataKeyCharacters), z.string().max(limits.metadataValueCharacters))
@@ -51,31 +55,56 @@ export const createDatasetBatch = z
     output: s3Folder.optional().describe("Where output.jsonl, errors.jsonl and summary.json are copied after the end."),
     examples: z.array(supportExample).max(limits.examples).default([]),
     question: question.optional().describe("vqa: asked of every item that brings no question of its own."),
+    prompt: prompt.optional().describe("prompt: the text behind each image, which the model goes on from; an item may bring its own."),
+    labels: labels.optional().describe("classify: what an item may be called; an item may bring its own labels."),
+    rank_by: z
+      .enum(["mean", "sum"])
+      .optional()
+      .describe(
+        "classify: the label with the best mean (default, as OpenFlamingo's evaluation has it) or sum of its tokens' log-probabilities wins.",
+      ),
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),
     completion_window: completionWindow.default("24h"),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })
   .superRefine((body, context) => {
+    const refuse = (path: (string | number)[], message: string): void => context.addIssue({ code: "custom", path, message });
     for (const [index, example] of body.examples.entries()) {
-      const fits = body.task === "vqa" ? "question" in example : "text" in example;
-      if (!fits) {
-        const message = body.task === "vqa" ? "a vqa example needs question and answer" : "a caption example needs text";
-        context.addIssue({ code: "custom", path: ["examples", index], message });
-      }
+      const fault = exampleFault(body.task, example, body.prompt !== undefined);
+      if (fault !== null) refuse(["examples", index], fault);
     }
-    if (body.generation.min_new_tokens > (body.generation.max_new_tokens ?? limits.newTokens)) {
-      context.addIssue({ code: "custom", path: ["generation", "min_new_tokens"], message: "is larger than max_new_tokens" });
+    for (const [field, owner] of [
+      ["prompt", "prompt"],
+      ["labels", "classify"],
+      ["rank_by", "classify"],
+    ] as const) {
+      if (body[field] !== undefined && body.task !== owner) refuse([field], `is for the task ${owner}`);
+    }
+    if (body.task === "classify") {
+      for (const field of generationGiven(body.generation))
+        refuse(["generation", field], "classify ranks its labels and generates nothing");
+    } else {
+      for (const { field, message } of generationFaults(body.generation)) refuse(["generation", field], message);
     }
   });
 export type CreateDatasetBatch = z.output<typeof createDatasetBatch>;
 /** As a caller writes it: what has a default may be left out. */
 export type CreateDatasetBatchInput = z.input<typeof createDatasetBatch>;
 
+function exampleFault(what: Task, example: SupportExample, batchHasPrompt: boolean): string | null {
+  if (what === "vqa") return "question" in example ? null : "a vqa example needs question and answer";
+  if (!("text" in example)) return `a ${what} example needs text`;
+  if (what === "prompt") return example.prompt !== undefined || batchHasPrompt ? null : "neither the example nor the batch has a prompt";
+  return example.prompt === undefined ? null : `a ${what} example has no prompt`;
+}
+
 /** A line of a dataset's manifest. Unknown fields are refused, so that a misspelt one isn't silently ignored. */
 export const manifestLine = z.strictObject({
   custom_id: z.string().min(1).max(limits.customIdCharacters),
   image: s3Location,
   question: question.optional(),
+  prompt: prompt.optional(),
+  labels: labels.optional(),
 });
 export type ManifestLine = z.infer<typeof manifestLine>;

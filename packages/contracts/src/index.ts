@@ -15,19 +15,18 @@ export { bucketAllowed } from "./bucket-pattern.ts";
 export {
   completionWindowSeconds,
   createDatasetBatch,
-  generation,
   manifestLine,
   supportExample,
   task,
   type CreateDatasetBatch,
   type CreateDatasetBatchInput,
-  type Generation,
   type ManifestLine,
   type SupportExample,
   type Task,
 } from "./dataset.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
+export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
 export { model, modelList, type Model, type ModelList } from "./model.ts";
 export {

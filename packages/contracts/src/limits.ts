@@ -14,6 +14,15 @@ export const limits = {
   /** Line errors of a failed batch that its `errors` list shows. */
   lineErrorsShown: 50,
   newTokens: 512,
+  beams: 8,
+  /** Of one item, `n`. */
+  texts: 8,
+  topK: 100_000,
+  stopStrings: 4,
+  stopCharacters: 64,
+  /** They are judged side by side, so their number is memory. */
+  labels: 100,
+  labelCharacters: 100,
   listPage: 100,
   resultsPage: 1_000,
 } as const;

@@ -7,6 +7,16 @@ import { errorTable, type ErrorCode } from "./error-code.ts";
 import { errorBody } from "./error-body.ts";
 import type { RefusedLine } from "./stored.ts";
 
+const tokenLogprob = z.object({
+  token: z.string().describe("Special tokens are spelled out; a part of a character is U+FFFD."),
+  logprob: z.number().describe("Natural logarithm under the model's own distribution, before temperature and filters."),
+  bytes: z.array(z.int()).nullable().describe("In UTF-8; null where the token is a part of a character."),
+  top_logprobs: z.array(z.never()),
+});
+
+/** A label of classify and its tokens' log-probabilities after the prompt. */
+const rankedLabel = z.object({ label: z.string(), sum: z.number(), mean: z.number() });
+
 export const chatCompletion = z.object({
   id: z.string(),
   object: z.literal("chat.completion"),
@@ -17,15 +27,21 @@ export const chatCompletion = z.object({
       index: z.int(),
       message: z.object({ role: z.literal("assistant"), content: z.string(), refusal: z.null() }),
       finish_reason: z.enum(["stop", "length"]),
-      logprobs: z.null(),
+      /** Of every token that was made, the end-of-chunk token and a stop string's too: as many as completion_tokens counts. */
+      logprobs: z.object({ content: z.array(tokenLogprob), refusal: z.null() }).nullable(),
     }),
   ),
   usage: z.object({
     prompt_tokens: z.int(),
+    /** Of all choices; for classify the tokens of the winning label. */
     completion_tokens: z.int(),
     total_tokens: z.int(),
     prompt_tokens_details: z.object({ cached_tokens: z.int() }),
   }),
+  flamingo: z
+    .object({ labels: z.array(rankedLabel) })
+    .optional()
+    .describe("classify only: all labels, the best first; the choice's text is the first one's."),
 });
 export type ChatCompletion = z.infer<typeof chatCompletion>;
 

@@ -4,7 +4,8 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { completionWindow, generation, metadata, supportExample, task } from "./dataset.ts";
+import { completionWindow, metadata, supportExample, task } from "./dataset.ts";
+import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
 
 const modelReference = z.object({
@@ -29,7 +30,12 @@ export const batchRequest = z.object({
   output: z.string().nullable(),
   examples: z.array(supportExample),
   question: z.string().nullable(),
-  generation: generation.extend({ max_new_tokens: z.int() }),
+  /** Absent where the task has none, as labels and rank_by. */
+  prompt: z.string().optional(),
+  labels: z.array(z.string()).optional(),
+  rank_by: z.enum(["mean", "sum"]).optional(),
+  /** Settled: with its defaults, and where it samples with a seed. For classify it means nothing. */
+  generation: generation.extend({ max_new_tokens: z.int(), num_beams: z.int() }),
   on_invalid: z.enum(["fail", "skip"]),
   completion_window: completionWindow,
   metadata: metadata.nullable(),
@@ -37,7 +43,15 @@ export const batchRequest = z.object({
 export type BatchRequest = z.infer<typeof batchRequest>;
 
 /** A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. */
-export const item = z.object({ custom_id: z.string(), line: z.int(), image: z.string(), question: z.string().nullable() });
+export const item = z.object({
+  custom_id: z.string(),
+  line: z.int(),
+  image: z.string(),
+  question: z.string().nullable(),
+  /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
+  prompt: z.string().optional(),
+  labels: z.array(z.string()).optional(),
+});
 export type Item = z.infer<typeof item>;
 
 /**

@@ -14,9 +14,12 @@ export type {
   Prefix,
   RankedCandidate,
   RankRequest,
+  RankResult,
   RowRequest,
   RowResult,
+  SamplingOptions,
   Sequence,
+  TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
 export { decodePixels, type DecodeOptions } from "./image.ts";

@@ -1,4 +1,5 @@
 /** An open model as the worker sees it, on one of the small references. That its texts are OpenFlamingo's is parity's; here stand the laws of the loop. */
+import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,11 +8,11 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { folderFiles } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { importModel } from "./import-model.ts";
-import type { Model, Passage, RowRequest, RowResult } from "./model.ts";
+import type { GenerationOptions, Model, Passage, RowRequest, RowResult, Sequence } from "./model.ts";
 import { assembleModel, openModel } from "./open-model.ts";
 import { readReference, type Reference } from "./parity/reference.ts";
 import { openSession, type Session } from "./session.ts";
-import { openTokenizer } from "./tokenizer.ts";
+import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 let parent: string;
 let folder: string;
@@ -58,6 +59,8 @@ function someRows(count: number, seed: number): RowRequest[] {
     return { id: `row-${index}`, text, media, generation: { maxNewTokens: 1 + next(12), minNewTokens: next(4) } };
   });
 }
+
+const tokenizerOf = (modelFolder: string): Tokenizer => openTokenizer(readFileSync(join(modelFolder, folderFiles.tokenizer), "utf8"));
 
 /** Tests of many runs, where the machine has other things to do. */
 const manyRunsMs = 60_000;
@@ -135,17 +138,94 @@ describe("an open model", () => {
       };
       const alone: unknown[] = [];
       for (const row of rows) alone.push(sequences(await model.generate(row)));
-      const ranked = await model.rank(labels);
+      const { candidates: ranked } = await model.rank(labels);
       const [rankedTogether, ...together] = await Promise.all([model.rank(labels), ...rows.map((row) => model.generate(row))]);
       expect(together.map(sequences)).toEqual(alone);
       expect(together.map(({ alternatives }) => alternatives?.length ?? 0)).toEqual(rows.map((_, index) => index % 3));
-      expect(rankedTogether.map(({ sum }) => sum.toFixed(3))).toEqual(ranked.map(({ sum }) => sum.toFixed(3)));
+      expect(rankedTogether.candidates.map(({ sum }) => sum.toFixed(3))).toEqual(ranked.map(({ sum }) => sum.toFixed(3)));
 
       const firstLabel = await model.rank({ ...labels, candidates: labels.candidates.slice(0, 1) });
-      expect(firstLabel[0]?.sum).toBeCloseTo(ranked[0]?.sum ?? 0, 3);
+      expect(firstLabel.candidates[0]?.sum).toBeCloseTo(ranked[0]?.sum ?? 0, 3);
     },
     manyRunsMs,
   );
+
+  it(
+    "draws the same texts for the same seed, alone, in company and in another order; others for another seed or name",
+    async () => {
+      const prefix = model.openPrefix(examples());
+      const rows = someRows(10, 13).map((row, index) => ({
+        ...row,
+        ...(index % 2 === 0 ? { prefix } : {}),
+        generation: {
+          maxNewTokens: 8,
+          sampling: { seed: 5, temperature: 1.3, topP: 0.95, ...(index % 4 === 0 ? { topK: 40 } : {}) },
+          numReturnSequences: 1 + (index % 3),
+        },
+      }));
+      const alone: unknown[] = [];
+      for (const row of rows) alone.push(sequences(await model.generate(row)));
+      expect((await Promise.all(rows.map((row) => model.generate(row)))).map(sequences)).toEqual(alone);
+      const reversed = await Promise.all(rows.toReversed().map((row) => model.generate(row)));
+      expect(reversed.map(sequences).toReversed()).toEqual(alone);
+
+      const [row] = rows;
+      if (row === undefined) throw new Error("no row");
+      const drawn = async (seed: number, drawnAs: string): Promise<unknown> =>
+        sequences(await model.generate({ ...row, drawnAs, generation: { ...row.generation, sampling: { seed } } }));
+      const first = await drawn(1, "name");
+      expect(await drawn(1, "name")).toEqual(first);
+      expect(await drawn(2, "name")).not.toEqual(first);
+      expect(await drawn(1, "other name")).not.toEqual(first);
+    },
+    manyRunsMs,
+  );
+
+  it("draws several texts of one row that differ, the first of them as if it were alone", async () => {
+    const row = { id: "row", text: "<image>Output:", media: [image("scene.png")] };
+    const generation = { maxNewTokens: 10, minNewTokens: 10, sampling: { seed: 3, temperature: 2 } };
+    const one = await model.generate({ ...row, generation });
+    const four = await model.generate({ ...row, generation: { ...generation, numReturnSequences: 4 } });
+    expect(four.tokens).toEqual(one.tokens);
+    expect(new Set([four, ...(four.alternatives ?? [])].map(({ tokens }) => tokens.join())).size).toBe(4);
+    expect(model.stats().newTokens).toBe(50);
+  });
+
+  it("ends a text before a stop string that spans tokens, and says nothing of it where none comes", async () => {
+    const row = { id: "row", text: "<image>Output:", media: [image("scene.png")] };
+    const whole = await model.generate({ ...row, generation: { maxNewTokens: 20, minNewTokens: 20 } });
+    const texts = whole.tokens.map((token) => tokenizerOf(folder).decode([token]));
+    // From the middle of a token to the middle of a later one.
+    const [from = NaN, to = NaN] = texts.flatMap((text, index) => (text.length > 1 && !text.includes("\uFFFD") ? [index] : []));
+    const before = texts.slice(0, from).join("") + texts[from]?.slice(0, 1);
+    const stop = whole.text.slice(before.length, texts.slice(0, to + 1).join("").length - 1);
+    expect(whole.text.indexOf(stop)).toBe(before.length);
+    const stopped = await model.generate({ ...row, generation: { maxNewTokens: 20, minNewTokens: 20, stop: ["nowhere", stop] } });
+    expect(stopped).toMatchObject({ text: before, tokens: whole.tokens.slice(0, to + 1), finish: "stop" });
+    const free = await model.generate({ ...row, generation: { maxNewTokens: 20, minNewTokens: 20, stop: ["nowhere"] } });
+    expect(free).toMatchObject({ text: whole.text, tokens: whole.tokens, finish: "length" });
+  });
+
+  it("says how likely each token was, where asked: the same for greedy, beams, sampling and ranking", async () => {
+    const row = { id: "row", text: "<image>Output:", media: [image("scene.png")] };
+    const ask = (generation: Partial<GenerationOptions>): Promise<RowResult> =>
+      model.generate({ ...row, generation: { maxNewTokens: 6, logProbabilities: true, ...generation } });
+    const sumOf = ({ logProbabilities }: Sequence): number => (logProbabilities ?? []).reduce((sum, each) => sum + each.logProbability, 0);
+
+    const greedy = await ask({});
+    expect(greedy.logProbabilities).toHaveLength(greedy.tokens.length);
+    const candidate = greedy.logProbabilities?.map(({ text }) => text).join("") ?? "";
+    const { candidates } = await model.rank({ ...row, candidates: [candidate] });
+    expect(candidates[0]?.tokens).toEqual(greedy.tokens);
+    expect(sumOf(greedy)).toBeCloseTo(candidates[0]?.sum ?? NaN, 4);
+    // The likeliest token alone has a chance: what is sampled is what is greedy, and as likely as the model finds it.
+    const sampled = await ask({ sampling: { seed: 1, topK: 1, temperature: 0.1 } });
+    expect(sampled.logProbabilities).toEqual(greedy.logProbabilities);
+
+    const beams = await ask({ numBeams: 3, numReturnSequences: 3 });
+    for (const sequence of [beams, ...(beams.alternatives ?? [])]) expect(sumOf(sequence)).toBeCloseTo(sequence.score ?? NaN, 9);
+    expect((await ask({ logProbabilities: false })).logProbabilities).toBeUndefined();
+  });
 
   it("reads a prefix once, also when an equal one is opened again, and encodes an image once", async () => {
     const ask = (prefix = model.openPrefix(examples())): Promise<unknown> =>
@@ -233,6 +313,7 @@ describe("an open model", () => {
       { ...good, prefix: stranger },
       { ...good, generation: { maxNewTokens: 2, numBeams: 0 } },
       { ...good, generation: { maxNewTokens: 2, numBeams: 2, numReturnSequences: 3 } },
+      { ...good, generation: { maxNewTokens: 2, numBeams: 2, stop: ["."] } },
     ];
     for (const row of bad) await expect(model.generate(row)).rejects.toMatchObject({ code: "invalid_request" });
     for (const candidates of [[], ["yes", ""]]) {

@@ -2,6 +2,7 @@
  * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
 import type { ModelDescription } from "./description.ts";
+import type { SamplingFilters } from "./sampling.ts";
 
 /** One media of a row: its frames as normalised pixels (3, size, size), in order; a single frame for an image. */
 export type Media = readonly Float32Array[];
@@ -20,35 +21,62 @@ export interface Prefix {
 
 export interface GenerationOptions {
   readonly maxNewTokens: number;
-  /** Until so many tokens are made the end-of-chunk token can't be chosen. Default 0. */
+  /** Until so many tokens are made the end-of-chunk token can't be chosen; stop strings end a text all the same. Default 0. */
   readonly minNewTokens?: number;
-  /** Default 1: greedy. More: beam search as Hugging Face's (transformers 4.28–4.33). */
+  /** Default 1: greedy, or sampled. More: beam search as Hugging Face's (transformers 4.28–4.33). */
   readonly numBeams?: number;
   /** Beams only: a hypothesis scores sum / length^lengthPenalty, its length being the prompt's and its own tokens. Default 0. */
   readonly lengthPenalty?: number;
   /** Beams only. true: done when numBeams have ended; false (default): when no running beam scores better at its present length; "never": at any length. */
   readonly earlyStopping?: boolean | "never";
-  /** Beams only: how many hypotheses are answered, at most numBeams. Default 1. */
+  /** One beam only: tokens are drawn instead of the likeliest being taken. */
+  readonly sampling?: SamplingOptions;
+  /** How many texts are answered: of beams the best, at most numBeams; sampled, as many as are drawn; greedy has one. Default 1. */
   readonly numReturnSequences?: number;
+  /**
+   * One beam only: a text ends as soon as it holds one of these, also where that spans tokens, and is cut before it. With beams they are refused: the original
+   * scores whole hypotheses, and a cut one has no score. None may be empty.
+   */
+  readonly stop?: readonly string[];
+  /** Whether each token's log-probability is answered. Default false: they aren't computed. */
+  readonly logProbabilities?: boolean;
+}
+
+/** Temperature, then top_k, then top_p on what is left, renormalised. */
+export interface SamplingOptions extends SamplingFilters {
+  /** An integer; with the row's `drawnAs` it settles every draw, whatever else runs. */
+  readonly seed: number;
 }
 
 export interface RowRequest extends Passage {
-  /** Names the row in errors; a row's answer doesn't depend on it. */
+  /** Names the row in errors; a row's answer doesn't depend on it, unless it is sampled without `drawnAs`. */
   readonly id: string;
   readonly prefix?: Prefix;
   readonly generation: GenerationOptions;
+  /** Sampled only: rows of one seed draw apart by this name. Default: the id. */
+  readonly drawnAs?: string;
+}
+
+/** One token of a text and how likely it was. */
+export interface TokenLogProbability {
+  /** The token alone, decoded; special tokens are spelled out, and a part of a character is U+FFFD. */
+  readonly text: string;
+  /** Natural logarithm under the model's own distribution: before temperature, filters and the ban of an early end. */
+  readonly logProbability: number;
 }
 
 /** One generated text. */
 export interface Sequence {
-  /** Special tokens skipped, nothing stripped. */
+  /** Special tokens skipped, nothing stripped; without the stop string and what came behind it. */
   readonly text: string;
-  /** The new tokens, up to and with the end-of-chunk token. */
+  /** The new tokens, up to and with the end-of-chunk token or the one that completed a stop string. */
   readonly tokens: readonly number[];
-  /** `stop`: the end-of-chunk token came; `length`: maxNewTokens did. */
+  /** `stop`: the end-of-chunk token or a stop string came; `length`: maxNewTokens did. */
   readonly finish: "stop" | "length";
   /** Beams only. */
   readonly score?: number;
+  /** Where asked for, one per token. With beams they sum to the score's numerator. */
+  readonly logProbabilities?: readonly TokenLogProbability[];
 }
 
 export interface RowResult extends Sequence {
@@ -56,7 +84,7 @@ export interface RowResult extends Sequence {
   readonly promptTokens: number;
   /** Those of promptTokens that a shared prefix had ready. */
   readonly cachedTokens: number;
-  /** Where numReturnSequences is more than 1: the next best ones, in order. */
+  /** Where numReturnSequences is more than 1: the next best ones, in order; sampled, the other draws. */
   readonly alternatives?: readonly Sequence[];
 }
 
@@ -74,9 +102,19 @@ export interface RankedCandidate {
   readonly mean: number;
 }
 
+export interface RankResult {
+  /** In the order given. */
+  readonly candidates: readonly RankedCandidate[];
+  /** Prefix and row together. */
+  readonly promptTokens: number;
+  /** Those of promptTokens that a shared prefix had ready. */
+  readonly cachedTokens: number;
+}
+
 /** What the engine has done since it was opened; all figures only grow but those of bytes held. */
 export interface ModelStats {
   readonly rows: { readonly started: number; readonly ended: number; readonly cancelled: number };
+  /** Of all answers, a ranking's candidates too. */
   readonly newTokens: number;
   /** Decode runs, and how many had how many rows. */
   readonly steps: number;
@@ -99,8 +137,8 @@ export interface Model {
    * Rejects with CodedError prompt_too_long, invalid_request, aborted (the signal), engine_failed.
    */
   generate(row: RowRequest, signal?: AbortSignal): Promise<RowResult>;
-  /** How likely each candidate is to follow, in the order given; the prompt is read once for all. Rejects as `generate` does. */
-  rank(request: RankRequest, signal?: AbortSignal): Promise<RankedCandidate[]>;
+  /** How likely each candidate is to follow; the prompt is read once for all. Rejects as `generate` does. */
+  rank(request: RankRequest, signal?: AbortSignal): Promise<RankResult>;
   stats(): ModelStats;
   /** Rows in flight are given up with `aborted`; resolves when the sessions are released. May be called again. */
   close(): Promise<void>;

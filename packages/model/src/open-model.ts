@@ -7,17 +7,18 @@ import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
-import { beamSearch } from "./generate/beam-search.ts";
+import { chooseSearch } from "./generate/choose-search.ts";
 import type { Row } from "./generate/lane.ts";
 import { createLoop } from "./generate/loop.ts";
 import { planPrefix, tokenisePassage, type PassageRules, type PrefixPlan, type TokenisedPassage } from "./generate/passage.ts";
 import { createRunner } from "./generate/runner.ts";
 import { ranking } from "./generate/ranking.ts";
-import { greedySearch, type Answer, type Search } from "./generate/search.ts";
+import type { Answer } from "./generate/search.ts";
+import { stopStrings } from "./generate/stop-strings.ts";
 import { tensorSizes } from "./generate/tensor-sizes.ts";
 import { openSession, type Session } from "./session.ts";
 import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
-import type { GenerationOptions, Model, OpenOptions, Passage, Prefix } from "./model.ts";
+import type { Model, OpenOptions, Passage, Prefix, Sequence } from "./model.ts";
 
 const mebibyte = 2 ** 20;
 
@@ -109,16 +110,16 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
     },
     generate: async (request, signal) => {
       const prompt = planPrompt(request, planOf(request.prefix), rules);
-      const { maxNewTokens } = request.generation;
+      const { maxNewTokens, stop = [] } = request.generation;
       checkLength(prompt.tokens, maxNewTokens, description);
-      const search = chooseSearch(request.generation, prompt.tokens, description);
+      const stops = stopStrings(stop, (tokens) => tokenizer.decode(tokens));
+      const search = chooseSearch(
+        request.generation,
+        { promptTokens: prompt.tokens, drawnAs: request.drawnAs ?? request.id, isStopped: stops?.isStopped ?? null },
+        description,
+      );
       const answers = await submit({ id: request.id, ...prompt, search, newEntries: maxNewTokens * search.beams }, signal);
-      const [best, ...others] = answers.map(({ tokens, score, finish }) => ({
-        text: tokenizer.decode(tokens),
-        tokens,
-        finish,
-        ...(score === null ? {} : { score }),
-      }));
+      const [best, ...others] = answers.map((answer) => asSequence(answer, tokenizer, stops?.textOf));
       if (best === undefined) throw new CodedError("engine_failed", `row ${request.id} ended without an answer`);
       const cachedTokens = prompt.prefix?.tokens.length ?? 0;
       return { ...best, promptTokens: prompt.tokens, cachedTokens, ...(others.length === 0 ? {} : { alternatives: others }) };
@@ -132,10 +133,28 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
       checkLength(prompt.tokens, Math.max(...candidates.map(({ length }) => length)), description);
       const newEntries = candidates.reduce((sum, { length }) => sum + length, 0);
       const answers = await submit({ id: request.id, ...prompt, search: ranking(candidates, sizes.vocabulary), newEntries }, signal);
-      return answers.map(({ tokens, score }) => ({ tokens, sum: score ?? -Infinity, mean: (score ?? -Infinity) / tokens.length }));
+      const ranked = answers.map(({ tokens, score }) => ({ tokens, sum: score ?? -Infinity, mean: (score ?? -Infinity) / tokens.length }));
+      return { candidates: ranked, promptTokens: prompt.tokens, cachedTokens: prompt.prefix?.tokens.length ?? 0 };
     },
     stats: () => loop.stats(),
     close: () => (closing ??= release()),
+  };
+}
+
+function asSequence(
+  { tokens, score, logProbabilities, finish }: Answer,
+  tokenizer: Tokenizer,
+  textOf: (tokens: readonly number[]) => string = (ids) => tokenizer.decode(ids),
+): Sequence {
+  const textOfToken = (index: number): string => tokenizer.decode(tokens.slice(index, index + 1), { keepSpecialTokens: true });
+  return {
+    text: textOf(tokens),
+    tokens,
+    finish,
+    ...(score === null ? {} : { score }),
+    ...(logProbabilities === null
+      ? {}
+      : { logProbabilities: logProbabilities.map((logProbability, index) => ({ text: textOfToken(index), logProbability })) }),
   };
 }
 
@@ -151,31 +170,6 @@ function planPrompt(request: Passage, plan: PrefixPlan | null, rules: PassageRul
   if (passage.tokens.length === 0) throw new CodedError("invalid_request", "the row has no text", { param: "text" });
   const prefix = plan === null || plan.tokens.length === 0 ? null : plan;
   return { prefix, passage, tokens: (prefix?.tokens.length ?? 0) + passage.tokens.length };
-}
-
-function chooseSearch(options: GenerationOptions, promptTokens: number, { specialTokens, architecture }: ModelDescription): Search {
-  const { maxNewTokens, minNewTokens = 0, numBeams = 1, lengthPenalty = 0, earlyStopping = false, numReturnSequences = 1 } = options;
-  const positive = { max_tokens: maxNewTokens, num_beams: numBeams, num_return_sequences: numReturnSequences };
-  for (const [param, value] of Object.entries(positive)) {
-    if (!Number.isInteger(value) || value < 1) throw new CodedError("invalid_request", `${param} must be a positive integer`, { param });
-  }
-  if (numReturnSequences > numBeams) {
-    throw new CodedError("invalid_request", "no more sequences can be answered than there are beams", { param: "num_return_sequences" });
-  }
-  const endToken = specialTokens.endOfChunk;
-  if (numBeams === 1) return greedySearch({ maxNewTokens, minNewTokens, endToken });
-  const vocabulary = architecture.decoder.vocabularySize;
-  return beamSearch({
-    beams: numBeams,
-    promptTokens,
-    vocabulary,
-    maxNewTokens,
-    minNewTokens,
-    endToken,
-    lengthPenalty,
-    earlyStopping,
-    answers: numReturnSequences,
-  });
 }
 
 function checkLength(promptTokens: number, newTokens: number, { limits }: ModelDescription): void {

@@ -83,6 +83,15 @@ test.each([
   expect(paramOf(() => buildPrompt("caption", [], { image: 0, question: "?" }, template))).toBe("template");
 });
 
+test("a free prompt stands behind the image as it is, and the model goes on from it", () => {
+  const examples = [{ image: "photo.jpg", question: "The colour is", answer: " red" }];
+  expect(whole(buildPrompt("prompt", examples, { image: "scene.png", question: "There are" }))).toEqual({
+    prompt: "<image>The colour is red<|endofchunk|><image>There are",
+    media: ["photo.jpg", "scene.png"],
+  });
+  expect(() => buildPrompt("prompt", [], { image: "scene.png" })).toThrow(/needs a question/);
+});
+
 test("texts that spell a special token are refused, and so is a missing question", () => {
   expect(paramOf(() => buildPrompt("vqa", [], { image: 0, question: "what is <image>?" }))).toBe("question");
   expect(paramOf(() => buildPrompt("caption", [{ answer: "end<|endofchunk|>" }], { image: 0 }))).toBe("answer");

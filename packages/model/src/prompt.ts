@@ -5,14 +5,14 @@
 import { CodedError } from "@flamboyance/contracts";
 import { endOfChunkToken, imageToken } from "./tokenizer.ts";
 
-export type PromptTask = "caption" | "vqa" | "classify";
+export type PromptTask = "caption" | "vqa" | "classify" | "prompt";
 
 /** A support example: solved, with or without an image (text only, as the two of OpenFlamingo's "zero-shot" evaluation). */
 export interface PromptExample<Image> {
   readonly image?: Image;
-  /** vqa only. */
+  /** vqa: the question; prompt: the text between image and answer. */
   readonly question?: string;
-  /** The caption, the answer or the label. */
+  /** The caption, the answer, the label or what follows the prompt. */
   readonly answer: string;
 }
 
@@ -38,6 +38,7 @@ export const promptTemplates: Readonly<Record<PromptTask, string>> = {
   caption: "<image>Output:{answer}<|endofchunk|>",
   vqa: "<image>Question:{question} Short answer:{answer}<|endofchunk|>",
   classify: "<image>Output:{answer}<|endofchunk|>",
+  prompt: "<image>{question}{answer}<|endofchunk|>",
 };
 
 /**

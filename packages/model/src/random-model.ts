@@ -34,7 +34,7 @@ function randomTensor(name: string, shape: readonly number[], seed: number): Ten
     dtype: "f32",
     sizeBytes: count * 4,
     read: () => {
-      const next = generator(`${seed}/${name}`);
+      const next = randomNumbers(`${seed}/${name}`);
       const { centre, spread } = distribution(name, shape);
       const numbers = new Float32Array(count);
       for (let index = 0; index < count; index++) numbers[index] = centre + spread * (next() * 2 - 1);
@@ -52,8 +52,8 @@ function distribution(name: string, shape: readonly number[]): { centre: number;
   return { centre: 0, spread: name.includes("embedding") || name.endsWith("latents") ? 1 : Math.sqrt(3 / inWidth) };
 }
 
-/** mulberry32 over a name's hash: small, quick, the same everywhere. */
-function generator(name: string): () => number {
+/** Numbers from 0 up to 1, mulberry32 over a name's hash: small, quick, the same everywhere. For made-up weights and tests; what is sampled is drawn by generate/draw.ts. */
+export function randomNumbers(name: string): () => number {
   let state = createHash("sha256").update(name).digest().readUInt32LE(0);
   return () => {
     state = (state + 0x6d2b79f5) | 0;

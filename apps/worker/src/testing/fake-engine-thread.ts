@@ -11,7 +11,11 @@ parentPort?.on("message", (message: ToEngine) => {
   if (message.kind === "prefix") prefixes.set(message.key, message.passages.map(({ text }) => text).join(""));
   else if (message.kind === "drop") prefixes.delete(message.key);
   else if (message.kind === "cancel") held.splice(held.indexOf(message.call), 1);
-  else if (message.kind === "generate") {
+  else if (message.kind === "rank") {
+    const { call, row } = message;
+    const candidates = row.candidates.map((_, index) => ({ tokens: [index], sum: -index, mean: -index }));
+    answer({ kind: "ranked", call, answer: { candidates, promptTokens: row.media.flat().length, cachedTokens: 0 } });
+  } else if (message.kind === "generate") {
     const { call, row } = message;
     if (row.text === "crash") process.exit(1);
     if (row.text === "hold") held.push(call);

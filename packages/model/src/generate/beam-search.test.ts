@@ -14,6 +14,7 @@ const options: BeamOptions = {
   lengthPenalty: 0,
   earlyStopping: false,
   answers: 1,
+  logProbabilities: false,
 };
 
 /** One row per beam, of probabilities: their logarithms are logits that are normalised already. */
@@ -95,6 +96,24 @@ describe("beam search", () => {
       return step(search, [0.97, 0.01, 0.01, 0.01], [0.97, 0.01, 0.01, 0.01]).kind;
     };
     expect([outcomeOf(false), outcomeOf("never")]).toEqual(["end", "step"]);
+  });
+
+  it("says of every token how likely it was, where asked, along the line of its parents", () => {
+    const search = beamSearch({ ...options, maxNewTokens: 2, answers: 2, logProbabilities: true });
+    step(search, [0.3, 0.25, 0.2, 0.25]);
+    const outcome = step(search, [0.01, 0.01, 0.01, 0.97], [0.01, 0.01, 0.01, 0.97]);
+    if (outcome.kind !== "end") throw new Error("the search goes on");
+    const written = outcome.answers.map(({ tokens, logProbabilities }) => [
+      tokens.join(),
+      logProbabilities?.map((value) => Math.exp(value).toFixed(4)).join(),
+    ]);
+    expect(written).toEqual([
+      ["0,3", "0.3000,0.9700"],
+      ["1,3", "0.2500,0.9700"],
+    ]);
+    for (const { score, logProbabilities } of outcome.answers) {
+      expect(logProbabilities?.reduce((sum, value) => sum + value)).toBeCloseTo(score ?? NaN, 12);
+    }
   });
 
   it("normalises logits itself", () => {

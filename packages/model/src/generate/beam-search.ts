@@ -17,11 +17,14 @@ export interface BeamOptions {
   readonly earlyStopping: boolean | "never";
   /** How many of the hypotheses are answered, at most `beams`. */
   readonly answers: number;
+  readonly logProbabilities: boolean;
 }
 
 interface Beam {
   readonly tokens: readonly number[];
   readonly sum: number;
+  /** Beside `tokens`; null where nobody asked. */
+  readonly logProbabilities: readonly number[] | null;
 }
 
 interface Candidate {
@@ -37,15 +40,25 @@ interface Hypothesis extends Answer {
 export function beamSearch(options: BeamOptions): Search {
   const { beams, promptTokens, maxNewTokens, endToken } = options;
   const hypotheses: Hypothesis[] = [];
-  let running: readonly Beam[] = [{ tokens: [], sum: 0 }];
+  let running: readonly Beam[] = [{ tokens: [], sum: 0, logProbabilities: options.logProbabilities ? [] : null }];
 
   const scoreOf = (sum: number, newTokens: number): number => sum / (promptTokens + newTokens) ** options.lengthPenalty;
   const worst = (): number => hypotheses.reduce((least, { score }) => Math.min(least, score), Infinity);
-  const keep = (sum: number, tokens: readonly number[], finish: Answer["finish"]): void => {
-    const score = scoreOf(sum, tokens.length);
-    if (hypotheses.length >= beams && score <= worst()) return;
+  /** The beam with the candidate's token behind it. */
+  const extended = ({ beam, token, sum }: Candidate): Beam => {
+    const parent = running[beam];
+    const own = parent?.logProbabilities ?? null;
+    return {
+      tokens: [...(parent?.tokens ?? []), token],
+      sum,
+      logProbabilities: own === null ? null : [...own, sum - (parent?.sum ?? 0)],
+    };
+  };
+  const keep = ({ sum, tokens, logProbabilities }: Beam, finish: Answer["finish"]): void => {
     // The end token stands in the answer but not in the length.
-    hypotheses.push({ score, tokens: finish === "stop" ? [...tokens, endToken] : tokens, finish });
+    const score = scoreOf(sum, finish === "stop" ? tokens.length - 1 : tokens.length);
+    if (hypotheses.length >= beams && score <= worst()) return;
+    hypotheses.push({ score, tokens, logProbabilities, finish });
     if (hypotheses.length > beams) {
       const least = worst();
       hypotheses.splice(
@@ -75,13 +88,13 @@ export function beamSearch(options: BeamOptions): Search {
       const next: Candidate[] = [];
       for (const [rank, candidate] of candidates.entries()) {
         if (candidate.token !== endToken) next.push(candidate);
-        else if (rank < beams) keep(candidate.sum, running[candidate.beam]?.tokens ?? [], "stop");
+        else if (rank < beams) keep(extended(candidate), "stop");
         if (next.length === beams) break;
       }
-      running = next.map(({ beam, token, sum }) => ({ tokens: [...(running[beam]?.tokens ?? []), token], sum }));
+      running = next.map(extended);
       if (isDone(candidates[0]?.sum ?? -Infinity, newTokens)) return end();
       if (newTokens >= maxNewTokens) {
-        for (const { sum, tokens } of running) keep(sum, tokens, "length");
+        for (const beam of running) keep(beam, "length");
         return end();
       }
       return { kind: "step", step: { parents: next.map(({ beam }) => beam), tokens: next.map(({ token }) => [token]) } };

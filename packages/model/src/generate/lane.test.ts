@@ -33,7 +33,7 @@ function row(id: string, passage: Omit<TokenisedPassage, "media">, encoded: Enco
     lane: "lane",
     prefix: null,
     passage: { ...passage, media: encoded.map((_, index) => hashed(`${id}${index}`)) },
-    search: greedySearch({ maxNewTokens, minNewTokens: 0, endToken: 3 }),
+    search: greedySearch({ maxNewTokens, minNewTokens: 0, endToken: 3, isStopped: null, logProbabilities: false }),
     entries: passage.tokens.length + maxNewTokens,
     encoded,
     signal: undefined,

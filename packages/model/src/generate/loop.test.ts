@@ -39,7 +39,7 @@ function row(maxNewTokens: number, over: Partial<Pick<Row, "signal" | "resolve" 
     lane: "lane",
     prefix: null,
     passage: { tokens: [2], sees: [null], media: [] },
-    search: greedySearch({ maxNewTokens, minNewTokens: 0, endToken: 3 }),
+    search: greedySearch({ maxNewTokens, minNewTokens: 0, endToken: 3, isStopped: null, logProbabilities: false }),
     entries: 1 + maxNewTokens,
     encoded: [],
     signal: undefined,

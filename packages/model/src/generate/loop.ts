@@ -173,7 +173,7 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
   const handOut = (ended: readonly Ended[]): void => {
     for (const { row, answers } of ended) {
       count.ended += 1;
-      count.newTokens += answers[0]?.tokens.length ?? 0;
+      count.newTokens += answers.reduce((sum, { tokens }) => sum + tokens.length, 0);
       row.resolve(answers);
     }
     dropEmptyLanes();

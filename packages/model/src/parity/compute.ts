@@ -227,7 +227,7 @@ async function generateAll(reference: Reference, { model }: EngineUnderTest): Pr
     }
     const labels = Object.keys(expected.rank);
     if (labels.length === 0) continue;
-    const ranked = await model.rank({ ...behind, candidates: labels });
+    const { candidates: ranked } = await model.rank({ ...behind, candidates: labels });
     found.ranks.set(
       name,
       Object.fromEntries(ranked.map(({ tokens, sum, mean }, index) => [labels[index] ?? "", { tokens: [...tokens], sum, mean }])),

@@ -16,6 +16,7 @@ export interface EngineUnderTest {
   readonly description: ModelDescription;
   readonly tokenizer: Tokenizer;
   readonly vision: Session;
+  readonly decoder: Session;
   readonly runner: Runner;
   readonly sizes: TensorSizes;
   readonly model: Model;
@@ -35,7 +36,7 @@ export async function withEngine<Result>(reference: Reference, work: (engine: En
     try {
       const sizes = tensorSizes(description.architecture);
       const runner = createRunner({ vision, decoder }, sizes, description.preprocessing.imageSize);
-      return await work({ description, tokenizer, vision, runner, sizes, model });
+      return await work({ description, tokenizer, vision, decoder, runner, sizes, model });
     } finally {
       await model.close();
     }

@@ -1,5 +1,5 @@
 /** The engine equals OpenFlamingo on some cases of two references (parity.itest.ts: on all of all), and the comparison would notice if it didn't. */
-import { cp, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -94,6 +94,37 @@ describe("the comparison", () => {
       "beams: tokens, all at once",
       "beams: tokens, shared prefix",
     ]);
+  });
+
+  it("doesn't pass over a generation that the engine can't be asked for", () => {
+    const { reference, actual } = of("mpt");
+    const json = structuredClone(reference.json);
+    for (const { generate } of Object.values(json.cases))
+      Object.assign(generate[2] ?? {}, { options: { max_new_tokens: 5, typical_p: 0.5 } });
+    const fault = compare({ ...reference, json }, actual).find(({ verdict }) => verdict === "fails");
+    expect(fault).toMatchObject({
+      quantity: "generations with unknown options",
+      count: 2,
+      firstFault: expect.stringContaining("typical_p"),
+    });
+  });
+
+  it("doesn't read a reference that holds more than this knows", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "flamboyance-novel-"));
+    const json = JSON.parse(await readFile(join(references, "mpt", "expected.json"), "utf8"));
+    await writeFile(join(folder, "expected.safetensors"), "");
+    for (const [place, key] of [
+      [json, "captions"],
+      [json.cases["caption-0"], "perplexity"],
+      [json.cases["caption-0"].generate[0], "log_probabilities"],
+      [json.sampling, "draws"],
+    ]) {
+      place[key] = 1;
+      await writeFile(join(folder, "expected.json"), JSON.stringify(json));
+      await expect(readReference(folder)).rejects.toMatchObject({ code: "model_piece_corrupt", message: expect.stringContaining(key) });
+      delete place[key];
+    }
+    await rm(folder, { recursive: true });
   });
 
   it("doesn't pass over a tensor that nobody computes", () => {

@@ -23,7 +23,11 @@ const optionsSchema = z.strictObject({
   do_sample: z.literal(false).default(false),
 });
 
-const generationSchema = z.object({
+/*
+ * All below is strict: what this file doesn't name isn't computed, and a reference that holds it must not pass unseen.
+ */
+
+const generationSchema = z.strictObject({
   /** As Hugging Face names them; given back as they came. */
   options: z.record(z.string(), z.unknown()),
   tokens: z.array(z.array(z.int())),
@@ -31,16 +35,18 @@ const generationSchema = z.object({
   text: z.array(z.string()),
 });
 
-const caseSchema = z.object({
+const caseSchema = z.strictObject({
   prompt: z.string(),
   /** An image, or a list of frames. */
   media: z.array(z.union([z.string(), z.array(z.string())])),
   input_ids: z.array(z.int()),
+  /** How far the reference's own logits in fp32 and fp64 lie apart; said, not compared. */
+  drift_fp32_fp64: z.number().optional(),
   generate: z.array(generationSchema).default([]),
-  rank: z.record(z.string(), z.object({ tokens: z.array(z.int()), sum: z.number(), mean: z.number() })).default({}),
+  rank: z.record(z.string(), z.strictObject({ tokens: z.array(z.int()), sum: z.number(), mean: z.number() })).default({}),
 });
 
-const expectedSchema = z.object({
+const expectedSchema = z.strictObject({
   model: z.looseObject({
     vision: z.string(),
     vision_config: z.unknown().optional(),
@@ -48,19 +54,22 @@ const expectedSchema = z.object({
     checkpoint: z.string(),
     cross_attn_every_n_layers: z.int().positive().optional(),
   }),
-  tokenizer: z.object({
+  made_with: z.unknown().optional(),
+  tokenizer: z.strictObject({
     size: z.int(),
     special: z.record(z.string(), z.int()),
-    texts: z.array(z.object({ text: z.string(), ids: z.array(z.int()), decoded: z.string(), decoded_skip_special: z.string() })),
+    texts: z.array(z.strictObject({ text: z.string(), ids: z.array(z.int()), decoded: z.string(), decoded_skip_special: z.string() })),
   }),
   cases: z.record(z.string(), caseSchema),
   sampling: z
-    .object({
+    .strictObject({
       logits: z.string(),
-      filters: z.array(z.object({ temperature: z.number(), top_k: z.int(), top_p: z.number(), tensor: z.string() })),
+      filters: z.array(z.strictObject({ temperature: z.number(), top_k: z.int(), top_p: z.number(), tensor: z.string() })),
     })
     .optional(),
-  rices: z.object({ pool: z.array(z.string()), shots: z.int().positive(), order: z.record(z.string(), z.array(z.string())) }).optional(),
+  rices: z
+    .strictObject({ pool: z.array(z.string()), shots: z.int().positive(), order: z.record(z.string(), z.array(z.string())) })
+    .optional(),
 });
 
 export type ReferenceCase = z.infer<typeof caseSchema>;
