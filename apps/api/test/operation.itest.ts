@@ -1,3 +1,4 @@
+import { CodedError } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { imagesBucket, serviceBucket, startService, type Service } from "./service.ts";
 
@@ -126,4 +127,25 @@ describe("a dependency that is away", () => {
     expect(text).toContain('flamboyance_dependency_up{dependency="redis"} 0');
     expect(await service.ask("/v1/models")).toMatchObject({ status: 200 });
   });
+});
+
+it("a cancel whose answer Redis can't give stands, and is a 503", async () => {
+  const away = { now: false };
+  const service = await startService({
+    seen: (queue) => ({
+      ...queue,
+      liveModels: () =>
+        away.now ? Promise.reject(new CodedError("service_unavailable", "Redis doesn't answer.")) : queue.liveModels(),
+    }),
+  });
+  try {
+    const body = { model: "demo", task: "caption", input: `s3://${imagesBucket}/manifest.jsonl` };
+    const { id } = (await service.ask("/v1/batches", { method: "POST", body })).body;
+    away.now = true;
+    const answer = await service.ask(`/v1/batches/${id}/cancel`, { method: "POST" });
+    expect(answer).toMatchObject({ status: 503, body: { error: { code: "service_unavailable" } } });
+    expect(await service.queue.batch(id)).toMatchObject({ status: "cancelling" });
+  } finally {
+    await service.close();
+  }
 });
