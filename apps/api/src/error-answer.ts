@@ -59,7 +59,7 @@ function toCoded(error: unknown, requestId: string): CodedError {
   if (isCoded(error)) {
     if (error.code === "aborted") return new CodedError("service_unavailable", "The service is closing.", { cause: error });
     if (passing.has(error.code)) return new CodedError("service_unavailable", "S3 doesn't answer just now.", { cause: error });
-    // A storage code would be about the service's own bucket here: places that read a caller's bucket have said what it means.
+    // A storage code is about the service's own bucket here: submit gives each refusal of a caller's bucket its meaning.
     return answerable.has(error.code) ? error : internal(requestId, error);
   }
   if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);

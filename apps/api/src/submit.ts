@@ -142,7 +142,8 @@ async function checkInput(storage: Storage, text: string, location: Location, si
   } catch (error) {
     if (isCoded(error, "storage_not_found"))
       throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
-    if (isCoded(error, "storage_forbidden"))
+    // Refused as wrong: its region or endpoint is another one, so nothing there can be read.
+    if (isCoded(error, "storage_forbidden", "storage_refused"))
       throw new CodedError("manifest_forbidden", `input: ${text} may not be read.`, { param: "input", cause: error });
     if (isCoded(error, "storage_invalid_location"))
       throw new CodedError("invalid_request", `input: ${error.message}`, { param: "input", cause: error });

@@ -1,7 +1,7 @@
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { confirm, finish, linesOf, plan, record } from "./hand-worker.ts";
-import { forbiddenBucket, imagesBucket, serviceBucket, startService, type Answer, type Service } from "./service.ts";
+import { elsewhereBucket, forbiddenBucket, imagesBucket, serviceBucket, startService, type Answer, type Service } from "./service.ts";
 
 const forever = new AbortController().signal;
 const caption = { model: "demo", task: "caption", input: `s3://${imagesBucket}/manifest.jsonl` };
@@ -135,13 +135,14 @@ describe("submit", () => {
     for (const input of ["s3://demo-images/none.jsonl", "s3://demo-none/manifest.jsonl", "s3://demo-none/folder/"]) {
       expect(await submit({ input })).toMatchObject({ status: 404, body: { error: { code: "manifest_not_found", param: "input" } } });
     }
-    for (const input of [`s3://${forbiddenBucket}/manifest.jsonl`, `s3://${forbiddenBucket}/`]) {
+    // A bucket of another region is there, but can't be read from here.
+    for (const input of [forbiddenBucket, elsewhereBucket].flatMap((bucket) => [`s3://${bucket}/manifest.jsonl`, `s3://${bucket}/`])) {
       expect(await submit({ input })).toMatchObject({ status: 403, body: { error: { code: "manifest_forbidden", param: "input" } } });
     }
   });
 
   it("looks whether the output can be written, and leaves nothing there", async () => {
-    for (const output of ["s3://demo-none/", `s3://${forbiddenBucket}/out/`]) {
+    for (const output of ["s3://demo-none/", `s3://${forbiddenBucket}/out/`, `s3://${elsewhereBucket}/out/`]) {
       expect(await submit({ output })).toMatchObject({ status: 400, body: { error: { code: "output_not_writable", param: "output" } } });
     }
     expect((await submit({ output: "s3://demo-results/probe/" })).status).toBe(200);
