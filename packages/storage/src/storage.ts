@@ -60,7 +60,7 @@ export interface Storage {
   remove(locations: Iterable<Location>, options: { readonly signal: AbortSignal }): Promise<void>;
   /** A URL that reads the object without credentials until it expires (at most seven days). */
   presignRead(location: Location, options: { readonly expiresSeconds: number }): Promise<string>;
-  /** Writes and removes an empty object below the prefix: throws what a write there would. */
+  /** Writes and removes an empty object below the prefix: throws what a write there would. Where it may not be removed it stays, one a prefix. */
   probeWrite(prefix: Location, options: { readonly signal: AbortSignal }): Promise<void>;
   /** Makes the bucket where there is none: for development and tests. */
   ensureBucket(bucket: string, options: { readonly signal: AbortSignal }): Promise<void>;
@@ -115,9 +115,12 @@ export function openStorage(options: StorageOptions): Storage {
         },
       ),
     probeWrite: async (prefix, { signal }) => {
-      const probe = { bucket: prefix.bucket, key: `${prefix.key}.flamboyance-probe-${crypto.randomUUID()}` };
+      const probe = { bucket: prefix.bucket, key: `${prefix.key}.flamboyance-probe` };
       await writeObject(client, probe, "", { contentType: "text/plain", signal });
-      await removeObjects(client, [probe], { signal });
+      // A bucket that takes objects and gives none away is a good place for results.
+      await removeObjects(client, [probe], { signal }).catch((error: unknown) => {
+        if (!isCoded(error, "storage_forbidden", "storage_refused")) throw error;
+      });
     },
     ensureBucket: (bucket, { signal }) => ensureBucket(client, bucket, signal),
     close: () => client.destroy(),
