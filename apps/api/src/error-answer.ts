@@ -57,7 +57,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 function toCoded(error: unknown, requestId: string): CodedError {
   if (isCoded(error)) {
-    if (error.code === "aborted") return new CodedError("service_unavailable", "The service is closing.", { cause: error });
+    if (error.code === "aborted") return new CodedError("service_unavailable", whyGivenUp(error.cause), { cause: error });
     if (passing.has(error.code)) return new CodedError("service_unavailable", "S3 doesn't answer just now.", { cause: error });
     // A storage code is about the service's own bucket here: submit gives each refusal of a caller's bucket its meaning.
     return answerable.has(error.code) ? error : internal(requestId, error);
@@ -65,13 +65,20 @@ function toCoded(error: unknown, requestId: string): CodedError {
   if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
   if (isFastifyError(error)) {
     if (error.code === "FST_ERR_HANDLER_TIMEOUT")
-      return new CodedError("service_unavailable", "The answer took too long.", { cause: error });
+      return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
     if (error.statusCode === 404 || error.statusCode === 414) return new CodedError("not_found", "There is no such route or object.");
     if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
       return new CodedError("invalid_request", error.message);
   }
   return internal(requestId, error);
+}
+
+const tooLong = "The answer took too long; the request may be repeated.";
+
+/** By the reason of the signal that ended the wait. */
+function whyGivenUp(reason: unknown): string {
+  return reason instanceof DOMException && reason.name === "TimeoutError" ? tooLong : "The request was given up.";
 }
 
 function internal(requestId: string, cause: unknown): CodedError {
