@@ -1,5 +1,5 @@
 /**
- * Submit: check what can be checked at once, then the four steps whose order is law: reserve, batch.json, the open/ marker, the record.
+ * Submit: look for the batch that a repetition means, check what can be checked at once, then the four steps whose order is law: reserve, batch.json, the open/ marker, the record.
  * A crash between any two is mended by whoever finds the marker, or by the caller's retry with its key. Refuses to look into the manifest: that is plan's work.
  */
 import { createHash } from "node:crypto";
@@ -37,15 +37,19 @@ export interface Submission {
 /** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
 export async function submitBatch(context: SubmitContext, submission: Submission, signal: AbortSignal): Promise<string> {
   const { queue, storage, bucket } = context;
-  const model = await context.catalogue.find(submission.body.model, signal);
-  await checkPlaces(context, submission, signal);
-
-  const { id, known } = await queue.reserve({
+  const reservation = {
     tenant: submission.caller.tenant,
     bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
     retry: submission.retry,
     ...(submission.idempotencyKey === null ? {} : { idempotencyKey: submission.idempotencyKey }),
-  });
+  };
+  // What was accepted stays so, whatever became of the model and the buckets since.
+  const earlier = await queue.reserved(reservation);
+  if (earlier !== null && (await queue.batch(earlier)) !== null) return earlier;
+  const model = await context.catalogue.find(submission.body.model, signal);
+  await checkPlaces(context, submission, signal);
+
+  const { id, known } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);

@@ -177,6 +177,21 @@ describe("an idempotency key", () => {
     expect(other.body.id).not.toBe(first.body.id);
   });
 
+  it("answers an accepted batch though its model and its input are gone since", async () => {
+    const key = { "idempotency-key": "kept" };
+    await service.put(serviceBucket, "models/passing/flamingo.json", JSON.stringify({ contentHash: "c".repeat(64), precision: "fp32" }));
+    await service.put(imagesBucket, "passing.jsonl", "{}\n");
+    const body = { model: "passing", input: `s3://${imagesBucket}/passing.jsonl` };
+    const first = await submit(body, key);
+    const gone = [
+      { bucket: serviceBucket, key: "models/passing/flamingo.json" },
+      { bucket: imagesBucket, key: "passing.jsonl" },
+    ];
+    await service.storage.remove(gone, { signal: forever });
+    expect(await submit(body, key)).toMatchObject({ status: 200, body: { id: first.body.id } });
+    expect(await submit(body)).toMatchObject({ status: 404, body: { error: { code: "model_not_found" } } });
+  });
+
   it("makes one batch of submits that run beside each other", async () => {
     const twins = await Promise.all(Array.from({ length: 5 }, () => submit({}, { "idempotency-key": "beside" })));
     expect(new Set(twins.map((twin) => JSON.stringify([twin.status, twin.body.id, twin.body.created_at]))).size).toBe(1);

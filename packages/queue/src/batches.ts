@@ -13,7 +13,7 @@ import * as cancel from "./scripts/cancel.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
-type BatchesPart = Pick<Queue, "reserve" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses">;
+type BatchesPart = Pick<Queue, "reserve" | "reserved" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses">;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
@@ -33,10 +33,17 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
         const { id, known } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
         return { id, known };
       }
-      const id = `batch_${unpackUlid(digest(tenant, idempotencyKey, bodyHash).subarray(0, 16))}`;
+      const id = derivedId(tenant, idempotencyKey, bodyHash);
       const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       return { id, known: true };
+    },
+
+    async reserved({ tenant, bodyHash, idempotencyKey, retry = false }) {
+      if (idempotencyKey === undefined) return retry ? reached(redis.get(keyOf(prefix, "retry", keyHash(tenant, bodyHash)))) : null;
+      const held = await reached(redis.get(keyOf(prefix, "key", keyHash(tenant, idempotencyKey))));
+      if (held !== null && held !== derivedId(tenant, idempotencyKey, bodyHash)) throw mismatch();
+      return held;
     },
 
     async submit(request: BatchRequest) {
@@ -101,6 +108,11 @@ function hashOf(reply: unknown): Record<string, string> {
 
 function keyHash(tenant: string, key: string): string {
   return digest(tenant, key).toString("hex");
+}
+
+/** The id of a batch with an idempotency key follows from tenant, key and body. */
+function derivedId(tenant: string, key: string, bodyHash: string): string {
+  return `batch_${unpackUlid(digest(tenant, key, bodyHash).subarray(0, 16))}`;
 }
 
 function digest(...parts: readonly string[]): Buffer {

@@ -13,6 +13,13 @@ export interface Gone {
   readonly kind: "gone";
 }
 
+export interface Reservation {
+  readonly tenant: string;
+  readonly bodyHash: string;
+  readonly idempotencyKey?: string;
+  readonly retry?: boolean;
+}
+
 export type SubmitAnswer = "created" | "exists";
 
 export type NumberAnswer =
@@ -142,12 +149,9 @@ export interface Queue {
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
    * `known`: the id may have been here before; look for its record and its batch.json before writing.
    */
-  reserve(reservation: {
-    tenant: string;
-    bodyHash: string;
-    idempotencyKey?: string;
-    retry?: boolean;
-  }): Promise<{ id: string; known: boolean }>;
+  reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
+  /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
+  reserved(reservation: Reservation): Promise<string | null>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
