@@ -43,7 +43,7 @@ async function finalize(dependencies: FinalizeDependencies, id: string, signal: 
   const claim = await queue.claimFinalize(id);
   if (claim.kind === "gone" || claim.kind === "stopped") return;
   const request = await readStored(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
-  if (request === null) return;
+  if (request === null) throw new CodedError("internal_error", `${id}: its request isn't in S3`);
   let end = await readStored(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
   if (end === null) {
     if (claim.kind === "settle") throw new CodedError("internal_error", `${id} has ended, but its end isn't in S3`);
