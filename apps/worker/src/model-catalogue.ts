@@ -3,10 +3,10 @@
  * Refuses to open models.
  */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { pipeline } from "node:stream/promises";
 import { CodedError, type ModelReference } from "@flamboyance/contracts";
 import { readModelFolder, type ModelDescription } from "@flamboyance/model";
 import { newUlid } from "@flamboyance/queue";
@@ -85,17 +85,13 @@ export async function copyModel(
 
 async function copyFile({ storage, bucket, signal }: CatalogueOptions, key: string, path: string): Promise<string> {
   const hash = createHash("sha256");
-  const file = createWriteStream(path);
-  try {
-    for await (const piece of storage.stream({ bucket, key }, { signal })) {
+  const hashed = async function* (pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
       hash.update(piece);
-      if (!file.write(piece)) await once(file, "drain", { signal });
+      yield piece;
     }
-    file.end();
-    await once(file, "finish");
-  } finally {
-    file.destroy();
-  }
+  };
+  await pipeline(storage.stream({ bucket, key }, { signal }), hashed, createWriteStream(path), { signal });
   return hash.digest("hex");
 }
 
