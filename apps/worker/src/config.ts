@@ -10,6 +10,8 @@ import { z } from "zod";
 const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 const seconds = z.coerce.number().min(0.05).max(86_400);
 const count = z.coerce.number().int().min(1).max(10_000);
+const bytes = z.coerce.number().int().min(1);
+const gibibyte = 2 ** 30;
 const names = z.string().transform((text) =>
   text
     .split(",")
@@ -51,15 +53,18 @@ const environment = z.object({
     .describe("model: runs the models. none: answers without one, for benchmarks and tests."),
   FLAMBOYANCE_ENGINE_GATE: z.url().optional().describe("engine none only: each row waits for an answer to GET <url>?row=<id>."),
   FLAMBOYANCE_ENGINE_THREADS: count.optional().describe("Threads of one run of a model. Unset: one per core."),
+  FLAMBOYANCE_ENGINE_ROW_BYTES: bytes
+    .default(2 * gibibyte)
+    .describe("K and V of the rows that run together, for each model; further rows wait."),
+  FLAMBOYANCE_ENGINE_CACHE_BYTES: bytes
+    .default(gibibyte)
+    .describe("Encoded images and few-shot prefixes kept for further rows, for each model: half for either."),
   FLAMBOYANCE_ENGINE_ROWS: count.default(64).describe("Items that are fetched, decoded or in the engine at once, over all chunks."),
   FLAMBOYANCE_CHUNKS: count
     .default(2)
     .describe("Chunks of one model that the worker holds at once; the second fills the tail of the first."),
   FLAMBOYANCE_FETCH_CONCURRENCY: count.default(16).describe("Images fetched at once."),
-  FLAMBOYANCE_READ_AHEAD_BYTES: z.coerce
-    .number()
-    .int()
-    .min(1)
+  FLAMBOYANCE_READ_AHEAD_BYTES: bytes
     .default(256 * 1024 * 1024)
     .describe("While fetched images that wait to be decoded hold as much as this, no further fetch starts."),
   FLAMBOYANCE_PIXEL_CACHE_BYTES: z.coerce
@@ -100,6 +105,14 @@ const environment = z.object({
     .describe("Log lines (JSON) from this level on."),
 });
 
+/** How much of the machine one model may take. */
+export interface EngineSizes {
+  /** Threads of one run. */
+  readonly threads: number;
+  readonly rowBytes: number;
+  readonly cacheBytes: number;
+}
+
 export interface Config {
   readonly bucket: string;
   readonly redis: { readonly url: string; readonly prefix: string };
@@ -115,7 +128,7 @@ export interface Config {
   readonly models: readonly string[] | null;
   readonly modelCache: string;
   readonly modelMs: number;
-  readonly engine: { readonly kind: "model"; readonly threads: number } | { readonly kind: "none"; readonly gate: string | null };
+  readonly engine: ({ readonly kind: "model" } & EngineSizes) | { readonly kind: "none"; readonly gate: string | null };
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
@@ -160,7 +173,12 @@ export function readConfig(variables: Readonly<Record<string, string | undefined
     modelMs: value.FLAMBOYANCE_MODEL_SECONDS * 1_000,
     engine:
       value.FLAMBOYANCE_ENGINE === "model"
-        ? { kind: "model", threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism() }
+        ? {
+            kind: "model",
+            threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism(),
+            rowBytes: value.FLAMBOYANCE_ENGINE_ROW_BYTES,
+            cacheBytes: value.FLAMBOYANCE_ENGINE_CACHE_BYTES,
+          }
         : { kind: "none", gate: value.FLAMBOYANCE_ENGINE_GATE ?? null },
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,

@@ -77,7 +77,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     open: (folder) =>
       config.engine.kind === "none"
         ? Promise.resolve(openNoOpEngine(config.engine))
-        : openEngine({ folder, threads: config.engine.threads }),
+        : openEngine({ folder, sizes: config.engine }),
     consume: (key, model) =>
       queue.consume(
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },
