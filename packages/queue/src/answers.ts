@@ -15,6 +15,7 @@ export const numberAnswer = z.discriminatedUnion("kind", [
   gone,
 ]);
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
+export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),

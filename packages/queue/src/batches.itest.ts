@@ -109,6 +109,21 @@ describe("the list", () => {
     expect(await queue.batches({ tenant, limit: 3, after: ids[4] ?? "" })).toEqual({ records: [], hasMore: false });
   });
 
+  it("repeats no batch while others are submitted", async () => {
+    const tenant = newUlid();
+    let created_at = 1;
+    const submit = () => queue.submit(requestOf({ tenant, created_at: created_at++ }));
+    for (let count = 0; count < 30; count++) await submit();
+    const seen: string[] = [];
+    for (let after: string | undefined; ;) {
+      const [page] = await Promise.all([queue.batches({ tenant, limit: 1, ...(after === undefined ? {} : { after }) }), submit(), submit()]);
+      seen.push(...page.records.map(({ id }) => id));
+      if (!page.hasMore) break;
+      after = seen.at(-1);
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+  });
+
   it("refuses a cursor that isn't its own", async () => {
     await expect(queue.batches({ tenant: "birds", limit: 2, after: "batch_other" })).rejects.toMatchObject({ code: "invalid_cursor" });
   });

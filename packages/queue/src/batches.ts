@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, numberAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
+import { cancelAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
@@ -10,6 +10,7 @@ import type { Queue } from "./queue.ts";
 import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
 import * as cancel from "./scripts/cancel.ts";
+import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
@@ -64,10 +65,9 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async batches({ tenant, after, limit }) {
-      const list = keyOf(prefix, "list", tenant);
-      const rank = after === undefined ? -1 : await reached(redis.zrevrank(list, after));
-      if (rank === null) throw new CodedError("invalid_cursor", "`after` isn't a batch of this list.", { param: "after" });
-      const ids = await reached(redis.zrange(list, rank + 1, String(rank + 1 + limit), "REV"));
+      const answer = await run(page, [tenant, after ?? "", limit + 1], pageAnswer);
+      if (answer.kind === "unknown") throw new CodedError("invalid_cursor", "`after` isn't a batch of this list.", { param: "after" });
+      const { ids } = answer;
       const records = await readAll(ids.slice(0, limit));
       return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
     },
