@@ -92,7 +92,7 @@ async function writeEnd(
   return end;
 }
 
-/** What follows the end. A delivery that fails is recorded, and holds nothing up. */
+/** What follows the end. A delivery that is refused is recorded; one that may pass is thrown and comes back, and holds up no end. */
 async function settle(dependencies: FinalizeDependencies, request: BatchRequest, end: End, signal: AbortSignal): Promise<void> {
   const { storage, queue, serviceBucket: bucket, metrics } = dependencies;
   const { id } = request;
