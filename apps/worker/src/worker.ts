@@ -107,6 +107,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
         }),
       ),
     withdraw: (key) => queue.withdraw(worker, key),
+    isWanted: (key) => isWanted(queue, key),
   });
 
   const reconciler = openReconciler({
@@ -175,6 +176,14 @@ async function announce(queue: Queue, worker: string, models: ServedModels, conf
     await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
     await queue.dispatch(model);
   }
+}
+
+/** Whether a batch that isn't settled names the model. */
+async function isWanted(queue: Queue, model: string): Promise<boolean> {
+  for await (const id of queue.openBatches()) {
+    if ((await queue.batch(id))?.model.key === model) return true;
+  }
+  return false;
 }
 
 /** Counts and logs what becomes of each job. */
