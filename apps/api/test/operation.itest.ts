@@ -70,8 +70,8 @@ describe("every answer", () => {
     await service.queue.announce({ worker: "w", model: "m-fp32", slots: 2 }, 60_000);
     const { text, headers } = await service.ask("/metrics", { key: null });
     expect(headers["content-type"]).toContain("text/plain");
-    expect(text).toContain('flamboyance_queue_jobs{kind="plan",model="",state="ready"} 1');
-    expect(text).toContain('flamboyance_model_slots{model="m-fp32"} 2');
+    expect(text).toContain('flamboyance_queue_jobs{kind="plan",model_key="",state="ready"} 1');
+    expect(text).toContain('flamboyance_model_slots{model_key="m-fp32"} 2');
     expect(text).toContain('flamboyance_dependency_up{dependency="redis"} 1');
     expect(text).toContain('flamboyance_dependency_up{dependency="s3"} 1');
     expect(text).toMatch(/flamboyance_http_request_duration_seconds_count\{method="POST",route="\/v1\/batches",status="200"\} 1/);
