@@ -101,7 +101,7 @@ async function writeExamples(
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
         throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, {
-          param: `examples.${index}.image`,
+          param: `examples[${index}].image`,
           cause: error,
         });
       });
