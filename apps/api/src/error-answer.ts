@@ -10,7 +10,6 @@ import { z } from "zod";
 /** The codes that a request may be answered with. Any other one that gets here is our fault: its message may tell what isn't the caller's. */
 const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "invalid_request",
-  "unsupported_endpoint",
   "invalid_cursor",
   "authentication_required",
   "invalid_api_key",
@@ -23,13 +22,12 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "manifest_forbidden",
   "conflict",
   "payload_too_large",
-  "rate_limited",
   "service_unavailable",
 ]);
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable", "storage_changed", "storage_invalid_response"]);
 
-/** Seconds after which a client may try again, on 429 and 503. */
+/** Seconds after which a client may try again, on 503. */
 const retryAfterSeconds = 2;
 
 export function answerErrors(app: FastifyInstance): void {
@@ -45,7 +43,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   const coded = toCoded(error, request.id);
   if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
   else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
-  if (coded.status === 429 || coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
+  if (coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
   // Beside the routes' schemas on purpose: an error's body is always this.
   return reply
     .code(coded.status)
