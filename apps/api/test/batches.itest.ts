@@ -220,7 +220,7 @@ describe("an idempotency key", () => {
     ).not.toBeNull();
     expect(twin.body.id).not.toBe(crashed.id);
 
-    /** The api's own hash of this body, learnt from the key that it gave out. */
+    /** The hash that the api makes of this body: of its JSON with defaults filled in and keys in order. */
     async function bodyHashOf(): Promise<string> {
       const { createHash } = await import("node:crypto");
       const body = {

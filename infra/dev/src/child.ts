@@ -1,5 +1,5 @@
 /**
- * A server of somebody else's (Redis, versitygw) as a child process that never outlives us.
+ * A server (Redis, versitygw, one of our apps) as a child process that never outlives us.
  * Owns its start, the wait until it answers, and its end. It runs in a process group of its own, so that a Ctrl-C at the terminal reaches us first and we end
  * it in order; if we are killed outright, Linux ends it for us.
  */

@@ -3,7 +3,7 @@
  * believe(runId, above): makes the sentinel where it is missing, its epoch above `above` and not below Redis's clock in seconds (so above all before).
  *   → { epoch, runId, created }. The rebuild of open batches will stand before it, under a lease.
  * announce(model, worker, slots, itemsPerSecond, ttlMs): the worker serves the model for so long. → announced
- * live(model…): who serves what. → { models: [{ key, slots, workers, itemsPerSecond }] }; forgets what has expired.
+ * live(model…): who serves what. → [{ key, slots, workers, itemsPerSecond }]; forgets what has expired.
  * renew(name, token, ttlMs), letGo(name, token): a lease of the token's holder alone. → held | lost
  */
 import { unguarded } from "./prelude.ts";
