@@ -112,8 +112,6 @@ export interface LiveModel {
   readonly key: string;
   readonly slots: number;
   readonly workers: number;
-  /** Sum of what its workers announced; 0 where none did. */
-  readonly itemsPerSecond: number;
 }
 
 export interface Depth {
@@ -172,7 +170,7 @@ export interface Queue {
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
   // Chunks
-  announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number }, ttlMs: number): Promise<void>;
+  announce(worker: { worker: string; model: string; slots: number }, ttlMs: number): Promise<void>;
   /** The worker serves this model no more; without a model: none. */
   withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target; answers how many chunks it handed out. */
@@ -182,10 +180,6 @@ export interface Queue {
   /** A graceful hand-back: the claim ends, the chunk stays handed out. The handler then answers `hand_back`. */
   release(claim: { id: string; chunk: number; attempt: string }): Promise<void>;
   record(part: { id: string; chunk: number; plan: string; attempt: string; cut: boolean; tally: Tally }): Promise<RecordAnswer>;
-  /** Items done inside a running chunk: advisory, forgotten by itself, apart from the counts. */
-  itemsDone(progress: { id: string; chunk: number; done: number }): Promise<void>;
-  /** Sum of the above over the batch's running chunks. */
-  itemsUnderWay(id: string): Promise<number>;
   /** Those of the batches whose running chunks should stop, with why. */
   stopping(ids: readonly string[]): Promise<Map<string, StopReason>>;
 

@@ -17,7 +17,7 @@ local model, wait_key = ARGV[1], ARGV[2]
 local slots = 0
 local serving = redis.call('HGETALL', key_serving(model))
 for index = 1, #serving, 2 do
-  local expires_ms, worker_slots = string.match(serving[index + 1], '^(%d+) (%d+) ')
+  local expires_ms, worker_slots = string.match(serving[index + 1], '^(%d+) (%d+)')
   if tonumber(expires_ms) > now_ms then slots = slots + tonumber(worker_slots) end
 end
 local target = 2 * slots + 2
