@@ -93,11 +93,7 @@ describe("a batch", () => {
   it("survives a worker that freezes until its chunks are taken over, and wakes", async () => {
     const { id, customIds, worker } = await startBatch("frozen");
     worker.kill("SIGSTOP");
-    await until(
-      "the frozen one's two chunks to wait for another worker",
-      chunksRunning,
-      (running) => running === 2,
-    );
+    await until("the frozen one's two chunks to wait for another worker", chunksRunning, (running) => running === 2);
     // Room for them: the other one's hands are full. They wait in front of the chunks that nobody has had.
     await service.addWorker();
     // The frozen worker's rows still wait; the same rows come again from the one that took its chunks over.

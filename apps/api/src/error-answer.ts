@@ -62,8 +62,7 @@ function toCoded(error: unknown, requestId: string): CodedError {
   }
   if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
   if (isFastifyError(error)) {
-    if (error.code === "FST_ERR_HANDLER_TIMEOUT")
-      return new CodedError("service_unavailable", tooLong, { cause: error });
+    if (error.code === "FST_ERR_HANDLER_TIMEOUT") return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
     if (error.statusCode === 404 || error.statusCode === 414) return new CodedError("not_found", "There is no such route or object.");
     if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)

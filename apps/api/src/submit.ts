@@ -13,7 +13,7 @@ import {
   type TenantKey,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { batchKeys, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { batchKeys, isManifest, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import type { ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
 
@@ -163,11 +163,6 @@ async function checkOutput(storage: Storage, location: Location, signal: AbortSi
     const message = `output: s3://${location.bucket}/${location.key} isn't there, or may not be written.`;
     throw new CodedError("output_not_writable", message, { param: "output", cause: error });
   }
-}
-
-/** One object of JSON lines, rather than a prefix or pattern of images. */
-function isManifest(input: string): boolean {
-  return input.endsWith(".jsonl") && !/[*?{]/.test(input);
 }
 
 function parsePlace(text: string, param: string): Location {

@@ -134,8 +134,7 @@ it("a cancel whose answer Redis can't give stands, and is a 503", async () => {
   const service = await startService({
     seen: (queue) => ({
       ...queue,
-      liveModels: () =>
-        away.now ? Promise.reject(new CodedError("service_unavailable", "Redis doesn't answer.")) : queue.liveModels(),
+      liveModels: () => (away.now ? Promise.reject(new CodedError("service_unavailable", "Redis doesn't answer.")) : queue.liveModels()),
     }),
   });
   try {

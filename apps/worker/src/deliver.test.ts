@@ -56,7 +56,10 @@ it("that meets a passing fault is thrown, and whole at a later try", async () =>
 });
 
 it("is given up a day after the end, with the fault as its reason", async () => {
-  expect(await outbox(away()).try(endedAgo(86_401))).toMatchObject({ status: "failed", error: expect.stringContaining("storage_unavailable") });
+  expect(await outbox(away()).try(endedAgo(86_401))).toMatchObject({
+    status: "failed",
+    error: expect.stringContaining("storage_unavailable"),
+  });
   // The first try comes whenever it comes.
   expect(await outbox().try(endedAgo(86_401))).toMatchObject({ status: "delivered" });
 });

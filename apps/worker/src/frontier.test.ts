@@ -15,9 +15,12 @@ function batch({ confirmed, parts, leased = false }: { confirmed: number; parts:
   const steps: string[] = [];
   const queue: Partial<Queue> = {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that the frontier looks at
-    batch: () => Promise.resolve({ plan: "p", settled: false, confirmed: state.confirmed, frontier: confirmed + parts.length } as BatchRecord),
+    batch: () =>
+      Promise.resolve({ plan: "p", settled: false, confirmed: state.confirmed, frontier: confirmed + parts.length } as BatchRecord),
     lease: (name) =>
-      Promise.resolve(leased ? null : { name, renew: () => Promise.resolve(true), release: () => Promise.resolve(void steps.push("let go")) }),
+      Promise.resolve(
+        leased ? null : { name, renew: () => Promise.resolve(true), release: () => Promise.resolve(void steps.push("let go")) },
+      ),
     unconfirmedParts: () => Promise.resolve(parts.map((chunk): UnconfirmedPart => ({ chunk, part: choice(chunk), tally }))),
     epoch: () => 7,
     confirmFrontier: ({ chunks }) => {

@@ -3,7 +3,7 @@
  * Refuses to decide whether a refused line fails the batch: that is plan's.
  */
 import { CodedError, limits, manifestLine, type BatchRequest, type ErrorCode, type Item, type RefusedLine } from "@flamboyance/contracts";
-import { formatLocation, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
+import { formatLocation, isManifest, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
 import { mayRead } from "./fetch.ts";
 
@@ -24,9 +24,7 @@ export function readManifest(
   if (!mayRead(location, { buckets: request.buckets, serviceBucket })) {
     throw new CodedError("manifest_forbidden", `${request.input}: this bucket may not be used`);
   }
-  // A bucket alone is a prefix too: all of its objects.
-  const isPrefix = location.key === "" || location.key.endsWith("/") || /[*?{]/.test(location.key);
-  return asInput(request.input, isPrefix ? readPrefix(storage, request, signal) : readFile(storage, request, signal));
+  return asInput(request.input, isManifest(request.input) ? readFile(storage, request, signal) : readPrefix(storage, request, signal));
 }
 
 async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {

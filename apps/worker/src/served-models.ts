@@ -7,12 +7,12 @@
 import { isCoded } from "@flamboyance/contracts";
 import type { ModelDescription } from "@flamboyance/model";
 import type { Consumer } from "@flamboyance/queue";
-import type { Storage } from "@flamboyance/storage";
+import { listModelNames, type Storage } from "@flamboyance/storage";
 import type { Engine } from "./engine.ts";
 import type { ItemModel } from "./item.ts";
 import { failure, type Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { copyModel, findModel, listModelNames } from "./model-catalogue.ts";
+import { copyModel, findModel } from "./model-catalogue.ts";
 
 export interface ServedModelsDependencies {
   readonly storage: Storage;
@@ -105,7 +105,7 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
 
   return {
     refresh: async (signal) => {
-      const names = dependencies.names ?? (await listModelNames({ storage, bucket, signal }));
+      const names = dependencies.names ?? (await listModelNames(storage, bucket, signal));
       const named = new Set<string>();
       let allLooked = true;
       for (const name of names) {

@@ -89,9 +89,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     metrics,
     log,
     open: (folder) =>
-      config.engine.kind === "none"
-        ? Promise.resolve(openNoOpEngine(config.engine))
-        : openEngine({ folder, sizes: config.engine }),
+      config.engine.kind === "none" ? Promise.resolve(openNoOpEngine(config.engine)) : openEngine({ folder, sizes: config.engine }),
     consume: (key, model) =>
       queue.consume(
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },

@@ -6,12 +6,7 @@
 interface ErrorTraits {
   /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
   readonly status: number;
-  readonly type:
-    | "invalid_request_error"
-    | "authentication_error"
-    | "permission_error"
-    | "not_found_error"
-    | "server_error";
+  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "server_error";
   /** True where the same input may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;

@@ -14,7 +14,10 @@ import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
-type BatchesPart = Pick<Queue, "reserve" | "reserved" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses">;
+type BatchesPart = Pick<
+  Queue,
+  "reserve" | "reserved" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses"
+>;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {

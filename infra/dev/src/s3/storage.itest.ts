@@ -166,12 +166,6 @@ describe.each(testServers())("storage on $name", (testServer) => {
     expect(await keysBelow("listed/")).toEqual([]);
   });
 
-  it("presigns a read", async () => {
-    await storage.write(at("shown é.txt"), "shown", text);
-    const answer = await fetch(await storage.presignRead(at("shown é.txt"), { expiresSeconds: 60 }));
-    expect([answer.status, await answer.text()]).toEqual([200, "shown"]);
-  });
-
   it("probes a prefix and leaves nothing there", async () => {
     await storage.probeWrite(at("probed/"), { signal });
     expect(await keysBelow("probed/")).toEqual([]);
