@@ -2,6 +2,7 @@
  * The two kinds of tests: `unit` (beside the sources, nothing started) and `integration` (*.itest.ts: Redis, S3, processes).
  * Workspace packages are read from their sources, so no test needs a build.
  */
+import { availableParallelism } from "node:os";
 import { defaultExclude, defineConfig } from "vitest/config";
 
 const source = "@flamboyance/source";
@@ -16,8 +17,8 @@ const execArgv = [`--conditions=${source}`];
 export default defineConfig({
   test: {
     pool: "forks",
-    // Two cores: more forks only make each other slow.
-    maxWorkers: 2,
+    // Many tests start processes of their own: more forks than cores, or than four, only make each other slow.
+    maxWorkers: Math.min(4, availableParallelism()),
     ...(process.env["CI"] === undefined ? {} : { reporters: ["default", "json"], outputFile: { json: ".ci/totals.json" } }),
     projects: [
       {

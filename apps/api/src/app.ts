@@ -6,7 +6,7 @@ import fastifySwagger from "@fastify/swagger";
 import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { LogController, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
-import { ulid } from "ulid";
+import { newUlid } from "@flamboyance/queue";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
 import type { ApiContext } from "./context.ts";
@@ -34,7 +34,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   const { queue, storage, bucket, keys, catalogueSeconds = 10, logLevel = "info" } = dependencies;
   const app = Fastify({
     logger: { level: logLevel, redact: ["req.headers.authorization"] },
-    genReqId: () => `req_${ulid().toLowerCase()}`,
+    genReqId: () => `req_${newUlid()}`,
     requestIdHeader: false,
     // One line per answer below /v1 (beneath): probes and scrapes would drown them.
     logController: new LogController({ disableRequestLogging: true }),

@@ -111,7 +111,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       const found = await findBatch(context, tenant, request.params.id, request.signal);
       if (found.kind === "stored") throw conflict(found.request.id, found.end.status);
       await cancelBatch(context, found.record, AbortSignal.timeout(writeTimeoutMs));
-      const cancelled = view(await findBatch(context, tenant, request.params.id, request.signal));
+      const cancelled = await view(await findBatch(context, tenant, request.params.id, request.signal));
       // No chunk of it runs that its seal would wait for. The cancel stands and is answered for: what fails here is reconcile's.
       if (found.record.status === "validating") await context.queue.repair(found.record.id).catch(() => {});
       return cancelled;

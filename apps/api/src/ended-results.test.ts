@@ -72,6 +72,16 @@ it("doesn't believe offsets of another seal", async () => {
   expect(ids(page.lines)).toEqual(ids(lines.slice(1, 2)));
 });
 
+it("refuses offsets of its seal at which no line begins", async () => {
+  for (const outputBytes of [1, 50, 1_000]) {
+    const cursor: ResultsCursor = { ...firstCursor(batchId), files: { seal: "seal1", outputBytes, errorsBytes: 0 } };
+    await expect(endedPage(storage(), ended, { cursor, limit: 3, only: null }, signal)).rejects.toMatchObject({
+      code: "invalid_cursor",
+      param: "after",
+    });
+  }
+});
+
 it("has no lines where the batch ended without a plan", async () => {
   const page = await endedPage(storage(), { ...ended, files: null }, { cursor: firstCursor(batchId), limit: 10, only: null }, signal);
   expect(page).toMatchObject({ lines: [], more: false });

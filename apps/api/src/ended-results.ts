@@ -12,7 +12,7 @@ import {
   type ResultLine,
 } from "@flamboyance/contracts";
 import { readLines, type Location, type Storage } from "@flamboyance/storage";
-import type { FileOffsets, ResultsCursor } from "./results-cursor.ts";
+import { invalidCursor, type FileOffsets, type ResultsCursor } from "./results-cursor.ts";
 import type { Page, PageRequest } from "./running-results.ts";
 
 export interface EndedFiles {
@@ -120,10 +120,22 @@ const lineBytes = 16 * 1024 * 1024;
 
 async function* readFile(storage: Storage, location: Location, offsetBytes: number, signal: AbortSignal): AsyncGenerator<FileLine> {
   for await (const line of readLines(storage.stream(location, { signal, offsetBytes }), { maxLineBytes: lineBytes })) {
-    if (line.kind !== "line") throw new CodedError("internal_error", `${location.key}: line ${line.number} isn't ours`);
-    const value = resultLine.parse(JSON.parse(line.text));
+    const value = line.kind === "line" ? parseLine(line.text) : null;
+    if (value === null) {
+      // Our files are whole: a reading that doesn't begin with a line began inside of one, by a cursor that nobody was given.
+      if (offsetBytes > 0 && line.number === 1) throw invalidCursor();
+      throw new CodedError("internal_error", `${location.key}: line ${line.number} isn't ours`);
+    }
     const startBytes = offsetBytes + line.offsetBytes;
     yield { value, position: positionOf(value, location), startBytes, endBytes: startBytes + line.sizeBytes + 1 };
+  }
+}
+
+function parseLine(text: string): ResultLine | null {
+  try {
+    return resultLine.safeParse(JSON.parse(text)).data ?? null;
+  } catch {
+    return null;
   }
 }
 

@@ -10,7 +10,6 @@ import { z } from "zod";
 /** The codes that a request may be answered with. Any other one that gets here is our fault: its message may tell what isn't the caller's. */
 const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "invalid_request",
-  "unsupported_endpoint",
   "invalid_cursor",
   "authentication_required",
   "invalid_api_key",
@@ -23,13 +22,12 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "manifest_forbidden",
   "conflict",
   "payload_too_large",
-  "rate_limited",
   "service_unavailable",
 ]);
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable", "storage_changed", "storage_invalid_response"]);
 
-/** Seconds after which a client may try again, on 429 and 503. */
+/** Seconds after which a client may try again, on 503. */
 const retryAfterSeconds = 2;
 
 export function answerErrors(app: FastifyInstance): void {
@@ -45,7 +43,7 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   const coded = toCoded(error, request.id);
   if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
   else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
-  if (coded.status === 429 || coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
+  if (coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
   // Beside the routes' schemas on purpose: an error's body is always this.
   return reply
     .code(coded.status)
@@ -57,21 +55,27 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
 
 function toCoded(error: unknown, requestId: string): CodedError {
   if (isCoded(error)) {
-    if (error.code === "aborted") return new CodedError("service_unavailable", "The service is closing.", { cause: error });
+    if (error.code === "aborted") return new CodedError("service_unavailable", whyGivenUp(error.cause), { cause: error });
     if (passing.has(error.code)) return new CodedError("service_unavailable", "S3 doesn't answer just now.", { cause: error });
-    // A storage code would be about the service's own bucket here: places that read a caller's bucket have said what it means.
+    // A storage code is about the service's own bucket here: submit gives each refusal of a caller's bucket its meaning.
     return answerable.has(error.code) ? error : internal(requestId, error);
   }
   if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
   if (isFastifyError(error)) {
-    if (error.code === "FST_ERR_HANDLER_TIMEOUT")
-      return new CodedError("service_unavailable", "The answer took too long.", { cause: error });
+    if (error.code === "FST_ERR_HANDLER_TIMEOUT") return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
     if (error.statusCode === 404 || error.statusCode === 414) return new CodedError("not_found", "There is no such route or object.");
     if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
       return new CodedError("invalid_request", error.message);
   }
   return internal(requestId, error);
+}
+
+const tooLong = "The answer took too long; the request may be repeated.";
+
+/** By the reason of the signal that ended the wait. */
+function whyGivenUp(reason: unknown): string {
+  return reason instanceof DOMException && reason.name === "TimeoutError" ? tooLong : "The request was given up.";
 }
 
 function internal(requestId: string, cause: unknown): CodedError {

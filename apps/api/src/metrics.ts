@@ -33,14 +33,14 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
   registry.registerMetric(
     new Gauge({
       name: "flamboyance_queue_jobs",
-      help: "Jobs by queue: plan, finalize, and chunk by model; ready or running.",
-      labelNames: ["kind", "model", "state"],
+      help: "Jobs by queue: plan, finalize, and chunk by model key; ready or running.",
+      labelNames: ["kind", "model_key", "state"],
       registers: [],
       async collect() {
         this.reset();
-        for (const { kind, model = "", ready, running } of await within(queue.depths(), [])) {
-          this.set({ kind, model, state: "ready" }, ready);
-          this.set({ kind, model, state: "running" }, running);
+        for (const { kind, model: model_key = "", ready, running } of await within(queue.depths(), [])) {
+          this.set({ kind, model_key, state: "ready" }, ready);
+          this.set({ kind, model_key, state: "running" }, running);
         }
       },
     }),
@@ -61,12 +61,12 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
   registry.registerMetric(
     new Gauge({
       name: "flamboyance_model_slots",
-      help: "Slots of live workers by model; no line for a model that nobody serves.",
-      labelNames: ["model"],
+      help: "Slots of live workers by model key; no line for a model that nobody serves.",
+      labelNames: ["model_key"],
       registers: [],
       async collect() {
         this.reset();
-        for (const { key, slots } of await within(queue.liveModels(), [])) this.set({ model: key }, slots);
+        for (const { key, slots } of await within(queue.liveModels(), [])) this.set({ model_key: key }, slots);
       },
     }),
   );

@@ -2,9 +2,8 @@
  * Which models exist: what `models/<name>/flamingo.json` in the service's bucket say, kept for a short while.
  * Owns the catalogue's cache; refuses to know which models are served just now (the workers announce that to the queue).
  */
-import { CodedError, isCoded, type ModelReference } from "@flamboyance/contracts";
-import { modelKeys, modelsPrefix, type Storage } from "@flamboyance/storage";
-import { z } from "zod";
+import { CodedError, isCoded, modelIdentity, modelKeyOf, type ModelIdentity, type ModelReference } from "@flamboyance/contracts";
+import { isModelName, listModelNames, modelKeys, readModelDescription, type Storage } from "@flamboyance/storage";
 
 export interface CatalogueModel extends ModelReference {
   /** When its description was written, in Unix seconds. */
@@ -18,11 +17,6 @@ export interface ModelCatalogue {
   find(name: string, signal: AbortSignal): Promise<CatalogueModel>;
 }
 
-/** Only what the api needs of a model's description; the whole of it is the model package's. */
-const description = z.object({ contentHash: z.string().regex(/^[0-9a-f]{64}$/), precision: z.string().regex(/^[a-z0-9]+$/) });
-const modelName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
-const descriptionBytes = 16 * 1024 * 1024;
-
 /** `maxAgeSeconds`: how long an answer of S3 is good for. */
 export function openCatalogue(storage: Storage, bucket: string, maxAgeSeconds: number): ModelCatalogue {
   const models = new Map<string, { readonly model: CatalogueModel; readonly freshUntilMs: number }>();
@@ -32,7 +26,7 @@ export function openCatalogue(storage: Storage, bucket: string, maxAgeSeconds: n
   async function find(name: string, signal: AbortSignal): Promise<CatalogueModel> {
     const kept = models.get(name);
     if (kept !== undefined && performance.now() < kept.freshUntilMs) return kept.model;
-    const model = modelName.test(name) ? await readModel(storage, bucket, name, signal) : null;
+    const model = isModelName(name) ? await readModel(storage, bucket, name, signal) : null;
     if (model === null) {
       models.delete(name);
       throw new CodedError("model_not_found", `The catalogue holds no model ${JSON.stringify(name)}.`, { param: "model" });
@@ -43,7 +37,7 @@ export function openCatalogue(storage: Storage, bucket: string, maxAgeSeconds: n
 
   async function list(signal: AbortSignal): Promise<readonly CatalogueModel[]> {
     if (names === null || performance.now() >= names.freshUntilMs) {
-      names = { names: await listNames(storage, bucket, signal), freshUntilMs: freshUntilMs() };
+      names = { names: await listModelNames(storage, bucket, signal), freshUntilMs: freshUntilMs() };
     }
     const found: CatalogueModel[] = [];
     for (const name of names.names) {
@@ -64,24 +58,14 @@ async function readModel(storage: Storage, bucket: string, name: string, signal:
   const location = { bucket, key: modelKeys(name).manifest };
   const described = await storage.describe(location, { signal });
   if (described === null) return null;
-  const { bytes } = await storage.read(location, { signal, maxBytes: descriptionBytes });
-  const { contentHash, precision } = parseDescription(bytes, location.key);
-  return { name, key: `${contentHash}-${precision}`, createdAt: Math.floor(described.lastModified.getTime() / 1_000) };
+  const identity = parseIdentity(await readModelDescription(storage, bucket, name, signal), location.key);
+  return { name, key: modelKeyOf(identity), createdAt: Math.floor(described.lastModified.getTime() / 1_000) };
 }
 
-function parseDescription(bytes: Uint8Array, key: string): z.infer<typeof description> {
+function parseIdentity(bytes: Uint8Array, key: string): ModelIdentity {
   try {
-    return description.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    return modelIdentity.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
   } catch (error) {
     throw new CodedError("model_folder_invalid", `${key} isn't a model's description`, { cause: error });
   }
-}
-
-async function listNames(storage: Storage, bucket: string, signal: AbortSignal): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { key } of storage.list({ bucket, key: modelsPrefix }, { signal })) {
-    const name = /^models\/([^/]+)\/flamingo\.json$/.exec(key)?.[1];
-    if (name !== undefined && modelName.test(name)) names.push(name);
-  }
-  return names;
 }

@@ -52,9 +52,7 @@ export function encodeCursor({ batchId, last, place, files }: ResultsCursor): st
 /** Throws `invalid_cursor` where the text isn't a cursor of this batch. */
 export function decodeCursor(text: string, batchId: string): ResultsCursor {
   const value = parse(text);
-  if (value === null || `batch_${value.b}` !== batchId) {
-    throw new CodedError("invalid_cursor", "after: not a cursor of this batch's results.", { param: "after" });
-  }
+  if (value === null || `batch_${value.b}` !== batchId) throw invalidCursor();
   const { i, l, p, e } = value;
   return {
     batchId,
@@ -62,6 +60,11 @@ export function decodeCursor(text: string, batchId: string): ResultsCursor {
     place: p === undefined ? null : { chunk: p[0], line: p[1] },
     files: e === undefined ? null : { seal: e[0], outputBytes: e[1], errorsBytes: e[2] },
   };
+}
+
+/** Also for what shows only in the files: a place where no line begins. */
+export function invalidCursor(): CodedError {
+  return new CodedError("invalid_cursor", "after: not a cursor of this batch's results.", { param: "after" });
 }
 
 function parse(text: string): z.infer<typeof cursorSchema> | null {

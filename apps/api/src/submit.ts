@@ -1,5 +1,5 @@
 /**
- * Submit: check what can be checked at once, then the four steps whose order is law: reserve, batch.json, the open/ marker, the record.
+ * Submit: look for the batch that a repetition means, check what can be checked at once, then the four steps whose order is law: reserve, batch.json, the open/ marker, the record.
  * A crash between any two is mended by whoever finds the marker, or by the caller's retry with its key. Refuses to look into the manifest: that is plan's work.
  */
 import { createHash } from "node:crypto";
@@ -15,7 +15,7 @@ import {
   type TenantKey,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { batchKeys, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { batchKeys, isManifest, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import type { ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
 
@@ -39,15 +39,19 @@ export interface Submission {
 /** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
 export async function submitBatch(context: SubmitContext, submission: Submission, signal: AbortSignal): Promise<string> {
   const { queue, storage, bucket } = context;
-  const model = await context.catalogue.find(submission.body.model, signal);
-  await checkPlaces(context, submission, signal);
-
-  const { id, known } = await queue.reserve({
+  const reservation = {
     tenant: submission.caller.tenant,
     bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
     retry: submission.retry,
     ...(submission.idempotencyKey === null ? {} : { idempotencyKey: submission.idempotencyKey }),
-  });
+  };
+  // What was accepted stays so, whatever became of the model and the buckets since.
+  const earlier = await queue.reserved(reservation);
+  if (earlier !== null && (await queue.batch(earlier)) !== null) return earlier;
+  const model = await context.catalogue.find(submission.body.model, signal);
+  await checkPlaces(context, submission, signal);
+
+  const { id, known } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
@@ -157,7 +161,8 @@ async function checkInput(storage: Storage, text: string, location: Location, si
   } catch (error) {
     if (isCoded(error, "storage_not_found"))
       throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
-    if (isCoded(error, "storage_forbidden"))
+    // Refused as wrong: its region or endpoint is another one, so nothing there can be read.
+    if (isCoded(error, "storage_forbidden", "storage_refused"))
       throw new CodedError("manifest_forbidden", `input: ${text} may not be read.`, { param: "input", cause: error });
     if (isCoded(error, "storage_invalid_location"))
       throw new CodedError("invalid_request", `input: ${error.message}`, { param: "input", cause: error });
@@ -173,11 +178,6 @@ async function checkOutput(storage: Storage, location: Location, signal: AbortSi
     const message = `output: s3://${location.bucket}/${location.key} isn't there, or may not be written.`;
     throw new CodedError("output_not_writable", message, { param: "output", cause: error });
   }
-}
-
-/** One object of JSON lines, rather than a prefix or pattern of images. */
-function isManifest(input: string): boolean {
-  return input.endsWith(".jsonl") && !/[*?{]/.test(input);
 }
 
 function parsePlace(text: string, param: string): Location {

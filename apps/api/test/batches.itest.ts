@@ -1,7 +1,7 @@
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { confirm, finish, linesOf, plan, record } from "./hand-worker.ts";
-import { forbiddenBucket, imagesBucket, serviceBucket, startService, type Answer, type Service } from "./service.ts";
+import { elsewhereBucket, forbiddenBucket, imagesBucket, serviceBucket, startService, type Answer, type Service } from "./service.ts";
 
 const forever = new AbortController().signal;
 const caption = { model: "demo", task: "caption", input: `s3://${imagesBucket}/manifest.jsonl` };
@@ -164,13 +164,14 @@ describe("submit", () => {
     for (const input of ["s3://demo-images/none.jsonl", "s3://demo-none/manifest.jsonl", "s3://demo-none/folder/"]) {
       expect(await submit({ input })).toMatchObject({ status: 404, body: { error: { code: "manifest_not_found", param: "input" } } });
     }
-    for (const input of [`s3://${forbiddenBucket}/manifest.jsonl`, `s3://${forbiddenBucket}/`]) {
+    // A bucket of another region is there, but can't be read from here.
+    for (const input of [forbiddenBucket, elsewhereBucket].flatMap((bucket) => [`s3://${bucket}/manifest.jsonl`, `s3://${bucket}/`])) {
       expect(await submit({ input })).toMatchObject({ status: 403, body: { error: { code: "manifest_forbidden", param: "input" } } });
     }
   });
 
   it("looks whether the output can be written, and leaves nothing there", async () => {
-    for (const output of ["s3://demo-none/", `s3://${forbiddenBucket}/out/`]) {
+    for (const output of ["s3://demo-none/", `s3://${forbiddenBucket}/out/`, `s3://${elsewhereBucket}/out/`]) {
       expect(await submit({ output })).toMatchObject({ status: 400, body: { error: { code: "output_not_writable", param: "output" } } });
     }
     expect((await submit({ output: "s3://demo-results/probe/" })).status).toBe(200);
@@ -205,6 +206,21 @@ describe("an idempotency key", () => {
     expect(other.body.id).not.toBe(first.body.id);
   });
 
+  it("answers an accepted batch though its model and its input are gone since", async () => {
+    const key = { "idempotency-key": "kept" };
+    await service.put(serviceBucket, "models/passing/flamingo.json", JSON.stringify({ contentHash: "c".repeat(64), precision: "fp32" }));
+    await service.put(imagesBucket, "passing.jsonl", "{}\n");
+    const body = { model: "passing", input: `s3://${imagesBucket}/passing.jsonl` };
+    const first = await submit(body, key);
+    const gone = [
+      { bucket: serviceBucket, key: "models/passing/flamingo.json" },
+      { bucket: imagesBucket, key: "passing.jsonl" },
+    ];
+    await service.storage.remove(gone, { signal: forever });
+    expect(await submit(body, key)).toMatchObject({ status: 200, body: { id: first.body.id } });
+    expect(await submit(body)).toMatchObject({ status: 404, body: { error: { code: "model_not_found" } } });
+  });
+
   it("makes one batch of submits that run beside each other", async () => {
     const twins = await Promise.all(Array.from({ length: 5 }, () => submit({}, { "idempotency-key": "beside" })));
     expect(new Set(twins.map((twin) => JSON.stringify([twin.status, twin.body.id, twin.body.created_at]))).size).toBe(1);
@@ -233,7 +249,7 @@ describe("an idempotency key", () => {
     ).not.toBeNull();
     expect(twin.body.id).not.toBe(crashed.id);
 
-    /** The api's own hash of this body, learnt from the key that it gave out. */
+    /** The hash that the api makes of this body: of its JSON with defaults filled in and keys in order. */
     async function bodyHashOf(): Promise<string> {
       const { createHash } = await import("node:crypto");
       const body = {

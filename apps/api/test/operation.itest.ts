@@ -1,3 +1,4 @@
+import { CodedError } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { imagesBucket, serviceBucket, startService, type Service } from "./service.ts";
 
@@ -69,8 +70,8 @@ describe("every answer", () => {
     await service.queue.announce({ worker: "w", model: "m-fp32", slots: 2 }, 60_000);
     const { text, headers } = await service.ask("/metrics", { key: null });
     expect(headers["content-type"]).toContain("text/plain");
-    expect(text).toContain('flamboyance_queue_jobs{kind="plan",model="",state="ready"} 1');
-    expect(text).toContain('flamboyance_model_slots{model="m-fp32"} 2');
+    expect(text).toContain('flamboyance_queue_jobs{kind="plan",model_key="",state="ready"} 1');
+    expect(text).toContain('flamboyance_model_slots{model_key="m-fp32"} 2');
     expect(text).toContain('flamboyance_dependency_up{dependency="redis"} 1');
     expect(text).toContain('flamboyance_dependency_up{dependency="s3"} 1');
     expect(text).toMatch(/flamboyance_http_request_duration_seconds_count\{method="POST",route="\/v1\/batches",status="200"\} 1/);
@@ -126,4 +127,24 @@ describe("a dependency that is away", () => {
     expect(text).toContain('flamboyance_dependency_up{dependency="redis"} 0');
     expect(await service.ask("/v1/models")).toMatchObject({ status: 200 });
   });
+});
+
+it("a cancel whose answer Redis can't give stands, and is a 503", async () => {
+  const away = { now: false };
+  const service = await startService({
+    seen: (queue) => ({
+      ...queue,
+      liveModels: () => (away.now ? Promise.reject(new CodedError("service_unavailable", "Redis doesn't answer.")) : queue.liveModels()),
+    }),
+  });
+  try {
+    const body = { model: "demo", task: "caption", input: `s3://${imagesBucket}/manifest.jsonl` };
+    const { id } = (await service.ask("/v1/batches", { method: "POST", body })).body;
+    away.now = true;
+    const answer = await service.ask(`/v1/batches/${id}/cancel`, { method: "POST" });
+    expect(answer).toMatchObject({ status: 503, body: { error: { code: "service_unavailable" } } });
+    expect(await service.queue.batch(id)).toMatchObject({ status: "cancelling" });
+  } finally {
+    await service.close();
+  }
 });

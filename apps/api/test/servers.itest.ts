@@ -6,7 +6,7 @@ import { imagesBucket, startService, type Service } from "./service.ts";
 describe.each(testServers())("on the $name S3", (server) => {
   let service: Service;
   beforeAll(async () => {
-    service = await startService(server);
+    service = await startService({ server });
   });
   afterAll(() => service.close());
 

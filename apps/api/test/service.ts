@@ -15,6 +15,8 @@ import { openStorage, type Storage } from "@flamboyance/storage";
 export const serviceBucket = "service";
 export const imagesBucket = "demo-images";
 export const forbiddenBucket = "demo-forbidden";
+/** Answers as a bucket of another region does. */
+export const elsewhereBucket = "demo-elsewhere";
 export const modelKey = `${"a".repeat(64)}-fp32`;
 const forever = new AbortController().signal;
 
@@ -51,15 +53,24 @@ export interface Service {
   close(): Promise<void>;
 }
 
-/** `server`: another S3 than our own, which alone can be broken and denies the forbidden bucket. */
-export async function startService(server?: TestServer): Promise<Service> {
+/**
+ * `server`: another S3 than our own, which alone can be broken, denies the forbidden bucket and refuses the one elsewhere.
+ * `seen`: the queue as the api sees it, for faults between two of its steps.
+ */
+export async function startService({
+  server,
+  seen = (queue) => queue,
+}: { readonly server?: TestServer; readonly seen?: (queue: Queue) => Queue } = {}): Promise<Service> {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-api-"));
   const redis = await startRedis({ folder: join(folder, "redis") });
   let broken = false;
   const s3 = await (server?.start() ??
     startTestServer({
       deny: (bucket) => bucket === forbiddenBucket,
-      faults: () => (broken ? { kind: "error", code: "SlowDown" } : null),
+      faults: ({ bucket }) => {
+        if (broken) return { kind: "error", code: "SlowDown" };
+        return bucket === elsewhereBucket ? { kind: "error", code: "AuthorizationHeaderMalformed" } : null;
+      },
     }));
   const { endpoint, region, accessKeyId, secretAccessKey } = s3;
   const storage = openStorage({ endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 });
@@ -72,7 +83,7 @@ export async function startService(server?: TestServer): Promise<Service> {
   const other = await newKey("other", "main", ["other-*"]);
   const everywhere = await newKey("everywhere", "main", ["*"]);
   const app = await createApp({
-    queue,
+    queue: seen(queue),
     storage,
     bucket: serviceBucket,
     keys: [demo.entry, other.entry, everywhere.entry],

@@ -13,7 +13,7 @@ export function connect(environment: Readonly<Record<string, string | undefined>
   return createClient({ baseUrl: url ?? (environment["FLAMBOYANCE_URL"] || defaultUrl), apiKey, retries: 2 });
 }
 
-/** The environment and Ctrl-C of this process. */
+/** The environment of this process. */
 export function processEnvironment(): Readonly<Record<string, string | undefined>> {
   return process.env;
 }

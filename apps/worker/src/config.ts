@@ -1,15 +1,18 @@
 /**
- * The worker's configuration: the only reader of its environment. Every variable's name, default and meaning stands in this one schema,
+ * The worker's configuration: the only reader of its environment. Its variables stand in this one schema (Redis's and S3's come from their rooms),
  * from which `--help` is printed. Refuses to start on a missing or wrong one, with one line that names it.
  */
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { CodedError } from "@flamboyance/contracts";
+import { environmentTable, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
+import { redisOf, redisVariables } from "@flamboyance/queue";
+import { s3Of, s3Variables } from "@flamboyance/storage";
 import { z } from "zod";
 
-const flag = z.enum(["true", "false"]).transform((text) => text === "true");
 const seconds = z.coerce.number().min(0.05).max(86_400);
 const count = z.coerce.number().int().min(1).max(10_000);
+const bytes = z.coerce.number().int().min(1);
+const gibibyte = 2 ** 30;
 const names = z.string().transform((text) =>
   text
     .split(",")
@@ -19,23 +22,8 @@ const names = z.string().transform((text) =>
 
 const environment = z.object({
   FLAMBOYANCE_BUCKET: z.string().min(3).describe("The service's own bucket: batches, plans, parts, results, the model catalogue."),
-  REDIS_URL: z
-    .url({ protocol: /^rediss?$/ })
-    .default("redis://127.0.0.1:6379")
-    .describe("Redis, as redis://[user:password@]host:port[/database]."),
-  FLAMBOYANCE_REDIS_PREFIX: z
-    .string()
-    .regex(/^[a-z0-9-]+$/)
-    .default("flamboyance")
-    .describe("First word of every Redis key."),
-  FLAMBOYANCE_S3_ENDPOINT: z.url().optional().describe("S3's address; unset: AWS's own for the region."),
-  FLAMBOYANCE_S3_REGION: z.string().min(1).default("us-east-1").describe("S3's region."),
-  FLAMBOYANCE_S3_PATH_STYLE: flag
-    .optional()
-    .describe("true: bucket in the path; false: in the host name. Unset: true where an endpoint is set."),
-  AWS_ACCESS_KEY_ID: z.string().min(1).describe("S3's access key."),
-  AWS_SECRET_ACCESS_KEY: z.string().min(1).describe("S3's secret key."),
-  AWS_SESSION_TOKEN: z.string().min(1).optional().describe("S3's session token, with temporary credentials."),
+  ...redisVariables.shape,
+  ...s3Variables.shape,
   FLAMBOYANCE_MODELS: names
     .optional()
     .describe("Names of the catalogue's models that this worker serves, with commas. Unset: all of them."),
@@ -51,15 +39,18 @@ const environment = z.object({
     .describe("model: runs the models. none: answers without one, for benchmarks and tests."),
   FLAMBOYANCE_ENGINE_GATE: z.url().optional().describe("engine none only: each row waits for an answer to GET <url>?row=<id>."),
   FLAMBOYANCE_ENGINE_THREADS: count.optional().describe("Threads of one run of a model. Unset: one per core."),
+  FLAMBOYANCE_ENGINE_ROW_BYTES: bytes
+    .default(2 * gibibyte)
+    .describe("K and V of the rows that run together, for each model; further rows wait."),
+  FLAMBOYANCE_ENGINE_CACHE_BYTES: bytes
+    .default(gibibyte)
+    .describe("Encoded images and few-shot prefixes kept for further rows, for each model: half for either."),
   FLAMBOYANCE_ENGINE_ROWS: count.default(64).describe("Items that are fetched, decoded or in the engine at once, over all chunks."),
   FLAMBOYANCE_CHUNKS: count
     .default(2)
     .describe("Chunks of one model that the worker holds at once; the second fills the tail of the first."),
   FLAMBOYANCE_FETCH_CONCURRENCY: count.default(16).describe("Images fetched at once."),
-  FLAMBOYANCE_READ_AHEAD_BYTES: z.coerce
-    .number()
-    .int()
-    .min(1)
+  FLAMBOYANCE_READ_AHEAD_BYTES: bytes
     .default(256 * 1024 * 1024)
     .describe("While fetched images that wait to be decoded hold as much as this, no further fetch starts."),
   FLAMBOYANCE_PIXEL_CACHE_BYTES: z.coerce
@@ -94,28 +85,26 @@ const environment = z.object({
   FLAMBOYANCE_SWEEP_SECONDS: seconds
     .default(3_600)
     .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
-  FLAMBOYANCE_LOG_LEVEL: z
-    .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
-    .default("info")
-    .describe("Log lines (JSON) from this level on."),
+  FLAMBOYANCE_LOG_LEVEL: logLevel,
 });
+
+/** How much of the machine one model may take. */
+export interface EngineSizes {
+  /** Threads of one run. */
+  readonly threads: number;
+  readonly rowBytes: number;
+  readonly cacheBytes: number;
+}
 
 export interface Config {
   readonly bucket: string;
-  readonly redis: { readonly url: string; readonly prefix: string };
-  readonly s3: {
-    readonly endpoint?: string;
-    readonly region: string;
-    readonly pathStyle: boolean;
-    readonly accessKeyId: string;
-    readonly secretAccessKey: string;
-    readonly sessionToken?: string;
-  };
+  readonly redis: ReturnType<typeof redisOf>;
+  readonly s3: ReturnType<typeof s3Of>;
   /** Null: every model of the catalogue. */
   readonly models: readonly string[] | null;
   readonly modelCache: string;
   readonly modelMs: number;
-  readonly engine: { readonly kind: "model"; readonly threads: number } | { readonly kind: "none"; readonly gate: string | null };
+  readonly engine: ({ readonly kind: "model" } & EngineSizes) | { readonly kind: "none"; readonly gate: string | null };
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
@@ -134,33 +123,23 @@ export interface Config {
 }
 
 /** Parses an environment; throws configuration_invalid, whose `param` is the variable. */
-export function readConfig(variables: Readonly<Record<string, string | undefined>>): Config {
-  // An empty variable is an unset one: compose files and shells can't leave one out.
-  const present = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""));
-  const parsed = environment.safeParse(present);
-  if (!parsed.success) {
-    const name = String(parsed.error.issues[0]?.path[0] ?? "");
-    const reason = present[name] === undefined ? "is not set" : (parsed.error.issues[0]?.message ?? "is wrong");
-    throw new CodedError("configuration_invalid", `${name} ${reason} (--help lists every variable)`, { param: name });
-  }
-  const value = parsed.data;
+export function readConfig(variables: Variables): Config {
+  const value = readEnvironment(environment, variables);
   return {
     bucket: value.FLAMBOYANCE_BUCKET,
-    redis: { url: value.REDIS_URL, prefix: value.FLAMBOYANCE_REDIS_PREFIX },
-    s3: {
-      ...(value.FLAMBOYANCE_S3_ENDPOINT === undefined ? {} : { endpoint: value.FLAMBOYANCE_S3_ENDPOINT }),
-      ...(value.AWS_SESSION_TOKEN === undefined ? {} : { sessionToken: value.AWS_SESSION_TOKEN }),
-      region: value.FLAMBOYANCE_S3_REGION,
-      pathStyle: value.FLAMBOYANCE_S3_PATH_STYLE ?? value.FLAMBOYANCE_S3_ENDPOINT !== undefined,
-      accessKeyId: value.AWS_ACCESS_KEY_ID,
-      secretAccessKey: value.AWS_SECRET_ACCESS_KEY,
-    },
+    redis: redisOf(value),
+    s3: s3Of(value),
     models: value.FLAMBOYANCE_MODELS ?? null,
     modelCache: value.FLAMBOYANCE_MODEL_CACHE ?? join(tmpdir(), "flamboyance-models"),
     modelMs: value.FLAMBOYANCE_MODEL_SECONDS * 1_000,
     engine:
       value.FLAMBOYANCE_ENGINE === "model"
-        ? { kind: "model", threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism() }
+        ? {
+            kind: "model",
+            threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism(),
+            rowBytes: value.FLAMBOYANCE_ENGINE_ROW_BYTES,
+            cacheBytes: value.FLAMBOYANCE_ENGINE_CACHE_BYTES,
+          }
         : { kind: "none", gate: value.FLAMBOYANCE_ENGINE_GATE ?? null },
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
@@ -187,10 +166,6 @@ export function readProcessConfig(): Config {
 }
 
 /** Every variable with its default and meaning, for `--help` and the documents. */
-export function configurationTable(): { name: string; fallback: string; meaning: string }[] {
-  return Object.entries(environment.shape).map(([name, schema]) => {
-    const empty = schema.safeParse(undefined);
-    const fallback = !empty.success ? "required" : empty.data === undefined ? "unset" : String(empty.data);
-    return { name, fallback, meaning: schema.description ?? "" };
-  });
+export function configurationTable(): VariableRow[] {
+  return environmentTable(environment);
 }

@@ -1,15 +1,13 @@
 /**
- * The copy of an ended batch's files to its owner's `output`. Owns its bounded attempts and the answer that after.json keeps.
- * Refuses to hold up an end: whatever goes wrong is an answer, not a throw, but for a shutdown.
+ * The copy of an ended batch's files to its owner's `output`. Owns how long it is tried and the answer that after.json keeps.
+ * A refusal is an answer at once. What may pass is thrown, so that the job comes back after its capped wait and holds no slot meanwhile, for a day after the end.
  */
-import { setTimeout as sleep } from "node:timers/promises";
 import { bucketAllowed, CodedError, isCoded, type After, type BatchRequest, type End } from "@flamboyance/contracts";
 import { parseLocation, type Storage } from "@flamboyance/storage";
 
-const attempts = 5;
-const longestPauseMs = 8_000;
+const triedForSeconds = 86_400;
 
-/** Null where the batch has no `output`, or ended without files. */
+/** Null where the batch has no `output`, or ended without files. Throws passing faults until a day after the end; then they are its answer. */
 export async function deliver(
   { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
   request: BatchRequest,
@@ -17,17 +15,14 @@ export async function deliver(
   signal: AbortSignal,
 ): Promise<After["delivery"]> {
   if (request.output === null || end.files === null) return null;
-  for (let attempt = 1; ; attempt++) {
-    try {
-      await copyFiles({ storage, bucket }, request.output, request, end.files, signal);
-      return { status: "delivered", error: null };
-    } catch (error) {
-      if (signal.aborted) throw error;
-      if (isCoded(error, "storage_not_found", "storage_forbidden", "storage_refused", "storage_invalid_location") || attempt === attempts) {
-        return { status: "failed", error: isCoded(error) ? `${error.code}: ${error.message}` : "the copy failed" };
-      }
-      await sleep(Math.min(longestPauseMs, 500 * 2 ** (attempt - 1)), undefined, { signal });
-    }
+  try {
+    await copyFiles({ storage, bucket }, request.output, request, end.files, signal);
+    return { status: "delivered", error: null };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    const refused = isCoded(error, "storage_not_found", "storage_forbidden", "storage_refused", "storage_invalid_location");
+    if (!refused && Date.now() / 1_000 < end.ended_at + triedForSeconds) throw error;
+    return { status: "failed", error: isCoded(error) ? `${error.code}: ${error.message}` : "the copy failed" };
   }
 }
 

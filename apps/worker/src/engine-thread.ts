@@ -2,6 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { isCoded, type ErrorCode } from "@flamboyance/contracts";
 import { openModel, type Model, type ModelStats, type Passage, type Prefix, type RankResult, type Sequence } from "@flamboyance/model";
+import type { EngineSizes } from "./config.ts";
 import type { EngineAnswer, EnginePrompt, EngineRanking, EngineRow, EngineSequence } from "./engine.ts";
 
 export type ToEngine =
@@ -29,9 +30,11 @@ if (port === null) throw new Error("engine-thread runs as a worker thread only")
 const answer = (message: FromEngine) => port.postMessage(message);
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- engine.ts starts this thread, and nobody else
-const { folder, threads } = workerData as { readonly folder: string; readonly threads: number };
+const { folder, sizes } = workerData as { readonly folder: string; readonly sizes: EngineSizes };
 try {
-  serve(await openModel(folder, { threads }));
+  // The model's own bound holds for images and for prefixes, each by itself.
+  const { threads, rowBytes, cacheBytes } = sizes;
+  serve(await openModel(folder, { threads, maxRowBytes: rowBytes, maxCacheBytes: Math.floor(cacheBytes / 2) }));
   answer({ kind: "ready" });
 } catch (error) {
   answer({ kind: "refused", ...fault(error) });

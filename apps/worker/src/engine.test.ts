@@ -6,9 +6,10 @@ import { openEngine, type Engine, type EngineRow } from "./engine.ts";
 
 const thread = new URL("./testing/fake-engine-thread.ts", import.meta.url);
 const signal = new AbortController().signal;
+const sizes = { threads: 1, rowBytes: 1, cacheBytes: 1 };
 const opened: Engine[] = [];
 async function open(folder = "model"): Promise<Engine> {
-  const engine = await openEngine({ folder, threads: 1, thread });
+  const engine = await openEngine({ folder, sizes, thread });
   opened.push(engine);
   return engine;
 }
@@ -96,7 +97,7 @@ it("is lost, and says so, when its thread dies and can't be opened again, and no
 });
 
 it("doesn't open a model that can't be opened", async () => {
-  await expect(openEngine({ folder: "broken", threads: 1, thread })).rejects.toMatchObject({ code: "model_folder_invalid" });
+  await expect(openEngine({ folder: "broken", sizes, thread })).rejects.toMatchObject({ code: "model_folder_invalid" });
 });
 
 it("runs nothing after its close", async () => {

@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
 import type { GenerationOptions, Media, ModelStats, Passage, RankResult, RowResult, Sequence } from "@flamboyance/model";
+import type { EngineSizes } from "./config.ts";
 import type { ToEngine, FromEngine } from "./engine-thread.ts";
 import { threadFile } from "./thread-file.ts";
 
@@ -76,8 +77,7 @@ interface Running {
 export interface EngineOptions {
   /** The model's folder. */
   readonly folder: string;
-  /** Threads of one run. */
-  readonly threads: number;
+  readonly sizes: EngineSizes;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
@@ -182,11 +182,11 @@ function openPrefix(thread: Running, prefix: PrefixSource | null): void {
 }
 
 function start(
-  { folder, threads, thread: file = threadFile("engine-thread") }: EngineOptions,
+  { folder, sizes: { threads, rowBytes, cacheBytes }, thread: file = threadFile("engine-thread") }: EngineOptions,
   onDeath: (thread: Running) => void,
 ): Running {
   const ready = Promise.withResolvers<void>();
-  const worker = new Worker(file, { workerData: { folder, threads } });
+  const worker = new Worker(file, { workerData: { folder, sizes: { threads, rowBytes, cacheBytes } } });
   const thread: Running = { worker, rows: new Map(), prefixes: new Set(), stats: [], ready: ready.promise };
   // Nobody may be waiting for it when it fails.
   thread.ready.catch(() => {});

@@ -17,10 +17,10 @@ const itemCodes: Partial<Record<ErrorCode, ErrorCode>> = {
   storage_forbidden: "image_forbidden",
   storage_too_large: "image_too_large",
   storage_invalid_location: "image_not_found",
-  storage_refused: "item_failed",
+  storage_refused: "image_forbidden",
 };
 
-/** Throws image_not_found, image_forbidden, image_too_large, item_failed; passing faults as they are. */
+/** Throws image_not_found, image_forbidden, image_too_large; passing faults as they are. */
 export async function fetchImage(storage: Storage, image: string, owner: Owner, signal: AbortSignal): Promise<Uint8Array> {
   try {
     const location = parseLocation(image);

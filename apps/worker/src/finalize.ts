@@ -14,11 +14,10 @@ import {
   type Seal,
 } from "@flamboyance/contracts";
 import type { BatchRecord, Queue } from "@flamboyance/queue";
-import { batchKeys, jsonLine, type Storage } from "@flamboyance/storage";
+import { batchKeys, jsonLine, readJson, type Storage } from "@flamboyance/storage";
 import { deliver } from "./deliver.ts";
 import { writeFinalFiles } from "./final-files.ts";
 import type { Metrics } from "./metrics.ts";
-import { readStored } from "./stored-json.ts";
 
 export interface FinalizeDependencies {
   readonly storage: Storage;
@@ -42,9 +41,9 @@ async function finalize(dependencies: FinalizeDependencies, id: string, signal: 
   const { storage, queue, serviceBucket: bucket, metrics } = dependencies;
   const claim = await queue.claimFinalize(id);
   if (claim.kind === "gone" || claim.kind === "stopped") return;
-  const request = await readStored(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
-  if (request === null) return;
-  let end = await readStored(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
+  const request = await readJson(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
+  if (request === null) throw new CodedError("internal_error", `${id}: its request isn't in S3`);
+  let end = await readJson(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
   if (end === null) {
     if (claim.kind === "settle") throw new CodedError("internal_error", `${id} has ended, but its end isn't in S3`);
     end = await metrics.time("finalize", () => writeEnd(dependencies, request, claim.record, signal));
@@ -84,7 +83,7 @@ async function writeEnd(
   await storage.write({ bucket, key: keys.seal(queue.epoch(), seal.seal) }, jsonLine(seal), json);
   const fence = await queue.sealed({ id, seal: seal.seal });
   if (fence.kind !== "sealed") return null;
-  const plan = seal.plan === null ? null : await readStored(storage, { bucket, key: keys.plan(seal.plan).manifest }, planSchema, signal);
+  const plan = seal.plan === null ? null : await readJson(storage, { bucket, key: keys.plan(seal.plan).manifest }, planSchema, signal);
   // Without it the batch would end as if it had no items.
   if (seal.plan !== null && plan === null) throw new CodedError("internal_error", `${id}: its plan isn't in S3`);
   const end = await writeFinalFiles({ storage, bucket }, { request, seal, plan }, signal);
@@ -92,12 +91,12 @@ async function writeEnd(
   return end;
 }
 
-/** What follows the end. A delivery that fails is recorded, and holds nothing up. */
+/** What follows the end. A delivery that is refused is recorded; one that may pass is thrown and comes back, and holds up no end. */
 async function settle(dependencies: FinalizeDependencies, request: BatchRequest, end: End, signal: AbortSignal): Promise<void> {
   const { storage, queue, serviceBucket: bucket, metrics } = dependencies;
   const { id } = request;
   const keys = batchKeys(id);
-  let after: After | null = await readStored(storage, { bucket, key: keys.after }, afterSchema, signal);
+  let after: After | null = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   if (after === null) {
     const delivery = await metrics.time("deliver", () => deliver({ storage, bucket }, request, end, signal));
     after = { delivery };

@@ -12,7 +12,7 @@ import {
   type ManifestLine,
   type RefusedLine,
 } from "@flamboyance/contracts";
-import { formatLocation, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
+import { formatLocation, isManifest, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
 import { mayRead } from "./fetch.ts";
 
@@ -33,9 +33,7 @@ export function readManifest(
   if (!mayRead(location, { buckets: request.buckets, serviceBucket })) {
     throw new CodedError("manifest_forbidden", `${request.input}: this bucket may not be used`);
   }
-  // A bucket alone is a prefix too: all of its objects.
-  const isPrefix = location.key === "" || location.key.endsWith("/") || /[*?{]/.test(location.key);
-  return asInput(request.input, isPrefix ? readPrefix(storage, request, signal) : readFile(storage, request, signal));
+  return asInput(request.input, isManifest(request.input) ? readFile(storage, request, signal) : readPrefix(storage, request, signal));
 }
 
 async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {

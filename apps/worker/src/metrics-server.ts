@@ -1,6 +1,7 @@
 /** The worker's only door to the outside: /metrics, /health (the loop turns) and /ready (it takes work). */
 import { createServer } from "node:http";
 import { once } from "node:events";
+import { CodedError } from "@flamboyance/contracts";
 import type { Registry } from "prom-client";
 
 export interface MetricsServer {
@@ -8,6 +9,7 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
+/** Throws configuration_invalid where it can't listen there, as on a port that is taken. */
 export async function startMetricsServer(options: {
   readonly host: string;
   readonly port: number;
@@ -42,7 +44,10 @@ export async function startMetricsServer(options: {
     );
   });
   server.listen(options.port, options.host);
-  await once(server, "listening");
+  await once(server, "listening").catch((cause: unknown) => {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new CodedError("configuration_invalid", `FLAMBOYANCE_METRICS_PORT: ${reason}`, { param: "FLAMBOYANCE_METRICS_PORT", cause });
+  });
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : options.port,

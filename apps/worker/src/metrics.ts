@@ -1,6 +1,6 @@
 /**
  * What the worker counts for Prometheus: items, jobs, stage times, rows per run, queue depth. Owns names, labels and buckets.
- * No label takes a caller's words: models are the operator's names, codes are the table's.
+ * No label takes a caller's words: `model` is the operator's name, `model_key` its content hash and precision, codes are the table's.
  */
 import type { ModelStats } from "@flamboyance/model";
 import type { Depth } from "@flamboyance/queue";
@@ -71,15 +71,15 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
   const queued = new Gauge({
     name: "flamboyance_queue_jobs",
     help: "Jobs in the queues, by kind, model key and state.",
-    labelNames: ["kind", "model", "state"],
+    labelNames: ["kind", "model_key", "state"],
     registers: [],
     async collect() {
       // A scrape must answer though Redis doesn't.
       const found = await depths().catch(() => []);
       this.reset();
-      for (const { kind, model = "", ready, running } of found) {
-        this.set({ kind, model, state: "ready" }, ready);
-        this.set({ kind, model, state: "running" }, running);
+      for (const { kind, model: model_key = "", ready, running } of found) {
+        this.set({ kind, model_key, state: "ready" }, ready);
+        this.set({ kind, model_key, state: "running" }, running);
       }
     },
   });

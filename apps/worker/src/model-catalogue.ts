@@ -3,40 +3,27 @@
  * Refuses to open models.
  */
 import { createHash } from "node:crypto";
-import { once } from "node:events";
 import { createWriteStream } from "node:fs";
 import { mkdir, rename, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { CodedError, type ModelReference } from "@flamboyance/contracts";
+import { pipeline } from "node:stream/promises";
+import { CodedError, modelIdentity, modelKeyOf, type ModelReference } from "@flamboyance/contracts";
 import { readModelFolder, type ModelDescription } from "@flamboyance/model";
 import { newUlid } from "@flamboyance/queue";
-import { modelKeys, modelsPrefix, type Storage } from "@flamboyance/storage";
+import { modelKeys, readModelDescription, type Storage } from "@flamboyance/storage";
 import { z } from "zod";
 
 /** What the copy needs of flamingo.json; the whole of it is the model package's. */
-const copied = z.object({
-  contentHash: z.string().regex(/^[0-9a-f]{64}$/),
-  precision: z.string().regex(/^[a-z0-9]+$/),
+const copied = modelIdentity.extend({
   files: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/), z.object({ sizeBytes: z.int(), sha256: z.string() })),
 });
 
 const descriptionFile = "flamingo.json";
-const descriptionBytes = 16 * 1024 * 1024;
 
 export interface CatalogueOptions {
   readonly storage: Storage;
   readonly bucket: string;
   readonly signal: AbortSignal;
-}
-
-/** The names in the catalogue. */
-export async function listModelNames({ storage, bucket, signal }: CatalogueOptions): Promise<string[]> {
-  const names: string[] = [];
-  for await (const { key } of storage.list({ bucket, key: modelsPrefix }, { signal })) {
-    const [name, file, ...deeper] = key.slice(modelsPrefix.length).split("/");
-    if (name !== undefined && file === descriptionFile && deeper.length === 0) names.push(name);
-  }
-  return names;
 }
 
 export interface FoundModel extends ModelReference {
@@ -47,11 +34,10 @@ export interface FoundModel extends ModelReference {
 
 /** Throws storage_not_found where there is no such model, model_folder_invalid where its description isn't one. */
 export async function findModel({ storage, bucket, signal }: CatalogueOptions, name: string): Promise<FoundModel> {
-  const { bytes } = await storage.read({ bucket, key: modelKeys(name).manifest }, { signal, maxBytes: descriptionBytes });
+  const bytes = await readModelDescription(storage, bucket, name, signal);
   const parsed = copied.safeParse(parseJson(bytes));
   if (!parsed.success) throw new CodedError("model_folder_invalid", `${modelKeys(name).manifest} isn't a model's description`);
-  const { contentHash, precision, files } = parsed.data;
-  return { name, key: `${contentHash}-${precision}`, description: bytes, files };
+  return { name, key: modelKeyOf(parsed.data), description: bytes, files: parsed.data.files };
 }
 
 /** The folder of the model on this machine, copied and checked where it isn't there yet. Throws model_folder_invalid where a file isn't what the description says. */
@@ -85,17 +71,13 @@ export async function copyModel(
 
 async function copyFile({ storage, bucket, signal }: CatalogueOptions, key: string, path: string): Promise<string> {
   const hash = createHash("sha256");
-  const file = createWriteStream(path);
-  try {
-    for await (const piece of storage.stream({ bucket, key }, { signal })) {
+  const hashed = async function* (pieces: AsyncIterable<Uint8Array>) {
+    for await (const piece of pieces) {
       hash.update(piece);
-      if (!file.write(piece)) await once(file, "drain", { signal });
+      yield piece;
     }
-    file.end();
-    await once(file, "finish");
-  } finally {
-    file.destroy();
-  }
+  };
+  await pipeline(storage.stream({ bucket, key }, { signal }), hashed, createWriteStream(path), { signal });
   return hash.digest("hex");
 }
 

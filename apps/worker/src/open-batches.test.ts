@@ -1,27 +1,11 @@
-import type { BatchRequest, Plan } from "@flamboyance/contracts";
+import type { Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import type { Storage } from "@flamboyance/storage";
 import { expect, it } from "vitest";
 import { holdOpenBatches } from "./open-batches.ts";
+import { requestOf } from "./testing/request.ts";
 
-const request: BatchRequest = {
-  id: "batch_1",
-  tenant: "birds",
-  buckets: ["photos"],
-  created_at: 0,
-  expires_at: 1,
-  idempotency_key: null,
-  model: { name: "m", key: "k" },
-  task: "caption",
-  input: "s3://photos/",
-  output: null,
-  examples: [],
-  question: null,
-  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
-  on_invalid: "fail",
-  completion_window: "24h",
-  metadata: null,
-};
+const request = requestOf();
 const plan: Plan = { plan: "p", items: 1, chunks: 1, refused: 0, items_sha256: "", examples: [] };
 const preprocessing: Preprocessing = { imageSize: 8, mean: [0, 0, 0], std: [1, 1, 1] };
 

@@ -4,11 +4,10 @@
  */
 import { batchRequest, CodedError, plan as planSchema, type BatchRequest, type Plan } from "@flamboyance/contracts";
 import type { Passage, Preprocessing } from "@flamboyance/model";
-import { batchKeys, type Storage } from "@flamboyance/storage";
+import { batchKeys, readJson, type Storage } from "@flamboyance/storage";
 import type { Decoder } from "./decode.ts";
 import type { PrefixSource } from "./engine.ts";
 import { examplePassages } from "./prompt.ts";
-import { readStored } from "./stored-json.ts";
 
 export interface OpenBatch {
   readonly request: BatchRequest;
@@ -67,8 +66,8 @@ async function readBatch(
   preprocessing: Preprocessing,
 ): Promise<OpenBatch> {
   const keys = batchKeys(id);
-  const request = await readStored(storage, { bucket, key: keys.request }, batchRequest, signal);
-  const plan = await readStored(storage, { bucket, key: keys.plan(planId).manifest }, planSchema, signal);
+  const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
+  const plan = await readJson(storage, { bucket, key: keys.plan(planId).manifest }, planSchema, signal);
   if (request === null || plan === null) throw new CodedError("internal_error", `${id}: its request or plan isn't in S3`);
   if (request.examples.length === 0) return { request, plan, prefix: null };
 

@@ -6,7 +6,7 @@ import { createHash } from "node:crypto";
 import { batchRequest, CodedError, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import { newUlid, type Queue } from "@flamboyance/queue";
-import { batchKeys, jsonLine, type PlanKeys, type Storage } from "@flamboyance/storage";
+import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
 import { ChunkLedger } from "./chunk-ledger.ts";
 import type { Decoder } from "./decode.ts";
 import { isOwnFault } from "./fate.ts";
@@ -15,7 +15,6 @@ import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
-import { readStored } from "./stored-json.ts";
 import type { StopWatch } from "./stop-watch.ts";
 
 export interface PlanDependencies {
@@ -35,7 +34,7 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
   if (claim.kind !== "run") return "done";
   const stop = stops.watch(id);
   try {
-    const request = await readStored(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
+    const request = await readJson(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
     if (request === null) throw new CodedError("internal_error", `${id}: its request isn't in S3`);
     const outcome = await writePlan(dependencies, request, AbortSignal.any([signal, stop.signal]));
     if (outcome.kind === "refused") {
@@ -102,7 +101,7 @@ async function writeExamples(
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
         throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, {
-          param: `examples.${index}.image`,
+          param: `examples[${index}].image`,
           cause: error,
         });
       });

@@ -1,29 +1,11 @@
-import { CodedError, type BatchRequest } from "@flamboyance/contracts";
+import { CodedError } from "@flamboyance/contracts";
 import type { Lease, Queue } from "@flamboyance/queue";
 import type { Storage } from "@flamboyance/storage";
 import { expect, it } from "vitest";
 import { openLog } from "./log.ts";
 import { createMetrics } from "./metrics.ts";
 import { openReconciler } from "./reconcile.ts";
-
-const request = (id: string): BatchRequest => ({
-  id,
-  tenant: "birds",
-  buckets: ["photos"],
-  created_at: 0,
-  expires_at: 1,
-  idempotency_key: null,
-  model: { name: "m", key: "k" },
-  task: "caption",
-  input: "s3://photos/",
-  output: null,
-  examples: [],
-  question: null,
-  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
-  on_invalid: "fail",
-  completion_window: "24h",
-  metadata: null,
-});
+import { requestOf } from "./testing/request.ts";
 
 /** Redis and S3 as far as one round goes: open batches without a frontier to move, markers without a record. What was done to which batch is noted. */
 function round({
@@ -93,7 +75,7 @@ it("looks after every other batch where one can't be read", async () => {
 });
 
 it("takes up every other submit that broke off where one's request can't be read", async () => {
-  const { done, ran } = round({ markers: { a: "no JSON", b: JSON.stringify(request("b")) } });
+  const { done, ran } = round({ markers: { a: "no JSON", b: JSON.stringify(requestOf({ id: "b" })) } });
   await ran;
   expect(done).toEqual(["submitted b", "dispatched k"]);
 });

@@ -4,11 +4,10 @@
  */
 import { batchRequest, end as endSchema, isCoded, isEnded } from "@flamboyance/contracts";
 import type { Lease, Queue } from "@flamboyance/queue";
-import { batchKeys, openPrefix, type Storage } from "@flamboyance/storage";
+import { batchKeys, openPrefix, readJson, type Storage } from "@flamboyance/storage";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { readStored } from "./stored-json.ts";
 import { storeTime, sweepBatch } from "./sweep.ts";
 
 export interface ReconcileDependencies {
@@ -95,16 +94,16 @@ async function sweepBatches(dependencies: ReconcileDependencies, lease: Lease, s
   const { queue, metrics, log, sweepMs } = dependencies;
   const due = await queue.sweepable({ ageMs: sweepMs, limit: sweptPerRound.batches });
   if (due.length === 0) return;
-  const before = (await storeTime(dependencies, signal)) - sweepMs;
-  let limit = sweptPerRound.objects;
+  const beforeMs = (await storeTime(dependencies, signal)) - sweepMs;
+  let maxObjects = sweptPerRound.objects;
   for (const id of due) {
-    if (signal.aborted || limit === 0 || !(await lease.renew())) return;
+    if (signal.aborted || maxObjects === 0 || !(await lease.renew())) return;
     await alone(log, id, async () => {
-      const { removed, left } = await sweepBatch(dependencies, id, { before, limit }, signal).catch(async (error: unknown) => {
+      const { removed, left } = await sweepBatch(dependencies, id, { beforeMs, maxObjects }, signal).catch(async (error: unknown) => {
         if (!isAway(error)) await queue.swept({ id, again: true });
         throw error;
       });
-      limit -= removed;
+      maxObjects -= removed;
       if (removed > 0) metrics.repaired("sweep");
       if (left !== "more") await queue.swept({ id, again: left === "later" });
     });
@@ -142,7 +141,7 @@ async function takeUp(
     log.warn({ batch: id }, "the batch has no record, but more than its request in S3: it waits for a rebuild");
     return;
   }
-  const request = await readStored(storage, { bucket, key: keys.request }, batchRequest, signal);
+  const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
   if (request === null) return;
   await queue.submit(request);
   metrics.repaired("submit");
@@ -155,7 +154,7 @@ async function copyEnd(
   id: string,
   signal: AbortSignal,
 ): Promise<void> {
-  const end = await readStored(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
+  const end = await readJson(storage, { bucket, key: batchKeys(id).end }, endSchema, signal);
   if (end === null) return;
   const answer = await queue.copyEnd({ id, end });
   metrics.repaired("end");

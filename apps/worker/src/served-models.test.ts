@@ -55,9 +55,12 @@ async function served() {
   folders.push(cache);
   const done: string[] = [];
   const engines: AbortController[] = [];
-  const state = { opens: true };
+  const state = { opens: true, wanted: true, content: "0" };
   const storage: Partial<Storage> = {
-    read: () => Promise.resolve({ bytes: Buffer.from(JSON.stringify(description)), etag: "", contentType: null }),
+    read: () => {
+      const text = JSON.stringify({ ...description, contentHash: state.content.repeat(64) });
+      return Promise.resolve({ bytes: Buffer.from(text), etag: "", contentType: null });
+    },
   };
   const models = openServedModels({
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that the catalogue uses
@@ -97,6 +100,7 @@ async function served() {
       done.push(`withdrawn ${of === key ? "the model" : of}`);
       return Promise.resolve();
     },
+    isWanted: () => Promise.resolve(state.wanted),
   });
   return { models, done, engines, state };
 }
@@ -124,4 +128,27 @@ it("tries a lost model again at each look, and serves it once it can be opened",
   expect(done.filter((step) => step === "consuming")).toHaveLength(2);
   await models.stop(5_000);
   expect(done.at(-1)).toBe("consumer closed, 5000 ms to drain");
+});
+
+it("serves a content that was replaced until no batch names it", async () => {
+  const { models, done, state } = await served();
+  await models.refresh(signal);
+  state.content = "1";
+  const replaced = `${"1".repeat(64)}-fp32`;
+  for (let look = 0; look < 3; look++) await models.refresh(signal);
+  expect(models.keys()).toEqual([key, replaced]);
+  state.wanted = false;
+  await models.refresh(signal);
+  expect(models.keys()).toEqual([replaced]);
+  expect(done.slice(2, 4)).toEqual(["withdrawn the model", "consumer closed, 0 ms to drain"]);
+});
+
+it("waits for a second look before it closes a model that no name leads to", async () => {
+  const { models, state } = await served();
+  await models.refresh(signal);
+  Object.assign(state, { content: "1", wanted: false });
+  await models.refresh(signal);
+  expect(models.keys()).toContain(key);
+  await models.refresh(signal);
+  expect(models.keys()).not.toContain(key);
 });

@@ -2,16 +2,17 @@
  * The models that this worker serves: found in the catalogue, copied, opened, announced, their chunks consumed.
  * Owns which are open. A model that can't be opened isn't served (its batches wait, and say so); it never fails a job. A new one in the catalogue is taken up,
  * and so is, at the next look, one whose engine was lost: until then this worker takes none of its chunks, and those in hand go back for others.
+ * One that no name leads to any more (removed, or replaced by another content) is served on while a batch that isn't settled names it, and then closed.
  */
 import { isCoded } from "@flamboyance/contracts";
 import type { ModelDescription } from "@flamboyance/model";
 import type { Consumer } from "@flamboyance/queue";
-import type { Storage } from "@flamboyance/storage";
+import { listModelNames, type Storage } from "@flamboyance/storage";
 import type { Engine } from "./engine.ts";
 import type { ItemModel } from "./item.ts";
 import { failure, type Log } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
-import { copyModel, findModel, listModelNames } from "./model-catalogue.ts";
+import { copyModel, findModel } from "./model-catalogue.ts";
 
 export interface ServedModelsDependencies {
   readonly storage: Storage;
@@ -26,6 +27,8 @@ export interface ServedModelsDependencies {
   readonly consume: (key: string, model: ItemModel) => Consumer;
   /** Takes back the announcement that the worker serves the model. */
   readonly withdraw: (key: string) => Promise<void>;
+  /** Whether a batch that isn't settled names the model. */
+  readonly isWanted: (key: string) => Promise<boolean>;
 }
 
 export interface ServedModels {
@@ -47,51 +50,76 @@ interface Served {
 }
 
 export function openServedModels(dependencies: ServedModelsDependencies): ServedModels {
-  const { storage, bucket, cache, metrics, log, open, consume, withdraw } = dependencies;
+  const { storage, bucket, cache, metrics, log, open, consume, withdraw, isWanted } = dependencies;
   const served = new Map<string, Served>();
   // Lost ones, until their chunks have gone back.
   const leaving = new Set<Promise<void>>();
 
+  // Those that no name led to at the last look.
+  let unnamed: ReadonlySet<string> = new Set();
+
   const leave = (key: string, { name, engine, consumer }: Served) => {
-    served.delete(key);
+    if (!served.delete(key)) return;
     metrics.modelsServed(served.size);
-    log.error({ model: name, key, ...failure(engine.lost.reason) }, "a model is lost, and its chunks go back");
     const left = Promise.allSettled([withdraw(key), consumer.close()])
       .then(() => engine.close())
-      .catch((error: unknown) => log.warn({ model: name, ...failure(error) }, "a lost model can't be closed"))
+      .catch((error: unknown) => log.warn({ model: name, ...failure(error) }, "a model can't be closed"))
       .finally(() => leaving.delete(left));
     leaving.add(left);
   };
 
-  const take = async (name: string, signal: AbortSignal) => {
+  const lose = (key: string, lost: Served) => {
+    log.error({ model: lost.name, key, ...failure(lost.engine.lost.reason) }, "a model is lost, and its chunks go back");
+    leave(key, lost);
+  };
+
+  const retire = async (named: ReadonlySet<string>) => {
+    const before = unnamed;
+    unnamed = new Set([...served.keys()].filter((key) => !named.has(key)));
+    for (const [key, model] of served) {
+      // At the second look only: a submit that found its name before the first one may still have been under way.
+      if (named.has(key) || !before.has(key) || (await isWanted(key))) continue;
+      log.info({ model: model.name, key }, "no longer serving: it left the catalogue");
+      leave(key, model);
+    }
+  };
+
+  /** The key that the name leads to. */
+  const take = async (name: string, signal: AbortSignal): Promise<string> => {
     const found = await findModel({ storage, bucket, signal }, name);
-    if (served.has(found.key)) return;
+    if (served.has(found.key)) return found.key;
     const { folder, description } = await copyModel({ storage, bucket, signal }, found, cache);
     const engine = await open(folder, description);
     if (signal.aborted) {
       await engine.close();
-      return;
+      return found.key;
     }
     const consumer = consume(found.key, { name, preprocessing: description.preprocessing, engine });
     const taken = { name, engine, consumer };
     served.set(found.key, taken);
-    engine.lost.addEventListener("abort", () => leave(found.key, taken), { once: true });
+    engine.lost.addEventListener("abort", () => lose(found.key, taken), { once: true });
     metrics.modelsServed(served.size);
     log.info({ model: name, key: found.key }, "serving");
+    return found.key;
   };
 
   return {
     refresh: async (signal) => {
-      const names = dependencies.names ?? (await listModelNames({ storage, bucket, signal }));
+      const names = dependencies.names ?? (await listModelNames(storage, bucket, signal));
+      const named = new Set<string>();
+      let allLooked = true;
       for (const name of names) {
         try {
-          await take(name, signal);
+          named.add(await take(name, signal));
         } catch (error) {
           if (signal.aborted) return;
+          allLooked &&= isCoded(error, "storage_not_found");
           // Removed since it was listed: no loss.
           log[isCoded(error, "storage_not_found") ? "warn" : "error"]({ model: name, ...failure(error) }, "a model can't be served");
         }
       }
+      // Where one couldn't be looked at, nobody knows what it leads to.
+      if (allLooked) await retire(named);
     },
     keys: () => [...served.keys()],
     collect: async () => {

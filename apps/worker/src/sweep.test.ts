@@ -44,9 +44,9 @@ function store(objects: Record<string, { text?: string; at: number }>) {
       return Promise.resolve();
     },
   };
-  const sweep = (seconds: number, limit = 1_000) =>
+  const sweep = (seconds: number, maxObjects = 1_000) =>
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a sweep uses
-    sweepBatch({ storage: storage as Storage, serviceBucket: "service" }, "b", { before: seconds * 1_000, limit }, signal);
+    sweepBatch({ storage: storage as Storage, serviceBucket: "service" }, "b", { beforeMs: seconds * 1_000, maxObjects }, signal);
   return { held, sweep };
 }
 

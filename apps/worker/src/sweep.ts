@@ -8,8 +8,7 @@
  * Redis that list is empty, and a rebuild refills it later, as it settles each batch again; until then left-overs cost space and nothing else.
  */
 import { end as endSchema, seal as sealSchema, type End } from "@flamboyance/contracts";
-import { batchKeys, clockKey, type BatchKeys, type Storage } from "@flamboyance/storage";
-import { readStored } from "./stored-json.ts";
+import { batchKeys, clockKey, readJson, type BatchKeys, type Storage } from "@flamboyance/storage";
 
 export interface SweepDependencies {
   readonly storage: Storage;
@@ -23,15 +22,15 @@ export interface Swept {
   readonly left: "clean" | "later" | "more";
 }
 
-/** One look at one batch. Takes away at most `limit` objects, none that was written after `before` (the store's time in ms). */
+/** One look at one batch. Takes away at most `maxObjects`, none that was written after `beforeMs` (the store's time). */
 export async function sweepBatch(
   { storage, serviceBucket: bucket }: SweepDependencies,
   id: string,
-  { before, limit }: { readonly before: number; readonly limit: number },
+  { beforeMs, maxObjects }: { readonly beforeMs: number; readonly maxObjects: number },
   signal: AbortSignal,
 ): Promise<Swept> {
   const keys = batchKeys(id);
-  const end = await readStored(storage, { bucket, key: keys.end }, endSchema, signal);
+  const end = await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
   if (end === null) return { removed: 0, left: "clean" };
   const kept = await keptPrefixes({ storage, serviceBucket: bucket }, keys, end, signal);
   const found: { bucket: string; key: string }[] = [];
@@ -40,8 +39,8 @@ export async function sweepBatch(
   for (const prefix of [keys.partsPrefix, keys.frontierPrefix, keys.rebuiltPrefix, keys.planPrefix, keys.finalPrefix, keys.sealPrefix]) {
     for await (const { key, lastModified } of storage.list({ bucket, key: prefix }, { signal })) {
       if (kept.some((stays) => key.startsWith(stays))) continue;
-      if (lastModified.getTime() > before) young = true;
-      else if (found.length < limit) found.push({ bucket, key });
+      if (lastModified.getTime() > beforeMs) young = true;
+      else if (found.length < maxObjects) found.push({ bucket, key });
       else {
         more = true;
         break;
@@ -69,7 +68,7 @@ async function keptPrefixes(
   const kept = [keys.final(seal).folderPrefix];
   for await (const { key } of storage.list({ bucket, key: keys.sealPrefix }, { signal })) {
     if (!key.endsWith(`-${seal}.json`)) continue;
-    const sealed = await readStored(storage, { bucket, key }, sealSchema, signal);
+    const sealed = await readJson(storage, { bucket, key }, sealSchema, signal);
     // Not to be seen any more: then it isn't known which plan won.
     if (sealed === null) continue;
     kept.push(key);

@@ -38,6 +38,21 @@ const finalizeSlots = 2;
 export async function startWorker(config: Config): Promise<RunningWorker> {
   const worker = newUlid();
   const log = openLog({ level: config.logLevel, worker });
+  // Known once it has all started; until then /ready says what is waited for.
+  let started: { readonly queue: Queue; readonly models: ServedModels } | null = null;
+  let waitsFor: string | null = "Redis isn't reached yet";
+  const metrics = createMetrics(() => started?.queue.depths() ?? Promise.resolve([]));
+  // First of all: whoever probes learns that the process lives, and a port that is taken ends it before anything is opened.
+  const server = await startMetricsServer({
+    ...config.metrics,
+    registry: metrics.registry,
+    collect: () => started?.models.collect() ?? Promise.resolve(),
+    notReady: async () => {
+      if (waitsFor !== null || started === null) return waitsFor;
+      if (started.models.keys().length === 0) return "no model is open";
+      return (await started.queue.ping()) ? null : "Redis doesn't answer";
+    },
+  });
   const queue = await openQueue({
     url: config.redis.url,
     prefix: config.redis.prefix,
@@ -49,7 +64,6 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
   const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
-  const metrics = createMetrics(() => queue.depths());
   const decoder = openDecoder({ threads: config.decodeThreads });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
@@ -75,9 +89,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     metrics,
     log,
     open: (folder) =>
-      config.engine.kind === "none"
-        ? Promise.resolve(openNoOpEngine(config.engine))
-        : openEngine({ folder, threads: config.engine.threads }),
+      config.engine.kind === "none" ? Promise.resolve(openNoOpEngine(config.engine)) : openEngine({ folder, sizes: config.engine }),
     consume: (key, model) =>
       queue.consume(
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },
@@ -93,6 +105,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
         }),
       ),
     withdraw: (key) => queue.withdraw(worker, key),
+    isWanted: (key) => isWanted(queue, key),
   });
 
   const reconciler = openReconciler({
@@ -105,6 +118,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     sweepMs: config.sweepMs,
   });
   await queue.ensureSentinel();
+  started = { queue, models };
+  waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
   await announce(queue, worker, models, config);
@@ -127,16 +142,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
   ];
-  const server = await startMetricsServer({
-    ...config.metrics,
-    registry: metrics.registry,
-    collect: () => models.collect(),
-    notReady: async () => {
-      if (closing.signal.aborted) return "shutting down";
-      if (models.keys().length === 0) return "no model is open";
-      return (await queue.ping()) ? null : "Redis doesn't answer";
-    },
-  });
+  waitsFor = null;
   log.info({ port: server.port, models: models.keys().length }, "ready");
 
   return {
@@ -144,6 +150,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     port: server.port,
     close: async () => {
       log.info("closing");
+      waitsFor = "shutting down";
       closing.abort(new Error("the worker is closing"));
       await queue.withdraw(worker).catch(() => {});
       const drain = { drainMs: config.drainMs };
@@ -167,6 +174,14 @@ async function announce(queue: Queue, worker: string, models: ServedModels, conf
     await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
     await queue.dispatch(model);
   }
+}
+
+/** Whether a batch that isn't settled names the model. */
+async function isWanted(queue: Queue, model: string): Promise<boolean> {
+  for await (const id of queue.openBatches()) {
+    if ((await queue.batch(id))?.model.key === model) return true;
+  }
+  return false;
 }
 
 /** Counts and logs what becomes of each job. */

@@ -1,5 +1,5 @@
 /**
- * A server of somebody else's (Redis, versitygw) as a child process that never outlives us.
+ * A server (Redis, versitygw, one of our apps) as a child process that never outlives us.
  * Owns its start, the wait until it answers, and its end. It runs in a process group of its own, so that a Ctrl-C at the terminal reaches us first and we end
  * it in order; if we are killed outright, Linux ends it for us.
  */
@@ -98,13 +98,15 @@ function isExecutable(path: string): boolean {
 /** Calls `end` when this process exits or is told to; where nobody else handles the signal, it keeps its meaning. Gives the way to stop that. */
 function endWithUs(end: () => void): () => void {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (process.listeners(signal).some((listener) => !ours.has(listener))) return; // its owner closes us in order
-    end();
-    process.removeListener(signal, onSignal);
-    if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
-  };
-  ours.add(onSignal);
+  const onSignal = Object.assign(
+    (signal: NodeJS.Signals): void => {
+      if (process.listeners(signal).some((listener) => !(mark in listener))) return; // its owner closes us in order
+      end();
+      process.removeListener(signal, onSignal);
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    },
+    { [mark]: true },
+  );
   process.on("exit", end);
   for (const signal of signals) process.on(signal, onSignal);
   return () => {
@@ -113,5 +115,5 @@ function endWithUs(end: () => void): () => void {
   };
 }
 
-/** Signal listeners of this file: they don't count as somebody who handles the signal. Holds no state of any child. */
-const ours = new WeakSet();
+/** Of the signal listeners of this file: they don't count as somebody who handles the signal. */
+const mark = Symbol("ends a child with us");

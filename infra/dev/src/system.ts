@@ -93,7 +93,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     };
     const workers: Application[] = [];
     const addWorker = async (further: Readonly<Record<string, string>> = {}) => {
-      const port = await portOrFree();
+      const port = Number(further["FLAMBOYANCE_METRICS_PORT"] ?? (await portOrFree()));
       const own = { FLAMBOYANCE_METRICS_PORT: String(port), ...further };
       const worker = await start(`worker-${workers.length + 1}`, "apps/worker/src/main.ts", port, own);
       workers.push(worker);

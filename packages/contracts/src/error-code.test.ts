@@ -12,7 +12,7 @@ it("docs/errors.md tells every code (`npm run openapi` writes it)", async () => 
 
 Every failed answer is \`{"error": {"message", "type", "param", "code"}}\`, all four always; \`code\` is one of these. \`param\` names the field that is wrong, as \`examples[0].image\`.
 The same codes stand in a batch's \`errors\`, in its error lines, and in what the client throws. The status is that of an answer, or of an error line's \`response\`.
-"Again": the same input may succeed later. 429 and 503 carry \`retry-after\`; every answer carries \`x-request-id\`, which the service's log knows.
+"Again": the same input may succeed later. 503 carries \`retry-after\`; every answer carries \`x-request-id\`, which the service's log knows.
 
 | code | status | type | again | meaning |
 |---|---|---|---|---|
@@ -21,10 +21,10 @@ The same codes stand in a batch's \`errors\`, in its error lines, and in what th
 });
 
 it("gives an error its row of the table", () => {
-  const error = new CodedError("rate_limited", "slow down", { param: "x", line: 3, cause: "why" });
-  expect(error).toMatchObject({ status: 429, type: "rate_limit_error", retryable: true, param: "x", line: 3, cause: "why" });
+  const error = new CodedError("service_unavailable", "slow down", { param: "x", line: 3, cause: "why" });
+  expect(error).toMatchObject({ status: 503, type: "server_error", retryable: true, param: "x", line: 3, cause: "why" });
   expect(isCoded(error)).toBe(true);
-  expect(isCoded(error, "rate_limited", "conflict")).toBe(true);
+  expect(isCoded(error, "service_unavailable", "conflict")).toBe(true);
   expect(isCoded(error, "conflict")).toBe(false);
-  expect(isCoded(new Error("rate_limited"))).toBe(false);
+  expect(isCoded(new Error("service_unavailable"))).toBe(false);
 });

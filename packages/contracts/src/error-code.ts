@@ -6,13 +6,7 @@
 interface ErrorTraits {
   /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
   readonly status: number;
-  readonly type:
-    | "invalid_request_error"
-    | "authentication_error"
-    | "permission_error"
-    | "not_found_error"
-    | "rate_limit_error"
-    | "server_error";
+  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "server_error";
   /** True where the same input may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -24,7 +18,6 @@ const passing = (meaning: string, status = 503): ErrorTraits => ({ status, type:
 export const errorTable = {
   // A request
   invalid_request: invalid("The request's body, path or query doesn't fit its schema; `param` names the place."),
-  unsupported_endpoint: invalid("Only /v1/chat/completions is served."),
   invalid_cursor: invalid("`after` isn't an id or cursor that this list gave out."),
   authentication_required: { status: 401, type: "authentication_error", retryable: false, meaning: "No bearer key was sent." },
   invalid_api_key: { status: 401, type: "authentication_error", retryable: false, meaning: "The bearer key isn't known." },
@@ -40,8 +33,7 @@ export const errorTable = {
   output_not_writable: invalid("The batch's output bucket isn't there, or may not be written."),
   conflict: invalid("The object's status doesn't allow this.", 409),
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
-  rate_limited: { status: 429, type: "rate_limit_error", retryable: true, meaning: "Too many requests; see retry-after." },
-  service_unavailable: passing("Redis or S3 is away, or being rebuilt; nothing was changed."),
+  service_unavailable: passing("Redis or S3 is away, too slow or being rebuilt; the same request may be sent again."),
   internal_error: {
     status: 500,
     type: "server_error",
@@ -53,8 +45,6 @@ export const errorTable = {
   invalid_json_line: invalid("A line isn't a JSON object."),
   invalid_line: invalid("A line doesn't fit the manifest's schema; `param` names the field."),
   duplicate_custom_id: invalid("Two lines carry the same custom_id."),
-  url_mismatch: invalid("A line's url isn't the batch's endpoint."),
-  model_mismatch: invalid("A line's model isn't the batch's model."),
   empty_file: invalid("The manifest holds no lines, or the prefix no objects."),
   too_many_tasks: invalid("The manifest holds more lines than the limit."),
   line_too_long: invalid("A line is longer than the limit."),
@@ -69,12 +59,6 @@ export const errorTable = {
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),
   prompt_too_long: invalid("The item's prompt is longer than the model's limit."),
-  poison_item: {
-    status: 500,
-    type: "server_error",
-    retryable: false,
-    meaning: "The item was running at several deaths of a worker; it is quarantined.",
-  },
   item_failed: { status: 500, type: "server_error", retryable: true, meaning: "The engine failed on this item alone." },
   batch_cancelled: invalid("The item never ran: its batch was cancelled.", 409),
   batch_expired: invalid("The item never ran: its batch's deadline passed.", 408),
@@ -88,7 +72,7 @@ export const errorTable = {
   storage_too_large: invalid("S3: the object has more bytes than its reader allows.", 413),
   storage_refused: invalid("S3: the request was refused as wrong (its region, endpoint or form); trying again won't help."),
   storage_invalid_location: invalid("The text isn't an s3://bucket/key location."),
-  storage_unavailable: passing("S3: no answer, a 5xx or a throttle; tried again within its bounds."),
+  storage_unavailable: passing("S3: no answer, a 5xx, a throttle, or our own keys aren't good; tried again within its bounds."),
   storage_invalid_response: passing("S3: the answer can't be understood."),
 
   // A model's pieces and folders
@@ -139,7 +123,7 @@ export class CodedError extends Error {
   }
 }
 
-/** True for a CodedError, with one of the given codes where any is given; also across package copies, by shape. */
+/** True for a CodedError, with one of the given codes where any is given. */
 export function isCoded(error: unknown, ...codes: readonly ErrorCode[]): error is CodedError {
   return error instanceof CodedError && (codes.length === 0 || codes.includes(error.code));
 }

@@ -24,11 +24,12 @@ export {
   type SupportExample,
   type Task,
 } from "./dataset.ts";
+export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
-export { model, modelList, type Model, type ModelList } from "./model.ts";
+export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
 export {
   chatCompletion,
   comparePositions,

@@ -68,7 +68,7 @@ export const plan = z.object({
   chunks: z.int(),
   refused: z.int(),
   items_sha256: z.string(),
-  /** Content types and byte counts of examples/<index>; null for a text-only example. */
+  /** Hash and byte count of each examples/<index>; null for a text-only example. */
   examples: z.array(z.object({ sha256: z.string(), size_bytes: z.int() }).nullable()),
 });
 export type Plan = z.infer<typeof plan>;

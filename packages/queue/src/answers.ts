@@ -15,6 +15,7 @@ export const numberAnswer = z.discriminatedUnion("kind", [
   gone,
 ]);
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
+export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),
@@ -63,7 +64,7 @@ export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "g
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()) });
 export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
 export const announceAnswer = bare("announced");
-export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number() }));
+export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
 export const sweepableAnswer = z.array(z.string());
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

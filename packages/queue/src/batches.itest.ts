@@ -109,6 +109,25 @@ describe("the list", () => {
     expect(await queue.batches({ tenant, limit: 3, after: ids[4] ?? "" })).toEqual({ records: [], hasMore: false });
   });
 
+  it("repeats no batch while others are submitted", async () => {
+    const tenant = newUlid();
+    let created_at = 1;
+    const submit = () => queue.submit(requestOf({ tenant, created_at: created_at++ }));
+    for (let count = 0; count < 30; count++) await submit();
+    const seen: string[] = [];
+    for (let after: string | undefined; ;) {
+      const [page] = await Promise.all([
+        queue.batches({ tenant, limit: 1, ...(after === undefined ? {} : { after }) }),
+        submit(),
+        submit(),
+      ]);
+      seen.push(...page.records.map(({ id }) => id));
+      if (!page.hasMore) break;
+      after = seen.at(-1);
+    }
+    expect(new Set(seen).size).toBe(seen.length);
+  });
+
   it("refuses a cursor that isn't its own", async () => {
     await expect(queue.batches({ tenant: "birds", limit: 2, after: "batch_other" })).rejects.toMatchObject({ code: "invalid_cursor" });
   });
@@ -129,13 +148,13 @@ describe("open batches", () => {
 describe("who serves a model", () => {
   it("is known until it leaves or falls silent", async () => {
     const model = newUlid();
-    await queue.announce({ worker: "one", model, slots: 2, itemsPerSecond: 1.5 }, 60_000);
+    await queue.announce({ worker: "one", model, slots: 2 }, 60_000);
     await queue.announce({ worker: "two", model, slots: 1 }, 60_000);
     await queue.announce({ worker: "silent", model, slots: 7 }, 0);
     const served = async () => (await queue.liveModels()).filter(({ key }) => key === model);
-    expect(await served()).toEqual([{ key: model, slots: 3, workers: 2, itemsPerSecond: 1.5 }]);
+    expect(await served()).toEqual([{ key: model, slots: 3, workers: 2 }]);
     await queue.withdraw("one");
-    expect(await served()).toEqual([{ key: model, slots: 1, workers: 1, itemsPerSecond: 0 }]);
+    expect(await served()).toEqual([{ key: model, slots: 1, workers: 1 }]);
     await queue.withdraw("two");
     expect(await served()).toEqual([]);
     expect(await queue.models()).toContain(model);

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, numberAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
+import { cancelAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
@@ -10,10 +10,14 @@ import type { Queue } from "./queue.ts";
 import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
 import * as cancel from "./scripts/cancel.ts";
+import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
-type BatchesPart = Pick<Queue, "reserve" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses">;
+type BatchesPart = Pick<
+  Queue,
+  "reserve" | "reserved" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses"
+>;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
@@ -33,10 +37,17 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
         const { id, known } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
         return { id, known };
       }
-      const id = `batch_${unpackUlid(digest(tenant, idempotencyKey, bodyHash).subarray(0, 16))}`;
+      const id = derivedId(tenant, idempotencyKey, bodyHash);
       const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       return { id, known: true };
+    },
+
+    async reserved({ tenant, bodyHash, idempotencyKey, retry = false }) {
+      if (idempotencyKey === undefined) return retry ? reached(redis.get(keyOf(prefix, "retry", keyHash(tenant, bodyHash)))) : null;
+      const held = await reached(redis.get(keyOf(prefix, "key", keyHash(tenant, idempotencyKey))));
+      if (held !== null && held !== derivedId(tenant, idempotencyKey, bodyHash)) throw mismatch();
+      return held;
     },
 
     async submit(request: BatchRequest) {
@@ -57,10 +68,9 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async batches({ tenant, after, limit }) {
-      const list = keyOf(prefix, "list", tenant);
-      const rank = after === undefined ? -1 : await reached(redis.zrevrank(list, after));
-      if (rank === null) throw new CodedError("invalid_cursor", "`after` isn't a batch of this list.", { param: "after" });
-      const ids = await reached(redis.zrange(list, rank + 1, String(rank + 1 + limit), "REV"));
+      const answer = await run(page, [tenant, after ?? "", limit + 1], pageAnswer);
+      if (answer.kind === "unknown") throw new CodedError("invalid_cursor", "`after` isn't a batch of this list.", { param: "after" });
+      const { ids } = answer;
       const records = await readAll(ids.slice(0, limit));
       return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
     },
@@ -101,6 +111,11 @@ function hashOf(reply: unknown): Record<string, string> {
 
 function keyHash(tenant: string, key: string): string {
   return digest(tenant, key).toString("hex");
+}
+
+/** The id of a batch with an idempotency key follows from tenant, key and body. */
+function derivedId(tenant: string, key: string, bodyHash: string): string {
+  return `batch_${unpackUlid(digest(tenant, key, bodyHash).subarray(0, 16))}`;
 }
 
 function digest(...parts: readonly string[]): Buffer {

@@ -328,17 +328,6 @@ describe("parts", () => {
 });
 
 describe("running chunks", () => {
-  it("say how many items they did, until they are recorded", async () => {
-    const { id, plan } = await running();
-    await queue.itemsDone({ id, chunk: 0, done: 3 });
-    await queue.itemsDone({ id, chunk: 0, done: 5 });
-    await queue.itemsDone({ id, chunk: 1, done: 1 });
-    expect(await queue.itemsUnderWay(id)).toBe(6);
-    await queue.record({ id, chunk: 0, plan, attempt: newUlid(), cut: false, tally: tallyOf(6) });
-    expect(await queue.itemsUnderWay(id)).toBe(1);
-    expect(await redis.raw.ttl(`flamboyance:doing:${id}`)).toBeGreaterThan(0);
-  });
-
   it("learn that they should stop, and why", async () => {
     const [free, cancelled, expiring, ended] = [await running(), await running(), await running(), await running({ chunks: 0 })];
     await queue.applyCancel({ id: cancelled.id, number: 1 });

@@ -3,9 +3,9 @@ import { isEnded } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
 import { adoptAnswer, claimAnswer, dispatchAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
-import { doingSeconds, keyOf } from "./layout.ts";
+import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
-import { reached, replies } from "./connect.ts";
+import { replies } from "./connect.ts";
 import type { RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
 import { claim, release } from "./scripts/claim.ts";
@@ -13,10 +13,7 @@ import { dispatch } from "./scripts/dispatch.ts";
 import { record } from "./scripts/record.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
-type ChunksPart = Pick<
-  Queue,
-  "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "itemsDone" | "itemsUnderWay" | "stopping"
->;
+type ChunksPart = Pick<Queue, "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "stopping">;
 
 interface Dependencies {
   readonly redis: Redis;
@@ -66,16 +63,6 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     async record({ id, chunk, plan, attempt, cut, tally }) {
       const counts = [tally.completed, tally.failed, tally.input_tokens, tally.cached_tokens, tally.output_tokens];
       return run(record, [id, chunk, plan, packUlid(attempt), cut ? 1 : 0, ...counts], recordAnswer);
-    },
-
-    async itemsDone({ id, chunk, done }) {
-      const key = keyOf(prefix, "doing", id);
-      await replies(redis.pipeline().hset(key, chunk, done).expire(key, doingSeconds));
-    },
-
-    async itemsUnderWay(id) {
-      const counts = await reached(redis.hvals(keyOf(prefix, "doing", id)));
-      return counts.reduce((sum, done) => sum + Number(done), 0);
     },
 
     async stopping(ids) {

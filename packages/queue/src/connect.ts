@@ -30,8 +30,8 @@ export function openPatient(url: string): Redis {
 export function unavailable(error: unknown): unknown {
   if (error instanceof CodedError) return error;
   if (!(error instanceof Error)) return error;
-  const fit = error.name !== "ReplyError" || unfitReplies.has(error.message.split(" ", 1)[0] ?? "");
-  return fit ? new CodedError("service_unavailable", "Redis doesn't answer.", { cause: error }) : error;
+  const unfit = error.name !== "ReplyError" || unfitReplies.has(error.message.split(" ", 1)[0] ?? "");
+  return unfit ? new CodedError("service_unavailable", "Redis doesn't answer.", { cause: error }) : error;
 }
 
 /** A pipeline's replies; the first fault is thrown. */

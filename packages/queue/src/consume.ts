@@ -42,6 +42,7 @@ export interface ConsumerSettings {
   readonly retryCapMs: number;
   /** Hears of what the consumer itself ran into: Redis away, a lock lost. */
   readonly onFault: (error: unknown) => void;
+  readonly onClosed: () => void;
 }
 
 export function openConsumer(options: ConsumeOptions, handler: Handler, settings: ConsumerSettings): Consumer {
@@ -102,7 +103,7 @@ export function openConsumer(options: ConsumeOptions, handler: Handler, settings
     await Promise.race([worker.close(), passed(settings.lockMs)]);
   };
   const settledAll = (): Promise<unknown> => Promise.all([...inHand].map(({ settled }) => settled));
-  const close = ({ drainMs = 0 }: { drainMs?: number } = {}): Promise<void> => (closing ??= shut(drainMs));
+  const close = ({ drainMs = 0 }: { drainMs?: number } = {}): Promise<void> => (closing ??= shut(drainMs).finally(settings.onClosed));
 
   const onAbort = (): void => void close().catch(settings.onFault);
   if (options.signal?.aborted === true) onAbort();

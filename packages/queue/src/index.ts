@@ -1,6 +1,7 @@
 /** The door of queue: all that is in Redis. */
 export { JobAborted, type Consumer, type ConsumeOptions, type Handler } from "./consume.ts";
 export type { Job, JobKind } from "./jobs.ts";
+export { redisOf, redisVariables } from "./environment.ts";
 export { eraseQueue } from "./erase.ts";
 export { openQueue, type QueueOptions } from "./open.ts";
 export type {

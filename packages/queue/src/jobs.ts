@@ -5,7 +5,7 @@
  */
 import { Queue as BullQueue } from "bullmq";
 import type { Redis } from "ioredis";
-import { unavailable } from "./connect.ts";
+import { reached } from "./connect.ts";
 import type { HandOut } from "./answers.ts";
 import type { Depth } from "./queue.ts";
 
@@ -40,18 +40,20 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
     return queue;
   };
   const depth = async (kind: JobKind, model?: string): Promise<Depth> => {
-    const counts = await queueOf(kind, model).getJobCounts("waiting", "delayed", "prioritized", "active");
+    const counts = await reached(queueOf(kind, model).getJobCounts("waiting", "delayed", "prioritized", "active"));
     const ready = (counts["waiting"] ?? 0) + (counts["delayed"] ?? 0) + (counts["prioritized"] ?? 0);
     return { kind, ...(model === undefined ? {} : { model }), ready, running: counts["active"] ?? 0 };
   };
   return {
-    addBatchJob: (kind, id) => reached(queueOf(kind).add(kind, null, { ...jobOptions, jobId: id })),
+    async addBatchJob(kind, id) {
+      await reached(queueOf(kind).add(kind, null, { ...jobOptions, jobId: id }));
+    },
     async addChunks(model, handOuts) {
       if (handOuts.length === 0) return;
       const jobs = handOuts.map((handOut) => ({ name: "chunk", data: null, opts: { ...jobOptions, jobId: chunkJobId(handOut) } }));
       await reached(queueOf("chunk", model).addBulk(jobs));
     },
-    isAlive: async (kind, id) => (await redis.exists(queueOf(kind).toKey(id))) === 1,
+    isAlive: async (kind, id) => (await reached(redis.exists(queueOf(kind).toKey(id)))) === 1,
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
     depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),
@@ -86,11 +88,3 @@ const jobOptions = {
   removeOnFail: true,
   stackTraceLimit: 1,
 };
-
-async function reached(adding: Promise<unknown>): Promise<void> {
-  try {
-    await adding;
-  } catch (error) {
-    throw unavailable(error);
-  }
-}

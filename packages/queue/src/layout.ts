@@ -13,13 +13,12 @@
  * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
- * | doing:ID | hash chunk → items | items done inside running chunks; expires by itself | running | itemsDone |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
  * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, dispatch |
  * | ready:MODEL | zset ID-CHUNK → ms | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
- * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` | who serves the model | workers | announce |
+ * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
  */
@@ -33,7 +32,6 @@ const names = {
   out: "out:",
   back: "back:",
   tallies: "tallies:",
-  doing: "doing:",
   list: "list:",
   key: "key:",
   retry: "retry:",
@@ -56,9 +54,6 @@ export const idempotencySeconds = 86_400;
 
 /** A client's own retry is known by tenant and body for ten minutes. */
 export const retrySeconds = 600;
-
-/** The advisory figures inside running chunks are forgotten after a silence of this long. */
-export const doingSeconds = 60;
 
 /** The key of one thing, as `flamboyance:batch:<id>`. */
 export function keyOf(prefix: string, name: KeyName, owner = ""): string {

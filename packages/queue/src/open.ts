@@ -44,7 +44,15 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
   const jobs = openJobs(redis, prefix);
   const consumers = new Set<Consumer>();
   const patient = openPatient(url);
-  const sentinel = await watchSentinel({ redis, prefix, run, intervalMs: sentinelIntervalMs, onFault });
+  const disconnect = async (): Promise<void> => {
+    await jobs.close();
+    redis.disconnect();
+    patient.disconnect();
+  };
+  const sentinel = await watchSentinel({ redis, prefix, run, intervalMs: sentinelIntervalMs, onFault }).catch(async (error: unknown) => {
+    await disconnect();
+    throw error;
+  });
 
   const batches = batchesOf({ redis, prefix, run, jobs });
   const ending = endingOf({ run, jobs, quietMs });
@@ -59,8 +67,9 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     epoch: sentinel.epoch,
     ensureSentinel: sentinel.ensure,
     consume(consumeOptions, handler) {
-      const settings = { connection: patient, prefix, lockMs, stalledIntervalMs, retryCapMs, onFault };
-      const consumer = openConsumer(consumeOptions, handler, settings);
+      const onClosed = (): void => void consumers.delete(consumer);
+      const settings = { connection: patient, prefix, lockMs, stalledIntervalMs, retryCapMs, onFault, onClosed };
+      const consumer: Consumer = openConsumer(consumeOptions, handler, settings);
       consumers.add(consumer);
       return consumer;
     },
@@ -73,9 +82,7 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     async close() {
       sentinel.close();
       await Promise.all([...consumers].map((consumer) => consumer.close()));
-      await jobs.close();
-      redis.disconnect();
-      patient.disconnect();
+      await disconnect();
     },
   };
 }

@@ -13,6 +13,13 @@ export interface Gone {
   readonly kind: "gone";
 }
 
+export interface Reservation {
+  readonly tenant: string;
+  readonly bodyHash: string;
+  readonly idempotencyKey?: string;
+  readonly retry?: boolean;
+}
+
 export type SubmitAnswer = "created" | "exists";
 
 export type NumberAnswer =
@@ -105,8 +112,6 @@ export interface LiveModel {
   readonly key: string;
   readonly slots: number;
   readonly workers: number;
-  /** Sum of what its workers announced; 0 where none did. */
-  readonly itemsPerSecond: number;
 }
 
 export interface Depth {
@@ -142,12 +147,9 @@ export interface Queue {
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
    * `known`: the id may have been here before; look for its record and its batch.json before writing.
    */
-  reserve(reservation: {
-    tenant: string;
-    bodyHash: string;
-    idempotencyKey?: string;
-    retry?: boolean;
-  }): Promise<{ id: string; known: boolean }>;
+  reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
+  /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
+  reserved(reservation: Reservation): Promise<string | null>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
@@ -168,7 +170,7 @@ export interface Queue {
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
   // Chunks
-  announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number }, ttlMs: number): Promise<void>;
+  announce(worker: { worker: string; model: string; slots: number }, ttlMs: number): Promise<void>;
   /** The worker serves this model no more; without a model: none. */
   withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target; answers how many chunks it handed out. */
@@ -178,10 +180,6 @@ export interface Queue {
   /** A graceful hand-back: the claim ends, the chunk stays handed out. The handler then answers `hand_back`. */
   release(claim: { id: string; chunk: number; attempt: string }): Promise<void>;
   record(part: { id: string; chunk: number; plan: string; attempt: string; cut: boolean; tally: Tally }): Promise<RecordAnswer>;
-  /** Items done inside a running chunk: advisory, forgotten by itself, apart from the counts. */
-  itemsDone(progress: { id: string; chunk: number; done: number }): Promise<void>;
-  /** Sum of the above over the batch's running chunks. */
-  itemsUnderWay(id: string): Promise<number>;
   /** Those of the batches whose running chunks should stop, with why. */
   stopping(ids: readonly string[]): Promise<Map<string, StopReason>>;
 

@@ -38,6 +38,7 @@ describe("without the sentinel", () => {
       () => queue.copyEnd({ id, end: endOf(seal, "completed", [1, 1, 0]) }),
       () => queue.settle({ id, after: { delivery: null } }),
       () => queue.confirmFrontier({ id, epoch: 1, chunks: 0 }),
+      () => queue.swept({ id, again: true }),
     ];
     for (const step of steps) await expect(step(), String(step)).rejects.toMatchObject({ code: "service_unavailable" });
 
@@ -78,6 +79,7 @@ describe("Redis away", () => {
     await lost.raw.call("SHUTDOWN", "NOSAVE").catch(() => {});
     await expect(queue.batch("batch_x")).rejects.toMatchObject({ code: "service_unavailable" });
     await expect(queue.takeNumber("batch_x")).rejects.toMatchObject({ code: "service_unavailable" });
+    await expect(queue.depths()).rejects.toMatchObject({ code: "service_unavailable" });
     expect(await queue.ping()).toBe(false);
     await lost.close();
   });

@@ -41,6 +41,7 @@ export async function watchSentinel({ redis, prefix, run, intervalMs, onFault }:
     onFault(new CodedError("service_unavailable", "Redis was started anew since the sentinel was set."));
   };
 
+  await look();
   const timer = setInterval(() => {
     if (comparing) return;
     comparing = true;
@@ -49,7 +50,6 @@ export async function watchSentinel({ redis, prefix, run, intervalMs, onFault }:
       .finally(() => (comparing = false));
   }, intervalMs);
   timer.unref();
-  await look();
 
   return {
     epoch: () => epoch,

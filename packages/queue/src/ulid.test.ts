@@ -1,11 +1,16 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { isUlid, newUlid, packUlid, unpackUlid } from "./ulid.ts";
 
 describe("ULIDs", () => {
-  it("are made in lower case and grow with time", () => {
-    const token = newUlid();
-    expect(isUlid(token)).toBe(true);
-    expect(token).toBe(token.toLowerCase());
+  it("are made in lower case and grow with time, one millisecond to the next", () => {
+    vi.useFakeTimers();
+    onTestFinished(() => void vi.useRealTimers());
+    const tokens = Array.from({ length: 50 }, () => {
+      vi.advanceTimersByTime(1);
+      return newUlid();
+    });
+    expect(tokens.every(isUlid)).toBe(true);
+    expect(tokens.toSorted()).toEqual(tokens);
   });
 
   it("pack into 16 bytes and come back", () => {

@@ -38,15 +38,18 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   NotImplemented: "storage_refused",
   InvalidBucketName: "storage_invalid_location",
   KeyTooLongError: "storage_invalid_location",
-  InvalidToken: "storage_forbidden",
-  // versitygw says 404 to an unknown access key.
-  XAdminUserNotFound: "storage_forbidden",
   PreconditionFailed: "storage_precondition_failed",
   ConditionalRequestConflict: "storage_unavailable",
   OperationAborted: "storage_unavailable",
-  // Our own credentials ran out, or our clock is wrong: that says nothing of the object, and must never become an item's or a manifest's refusal.
+  // Our own credentials ran out, were rotated or are wrong, or our clock is: that says nothing of the object, and must never become an item's or a manifest's
+  // refusal. A HEAD's refusal has no name: its 403 stays `storage_forbidden`.
   ExpiredToken: "storage_unavailable",
+  InvalidAccessKeyId: "storage_unavailable",
+  InvalidToken: "storage_unavailable",
+  SignatureDoesNotMatch: "storage_unavailable",
   TokenRefreshRequired: "storage_unavailable",
+  // versitygw's of an unknown access key, a 404.
+  XAdminUserNotFound: "storage_unavailable",
   RequestTimeTooSkewed: "storage_unavailable",
   // 400s that pass: the body came too slowly, or broke on its way.
   RequestTimeout: "storage_unavailable",

@@ -38,6 +38,11 @@ export function parseGlob(text: string): Glob {
   };
 }
 
+/** Whether an input's location names one manifest of JSON lines, rather than a prefix or a pattern of images. */
+export function isManifest(text: string): boolean {
+  return text.endsWith(".jsonl") && !/[*?{]/.test(text);
+}
+
 const maxAlternatives = 64;
 
 function expandBraces(pattern: string): string[] {

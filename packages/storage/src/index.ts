@@ -1,11 +1,14 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
-export { parseGlob, type Glob } from "./glob.ts";
-export { jsonLine, readLines, writeLines, type Line } from "./json-lines.ts";
+export { s3Of, s3Variables } from "./environment.ts";
+export { isManifest, parseGlob, type Glob } from "./glob.ts";
+export { jsonLine, readLines, type Line } from "./json-lines.ts";
 export { batchKeys, clockKey, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";
 export { formatLocation, parseLocation, type Location } from "./location.ts";
-export { decodePlanIndex, encodePlanIndex, planIndexRange, planIndexRecordBytes, type PlannedChunk } from "./plan-index.ts";
+export { isModelName, listModelNames, readModelDescription } from "./model-catalogue.ts";
+export { decodePlanIndex, encodePlanIndex, planIndexRange, type PlannedChunk } from "./plan-index.ts";
+export { readJson } from "./read-json.ts";
 export type { ObjectBytes, ReadOptions } from "./read-object.ts";
 export { openStorage, type Storage, type StorageOptions } from "./storage.ts";
 export type { WriteOptions } from "./write-object.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { jsonLine, readLines, writeLines, type Line } from "./json-lines.ts";
+import { readLines, type Line } from "./json-lines.ts";
 
 async function* cut(bytes: Buffer, sizeBytes: number): AsyncGenerator<Uint8Array> {
   for (let start = 0; start < bytes.length; start += sizeBytes) yield new Uint8Array(bytes.subarray(start, start + sizeBytes));
@@ -117,31 +117,5 @@ describe("readLines", () => {
     })();
     await expect(reading).rejects.toThrow("broken");
     expect(texts(seen)).toEqual(["whole"]);
-  });
-});
-
-describe("writeLines", () => {
-  it("writes what readLines reads, in pieces", async () => {
-    const records = Array.from({ length: 500 }, (_, index) => ({ index, text: `line\n"${index}" 😀\u2028` }));
-    const sizes: number[] = [];
-    const pieces = await Array.fromAsync(writeLines(records, { pieceBytes: 1_000, onLine: (sizeBytes) => sizes.push(sizeBytes) }));
-    expect(pieces.length).toBeGreaterThan(10);
-    expect(Math.max(...pieces.map(({ length }) => length))).toBeLessThan(1_100);
-    const lines = await linesOf(Buffer.concat(pieces), 1_000);
-    expect(texts(lines).map((text) => JSON.parse(text) as unknown)).toEqual(records);
-    let offsetBytes = 0;
-    for (const [index, line] of lines.entries()) {
-      expect(line.offsetBytes).toBe(offsetBytes);
-      offsetBytes += sizes[index] ?? 0;
-    }
-  });
-
-  it("writes nothing of nothing", async () => {
-    expect(await Array.fromAsync(writeLines([]))).toEqual([]);
-  });
-
-  it("keeps a lone surrogate readable", async () => {
-    expect(JSON.parse(jsonLine({ text: "\ud800" }))).toEqual({ text: "\ud800" });
-    expect(texts(await linesOf(jsonLine("\ud800")))).toEqual(['"\\ud800"']);
   });
 });

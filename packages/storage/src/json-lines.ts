@@ -61,29 +61,6 @@ export async function* readLines(
   if (lineBytes > 0) yield close(0);
 }
 
-/**
- * Turns records into JSON lines, in pieces of about `pieceBytes` (64 KiB). `onLine` is told each line's length, its end included, before its piece is given:
- * whoever keeps an index adds them up.
- */
-export async function* writeLines(
-  records: AsyncIterable<unknown> | Iterable<unknown>,
-  { pieceBytes = 65_536, onLine }: { readonly pieceBytes?: number; readonly onLine?: (sizeBytes: number) => void } = {},
-): AsyncGenerator<Uint8Array> {
-  let lines: Buffer[] = [];
-  let heldBytes = 0;
-  for await (const record of records) {
-    const line = Buffer.from(jsonLine(record));
-    onLine?.(line.length);
-    lines.push(line);
-    heldBytes += line.length;
-    if (heldBytes < pieceBytes) continue;
-    yield Buffer.concat(lines, heldBytes);
-    lines = [];
-    heldBytes = 0;
-  }
-  if (heldBytes > 0) yield Buffer.concat(lines, heldBytes);
-}
-
 /** One record as a line with its end. JSON's own escapes keep newlines out and lone surrogates well-formed. */
 export function jsonLine(record: unknown): string {
   return `${JSON.stringify(record)}\n`;

@@ -58,7 +58,6 @@ describe("the keys of a batch", () => {
   it("lie below the prefixes that are listed", () => {
     expect(keys.part("P", 0, "A", false).startsWith(keys.partsPrefix)).toBe(true);
     expect(keys.plan("P").manifest.startsWith(keys.planPrefix)).toBe(true);
-    expect(keys.plan("P").example(3).startsWith(keys.plan("P").examplesPrefix)).toBe(true);
     expect(keys.control(1, "U").startsWith(keys.controlPrefix)).toBe(true);
     expect(keys.frontier(1, 1).startsWith(keys.frontierPrefix)).toBe(true);
     expect(keys.final("S").folderPrefix.startsWith(keys.finalPrefix)).toBe(true);

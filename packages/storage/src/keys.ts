@@ -38,7 +38,6 @@ export interface PlanKeys {
   readonly folderPrefix: string;
   readonly items: string;
   readonly index: string;
-  readonly examplesPrefix: string;
   /** The bytes of the support example at this place, from 0. */
   example(index: number): string;
   /** The refused lines. */
@@ -107,7 +106,6 @@ function planKeys(folder: string): PlanKeys {
     folderPrefix: folder,
     items: `${folder}items.jsonl`,
     index: `${folder}index`,
-    examplesPrefix: `${folder}examples/`,
     example: (index) => `${folder}examples/${index}`,
     errors: `${folder}errors.jsonl`,
     manifest: `${folder}plan.json`,

@@ -2,12 +2,10 @@
  * S3 as the service uses it. Owns the SDK's client, its sockets and its time limits.
  * Refuses nothing that S3 allows; what may be touched (whose bucket, which prefix) is decided by the callers.
  */
-import { CreateBucketCommand, GetObjectCommand, HeadBucketCommand, S3Client } from "@aws-sdk/client-s3";
-import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
+import { CreateBucketCommand, HeadBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { isCoded } from "@flamboyance/contracts";
-import { storageFailure } from "./failure.ts";
 import { describeObject, listObjects, removeObjects, type ListedObject, type ObjectDescription } from "./list-objects.ts";
-import { formatLocation, type Location } from "./location.ts";
+import type { Location } from "./location.ts";
 import { readObject, readObjectRange, streamObject, type ObjectBytes, type ReadOptions } from "./read-object.ts";
 import { request } from "./request.ts";
 import { sdkRetryStrategy } from "./retry.ts";
@@ -58,9 +56,7 @@ export interface Storage {
   ): AsyncIterable<ListedObject>;
   /** Takes objects away, in batches of 1,000; those that aren't there are no error. */
   remove(locations: Iterable<Location>, options: { readonly signal: AbortSignal }): Promise<void>;
-  /** A URL that reads the object without credentials until it expires (at most seven days). */
-  presignRead(location: Location, options: { readonly expiresSeconds: number }): Promise<string>;
-  /** Writes and removes an empty object below the prefix: throws what a write there would. */
+  /** Writes and removes an empty object below the prefix: throws what a write there would. Where it may not be removed it stays, one a prefix. */
   probeWrite(prefix: Location, options: { readonly signal: AbortSignal }): Promise<void>;
   /** Makes the bucket where there is none: for development and tests. */
   ensureBucket(bucket: string, options: { readonly signal: AbortSignal }): Promise<void>;
@@ -108,16 +104,13 @@ export function openStorage(options: StorageOptions): Storage {
     writeStream: (location, pieces, writeOptions) => writeObjectStream(client, location, pieces, writeOptions),
     list: (prefix, listOptions) => listObjects(client, prefix, listOptions),
     remove: (locations, removeOptions) => removeObjects(client, locations, removeOptions),
-    presignRead: ({ bucket, key, versionId }, { expiresSeconds }) =>
-      getSignedUrl(client, new GetObjectCommand({ Bucket: bucket, Key: key, VersionId: versionId }), { expiresIn: expiresSeconds }).catch(
-        (error: unknown) => {
-          throw storageFailure(error, `presign ${formatLocation({ bucket, key })}`);
-        },
-      ),
     probeWrite: async (prefix, { signal }) => {
-      const probe = { bucket: prefix.bucket, key: `${prefix.key}.flamboyance-probe-${crypto.randomUUID()}` };
+      const probe = { bucket: prefix.bucket, key: `${prefix.key}.flamboyance-probe` };
       await writeObject(client, probe, "", { contentType: "text/plain", signal });
-      await removeObjects(client, [probe], { signal });
+      // A bucket that takes objects and gives none away is a good place for results.
+      await removeObjects(client, [probe], { signal }).catch((error: unknown) => {
+        if (!isCoded(error, "storage_forbidden", "storage_refused")) throw error;
+      });
     },
     ensureBucket: (bucket, { signal }) => ensureBucket(client, bucket, signal),
     close: () => client.destroy(),

@@ -7,6 +7,8 @@ export interface EngineGate {
   readonly url: string;
   /** Rows that wait now. */
   waiting(): readonly string[];
+  /** Every row that ever asked, as often as it did. */
+  asked(): readonly string[];
   /** From now on rows wait, all but the next `passing`. */
   hold(passing?: number): void;
   /** Lets everything through from now on. */
@@ -16,14 +18,17 @@ export interface EngineGate {
 
 export async function startGate(): Promise<EngineGate> {
   const waiting = new Map<ServerResponse, string>();
+  const asked: string[] = [];
   let passing = Infinity;
   const server = createServer((request, response) => {
+    const row = new URL(request.url ?? "/", "http://gate").searchParams.get("row") ?? "";
+    asked.push(row);
     if (passing > 0) {
       passing -= 1;
       response.end();
       return;
     }
-    waiting.set(response, new URL(request.url ?? "/", "http://gate").searchParams.get("row") ?? "");
+    waiting.set(response, row);
     response.on("close", () => waiting.delete(response));
   });
   server.listen(0, "127.0.0.1");
@@ -32,6 +37,7 @@ export async function startGate(): Promise<EngineGate> {
   return {
     url: `http://127.0.0.1:${port}/`,
     waiting: () => [...waiting.values()],
+    asked: () => asked,
     hold: (count = 0) => void (passing = count),
     open: () => {
       passing = Infinity;

@@ -72,8 +72,6 @@ describe("the development server", () => {
     const storage = open(server);
     await storage.ensureBucket("left-bucket", { signal });
     const given = new AbortController();
-    const url = new URL(await storage.presignRead({ bucket: "left-bucket", key: "x" }, { expiresSeconds: 60 }));
-    expect(url.pathname).toBe("/left-bucket/x");
     async function* slowly(): AsyncGenerator<Uint8Array> {
       for (let index = 0; index < 4; index++) yield Buffer.alloc(9_000_000);
       given.abort();

@@ -102,6 +102,18 @@ describe("a refusal", () => {
   });
 });
 
+it("a bucket where nothing may be removed can be written all the same, and keeps one probe", async () => {
+  const dropBox = await startTestServer({ faults: ({ method }) => (method === "POST" ? { kind: "error", code: "AccessDenied" } : null) });
+  const writer = openStorage({ ...dropBox, pathStyle: true, retries: 0 });
+  await writer.ensureBucket("drop-box", { signal });
+  for (let time = 0; time < 2; time++) await writer.probeWrite({ bucket: "drop-box", key: "out/" }, { signal });
+  const keys: string[] = [];
+  for await (const { key } of writer.list({ bucket: "drop-box", key: "" }, { signal })) keys.push(key);
+  expect(keys).toEqual(["out/.flamboyance-probe"]);
+  writer.close();
+  await dropBox.close();
+});
+
 describe("a body that breaks", () => {
   beforeEach(async () => {
     await storage.write(at("object"), bytes, text);

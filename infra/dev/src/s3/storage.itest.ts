@@ -75,14 +75,15 @@ describe.each(testServers())("storage on $name", (testServer) => {
     });
   });
 
-  it("says what isn't there, and who may not read", async () => {
+  it("says what isn't there, and that its own keys aren't good", async () => {
     await expect(storage.read(at("no/such"), { signal })).rejects.toMatchObject({ code: "storage_not_found" });
     await expect(storage.read({ bucket: "no-such-bucket", key: "x" }, { signal })).rejects.toMatchObject({ code: "storage_not_found" });
     expect(await storage.describe(at("no-such"), { signal })).toBeNull();
-    const stranger = openStorage({ ...server, secretAccessKey: "wrong", pathStyle: true });
-    await expect(stranger.read(at("text"), { signal })).rejects.toMatchObject({ code: "storage_forbidden" });
+    // Keys that are rotated or wrong say nothing of the object; a HEAD's 403 doesn't tell why.
+    const stranger = openStorage({ ...server, secretAccessKey: "wrong", pathStyle: true, retries: 0 });
+    await expect(stranger.read(at("text"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
+    await expect(stranger.probeWrite(at("text"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
     await expect(stranger.describe(at("text"), { signal })).rejects.toMatchObject({ code: "storage_forbidden" });
-    await expect(stranger.probeWrite(at("text"), { signal })).rejects.toMatchObject({ code: "storage_forbidden" });
     stranger.close();
   });
 
@@ -163,12 +164,6 @@ describe.each(testServers())("storage on $name", (testServer) => {
     }
     await storage.remove([...keys, "listed/folder/below", "listed/never-there"].map(at), { signal });
     expect(await keysBelow("listed/")).toEqual([]);
-  });
-
-  it("presigns a read", async () => {
-    await storage.write(at("shown é.txt"), "shown", text);
-    const answer = await fetch(await storage.presignRead(at("shown é.txt"), { expiresSeconds: 60 }));
-    expect([answer.status, await answer.text()]).toEqual([200, "shown"]);
   });
 
   it("probes a prefix and leaves nothing there", async () => {

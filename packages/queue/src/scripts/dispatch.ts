@@ -1,10 +1,12 @@
 /**
  * dispatch(model, waitKey): hands out the next chunks of the model's batches in progress, oldest batch first, until 2 × live slots + 2 are ready.
  *   Called by workers after an adoption, a record and in reconcile; the caller adds the jobs. → { chunks: [{ id, chunk, dispatch }] }
- *   Ready is what was handed out and not claimed, or what BullMQ's wait list (waitKey) holds where that is more (jobs of sealed batches).
+ *   Ready is what was handed out and not claimed, or what BullMQ's wait list (waitKey) holds where that is more (jobs of sealed batches). A chunk whose job
+ *   waits for its next try counts as ready too: where many fail, fewer new ones are handed out.
  *   A caller that dies before it adds the jobs leaves chunks handed out without a job: repairChunks hands them out again.
  *   A batch that has nothing to hand out any more (all out, paused, stopped) leaves `running` here, when its turn comes.
- *   The dispatch number counts a batch's hand-outs, so it grows for each chunk too. Fair shares among tenants and priorities take the place of `oldest first`.
+ *   The dispatch number counts a batch's hand-outs, so it grows for each chunk too.
+ *   There are no fair shares among tenants and no priorities yet: the oldest batch takes all until it has nothing left to hand out.
  */
 import { writing } from "./prelude.ts";
 
@@ -15,7 +17,7 @@ local model, wait_key = ARGV[1], ARGV[2]
 local slots = 0
 local serving = redis.call('HGETALL', key_serving(model))
 for index = 1, #serving, 2 do
-  local expires_ms, worker_slots = string.match(serving[index + 1], '^(%d+) (%d+) ')
+  local expires_ms, worker_slots = string.match(serving[index + 1], '^(%d+) (%d+)')
   if tonumber(expires_ms) > now_ms then slots = slots + tonumber(worker_slots) end
 end
 local target = 2 * slots + 2

@@ -75,7 +75,7 @@ local function take_from_ready(model, id, chunk) redis.call('ZREM', key_ready(mo
 -- No chunk of this batch is handed out any more.
 local function forget_chunks(id, model)
   for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do take_from_ready(model, id, chunk) end
-  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_doing(id))
+  redis.call('DEL', key_out(id), key_back(id), key_tallies(id))
   redis.call('ZREM', key_running(model), id)
 end
 

@@ -1,0 +1,33 @@
+import { CodedError, type ErrorCode } from "@flamboyance/contracts";
+import type { Storage } from "@flamboyance/storage";
+import { expect, it } from "vitest";
+import { fetchImage } from "./fetch.ts";
+
+const signal = new AbortController().signal;
+const owner = { buckets: ["photos"], serviceBucket: "service" };
+
+/** What becomes of an image whose reading S3 answers with this. */
+function fetching(code: ErrorCode, image = "s3://photos/a.jpg") {
+  const storage: Partial<Storage> = { read: () => Promise.reject(new CodedError(code, "GET s3://photos/a.jpg: no")) };
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a fetch uses
+  return fetchImage(storage as Storage, image, owner, signal);
+}
+
+it.each<[ErrorCode, ErrorCode]>([
+  ["storage_not_found", "image_not_found"],
+  ["storage_forbidden", "image_forbidden"],
+  // A bucket of another region: there, but not to be read from here.
+  ["storage_refused", "image_forbidden"],
+  ["storage_too_large", "image_too_large"],
+  // Passing: never held against the item.
+  ["storage_unavailable", "storage_unavailable"],
+  ["storage_changed", "storage_changed"],
+])("%s is %s", async (met, told) => {
+  await expect(fetching(met)).rejects.toMatchObject({ code: told });
+});
+
+it("reads no bucket but the owner's, and never the service's own", async () => {
+  for (const image of ["s3://others/a.jpg", "s3://service/a.jpg"]) {
+    await expect(fetching("storage_unavailable", image)).rejects.toMatchObject({ code: "image_forbidden" });
+  }
+});
