@@ -96,6 +96,7 @@ export const errorTable = {
   model_piece_unsupported: invalid("A piece's form, architecture or dtype isn't one that the importer knows."),
   model_piece_corrupt: invalid("A piece's file can't be parsed."),
   pickle_refused: invalid("A PyTorch file holds something other than tensors and plain containers; nothing was executed."),
+  preset_mismatch: invalid("A piece isn't the one that the preset names; `param` is what differs."),
   tensor_missing: invalid("A tensor that the architecture needs isn't in the pieces."),
   tensor_surplus: invalid("The pieces hold a tensor that nothing uses."),
   tensor_misshapen: invalid("A tensor's shape isn't the one that the architecture needs."),

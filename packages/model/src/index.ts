@@ -2,8 +2,9 @@
 export type { Architecture } from "./architecture.ts";
 export type { ModelDescription, Preprocessing } from "./description.ts";
 export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
-export { importModel } from "./import-model.ts";
+export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
+export { findPreset, presets, quirks, type HubPiece, type Preset, type Quirk } from "./import/presets.ts";
 export type {
   GenerationOptions,
   Media,
