@@ -70,7 +70,7 @@ describe("boundaries", () => {
   });
 
   it("enters a package through its door", () => {
-    const doors = /^@flamboyance\/[^/]+$|^@flamboyance\/model\/demo$|^@flamboyance\/dev\/[^/]+$/;
+    const doors = /^@flamboyance\/[^/]+$|^@flamboyance\/model\/(?:demo|presets)$|^@flamboyance\/dev\/[^/]+$/;
     const around = imports.filter(({ specifier }) => specifier.startsWith("@flamboyance/") && !doors.test(specifier));
     expect(around).toEqual([]);
   });

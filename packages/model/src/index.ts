@@ -2,6 +2,7 @@
 export type { Architecture } from "./architecture.ts";
 export type { ModelDescription, Preprocessing } from "./description.ts";
 export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
+export { checkModel, type CheckOptions, type ModelCheck } from "./check-model.ts";
 export { downloadPieces, type DownloadProgress, type PieceName, type PiecesDownload } from "./hub/download-pieces.ts";
 export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";

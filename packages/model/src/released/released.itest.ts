@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Architecture } from "../architecture.ts";
+import { checkModel } from "../check-model.ts";
 import { importModel } from "../import-model.ts";
 import { alibiSlopes } from "../import/mpt.ts";
 import { readPieces } from "../import/pieces.ts";
@@ -65,12 +66,14 @@ describe("reduced, with numbers", () => {
   const seed = 7;
   const small = { seed, embeddingRows: 448, textTower: { width: 16, layers: 1, vocabulary: 32 }, maxShardBytes: 640_000 };
 
-  it.each(presets)("$name is imported whole", async (released) => {
+  it.each(presets)("$name is imported whole, and runs", async (released) => {
     const preset = reduced(released);
     const pieces = await writeReleasedPieces(preset, join(folder, "pieces"), small);
     const description = await importModel(pieces, join(folder, "model"), { preset });
     expect(description.architecture).toEqual(preset.architecture);
     expect(description.specialTokens).toEqual(preset.tokenizer.specialTokens);
+    const check = await checkModel(join(folder, "model"));
+    expect(check).toMatchObject({ kind: "passed", promptTokens: expect.any(Number), meanLogProbability: expect.any(Number) });
 
     const { tensors } = await readPieces(pieces, preset);
     const layouts = [
