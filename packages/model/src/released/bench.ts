@@ -69,6 +69,7 @@ async function startStep(step: Step, preset: Preset, folder: string, holes: bool
   const messages: unknown[] = [];
   child.on("message", (message) => messages.push(message));
   await once(child, "exit");
+  if (messages.length === 0) throw new Error(`the step ${step} failed`);
   return resultSchema.parse(messages[0]);
 }
 
