@@ -1,51 +1,118 @@
-/** `model import`: an OpenFlamingo's pieces become a model folder. The model package (and its native runtime) is loaded only here, only then. */
+/**
+ * `model import`: an OpenFlamingo's pieces become a model folder. The model package (and its native runtime) is loaded only here, only then;
+ * the presets are data, and have a door of their own. Owns what is fetched and what is said; refuses knowledge of forms.
+ */
 import { stat } from "node:fs/promises";
-import { UsageError } from "./failure.ts";
+import type { ModelCheck, PieceName, Preset } from "@flamboyance/model";
+import { findPreset, presets } from "@flamboyance/model/presets";
+import { formatBytes, openByteProgress } from "./byte-progress.ts";
+import { hubSettings } from "./config.ts";
+import { Detached, UsageError } from "./failure.ts";
+import { formatTable } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
 
 export interface ImportFlags {
-  readonly vision: string;
+  readonly preset?: string;
+  readonly vision?: string;
   readonly visionConfig?: string;
-  readonly languageModel: string;
-  readonly checkpoint: string;
+  readonly languageModel?: string;
+  readonly checkpoint?: string;
   readonly name?: string;
+  readonly cache?: string;
+  readonly verify: boolean;
   readonly json: boolean;
 }
 
+const flagOf: Readonly<Record<PieceName, string>> = { vision: "--vision", languageModel: "--language-model", checkpoint: "--checkpoint" };
+const pieceNames = ["vision", "languageModel", "checkpoint"] as const;
+
 export async function importModelFolder(terminal: Terminal, folder: string, flags: ImportFlags): Promise<void> {
-  for (const path of [
-    flags.vision,
-    flags.languageModel,
-    flags.checkpoint,
-    ...(flags.visionConfig === undefined ? [] : [flags.visionConfig]),
-  ]) {
+  try {
+    await importFolder(terminal, folder, flags);
+  } catch (error) {
+    if (terminal.signal.aborted) throw new Detached("Given up. What was downloaded is kept: the same command goes on with it.");
+    throw error;
+  }
+}
+
+async function importFolder(terminal: Terminal, folder: string, flags: ImportFlags): Promise<void> {
+  const missing = pieceNames.filter((name) => flags[name] === undefined);
+  if (flags.preset === undefined && missing[0] !== undefined)
+    throw new UsageError(`${flagOf[missing[0]]} is needed, or --preset, which fetches it`);
+  for (const path of [flags.vision, flags.languageModel, flags.checkpoint, flags.visionConfig]) {
+    if (path === undefined) continue;
     await stat(path).catch(() => {
       throw new UsageError(`${path}: no such file or folder`);
     });
   }
-  const { importModel } = await import("@flamboyance/model");
-  let shown = -1;
-  const description = await importModel(
-    {
-      vision: flags.vision,
-      languageModel: flags.languageModel,
-      checkpoint: flags.checkpoint,
-      ...(flags.visionConfig === undefined ? {} : { visionConfig: flags.visionConfig }),
-    },
-    folder,
-    {
-      ...(flags.name === undefined ? {} : { name: flags.name }),
-      signal: terminal.signal,
-      onProgress: ({ doneBytes, totalBytes }) => {
-        const tenths = Math.floor((doneBytes * 10) / Math.max(1, totalBytes));
-        if (tenths === shown) return;
-        shown = tenths;
-        terminal.err.write(`written: ${tenths * 10} %\n`);
+  const preset = flags.preset === undefined ? undefined : findPreset(flags.preset);
+  if (preset === undefined && flags.preset !== undefined)
+    throw new UsageError(`--preset ${flags.preset} isn't one of ${presets.map(({ name }) => name).join(", ")}`);
+  const fetched = preset === undefined || missing.length === 0 ? {} : await fetchPieces(terminal, preset, missing, flags.cache);
+  const place = (name: PieceName): string => flags[name] ?? fetched[name] ?? "";
+
+  const model = await import("@flamboyance/model");
+  const progress = openByteProgress(terminal, "writing");
+  const description = await model
+    .importModel(
+      {
+        vision: place("vision"),
+        languageModel: place("languageModel"),
+        checkpoint: place("checkpoint"),
+        ...(flags.visionConfig === undefined ? {} : { visionConfig: flags.visionConfig }),
       },
-    },
-  );
+      folder,
+      {
+        ...(preset === undefined ? {} : { preset }),
+        ...(flags.name === undefined ? {} : { name: flags.name }),
+        signal: terminal.signal,
+        onProgress: ({ doneBytes, totalBytes }) => progress.show(doneBytes, totalBytes),
+      },
+    )
+    .finally(() => progress.stop());
   const { name, contentHash, precision, notes } = description;
-  if (flags.json) return print(terminal.out, `${JSON.stringify(description)}\n`);
   const lines = [`${name} (${precision}, content ${contentHash.slice(0, 12)}…) stands in ${folder}`, ...notes.map((note) => `  ${note}`)];
-  return print(terminal.out, `${lines.join("\n")}\n`);
+  await print(terminal.out, flags.json ? `${JSON.stringify(description)}\n` : `${lines.join("\n")}\n`);
+  if (flags.verify) await print(terminal.err, `${checkLine(await model.checkModel(folder, { signal: terminal.signal }))}\n`);
+}
+
+async function fetchPieces(
+  terminal: Terminal,
+  preset: Preset,
+  wanted: readonly PieceName[],
+  cache: string | undefined,
+): Promise<Partial<Record<PieceName, string>>> {
+  const settings = hubSettings(terminal.environment, cache);
+  const { downloadPieces } = await import("@flamboyance/model");
+  const progress = openByteProgress(terminal, "downloading");
+  return downloadPieces(preset, {
+    ...settings,
+    wanted,
+    signal: terminal.signal,
+    onProgress: ({ doneBytes, totalBytes }) => progress.show(doneBytes, totalBytes),
+  }).finally(() => progress.stop());
+}
+
+function checkLine(check: ModelCheck): string {
+  if (check.kind === "skipped")
+    return `not verified: a run needs about ${formatBytes(check.neededBytes)} of memory, and ${formatBytes(check.availableBytes)} are free`;
+  const { promptTokens, newTokens, finish, meanLogProbability, seconds } = check;
+  const answer = `${newTokens} tokens (${finish}) after ${promptTokens}, mean log-probability ${meanLogProbability.toFixed(3)}`;
+  return `verified: one image and a prompt ran through both graphs: ${answer}, in ${seconds.toFixed(1)} s`;
+}
+
+/** `model presets`. */
+export async function listPresets(terminal: Terminal, { json }: { readonly json: boolean }): Promise<void> {
+  if (json) {
+    for (const { name, pieces, architecture, quirks } of presets)
+      await print(terminal.out, `${JSON.stringify({ name, pieces, architecture, quirks })}\n`);
+    return;
+  }
+  const rows = presets.map(({ name, pieces, architecture: { crossAttention } }) => [
+    name,
+    pieces.languageModel.repository,
+    pieces.checkpoint.repository,
+    String(crossAttention.every),
+  ]);
+  await print(terminal.out, formatTable(["preset", "language model", "checkpoint", "cross attention every"], rows));
 }

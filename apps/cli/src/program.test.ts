@@ -19,6 +19,7 @@ it("has help with examples for every command", async () => {
     ["list"],
     ["models"],
     ["model", "import"],
+    ["model", "presets"],
     ["key", "create"],
   ]) {
     const { code, out } = await run([...command, "--help"]);
@@ -30,7 +31,7 @@ it("has help with examples for every command", async () => {
 
 it("stands in docs/command-line.md, with its exit codes", async () => {
   const document = readFileSync(new URL("../../../docs/command-line.md", import.meta.url), "utf8");
-  for (const name of ["submit", "watch", "show", "results", "cancel", "list", "models", "model import", "key create"]) {
+  for (const name of ["submit", "watch", "show", "results", "cancel", "list", "models", "model import", "model presets", "key create"]) {
     const { out } = await run([...name.split(" "), "--help"]);
     const description = out.split("\n\n")[1]?.replaceAll("\n", " ");
     expect(document).toMatch(new RegExp(`\\| \`flamboyance ${name}( <\\w+>)?\` \\| `));
@@ -56,6 +57,8 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
     [["results", "batch_1", "--table", "--output", "x"], /--table is for the screen/],
     [["list", "--url", "localhost"], /isn't an http:\/\/ or https:\/\/ address/],
     [["model", "import", "folder", "--vision", "none", "--language-model", "none", "--checkpoint", "none"], /none: no such file/],
+    [["model", "import", "folder", "--vision", "none", "--lm", "none"], /--checkpoint is needed, or --preset, which fetches it/],
+    [["model", "import", "folder", "--preset", "openflamingo-1b"], /--preset openflamingo-1b isn't one of openflamingo-3b-vitl-mpt1b, /],
     [["key", "create", "--tenant", "Birds Inc", "--buckets", "birds"], /--tenant must be lower-case/],
   ];
   for (const [commandLine, message] of cases) {
@@ -71,6 +74,26 @@ it("wants a key before it calls anybody", async () => {
     code: 2,
     err: "flamboyance: FLAMBOYANCE_API_KEY is not set: the key that `flamboyance key create` showed.\n",
   });
+});
+
+it("lists the presets", async () => {
+  const { code, out } = await run(["model", "presets"]);
+  expect(code).toBe(0);
+  expect(out).toContain("openflamingo-9b-vitl-mpt7b ");
+  const lines = (await run(["model", "presets", "--json"])).out.trimEnd().split("\n");
+  expect(lines.map((line) => (JSON.parse(line) as { name: string }).name)).toHaveLength(5);
+});
+
+it("refuses an address or token of the Hub that can't be one", async () => {
+  const command = ["model", "import", "folder", "--preset", "openflamingo-3b-vitl-mpt1b"];
+  for (const [variables, message] of [
+    [{ HF_ENDPOINT: "huggingface.co" }, /HF_ENDPOINT isn't/],
+    [{ HF_TOKEN: "secret" }, /HF_TOKEN isn't a token of the Hub: those begin with hf_$/m],
+  ] as [Record<string, string>, RegExp][]) {
+    const { code, err } = await run(command, variables);
+    expect(err).toMatch(message);
+    expect(code).toBe(2);
+  }
 });
 
 it("makes a key whose entry the api takes", async () => {

@@ -4,9 +4,9 @@ import { newKey, task } from "@flamboyance/contracts";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
-import { connect, defaultUrl } from "./config.ts";
+import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
-import { importModelFolder } from "./model-import.ts";
+import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
 import { showResults } from "./results.ts";
 import { collectMetadata, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
@@ -193,20 +193,35 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
     model,
     "import",
     "Import an OpenFlamingo model from its pieces into a model folder.",
-    "flamboyance model import models/flamingo-3b --vision ViT-L-14.pt --language-model mpt-1b-redpajama-200b --checkpoint checkpoint.pt",
+    `flamboyance model import models/flamingo-3b --preset openflamingo-3b-vitl-mpt1b
+flamboyance model import models/flamingo-3b --preset openflamingo-3b-vitl-mpt1b --vision ViT-L-14.pt --lm mpt-1b-redpajama-200b --checkpoint checkpoint.pt
+flamboyance model import models/mine --vision ViT-L-14.pt --lm mpt-1b-redpajama-200b --checkpoint checkpoint.pt`,
   )
     .argument("<folder>", "the model folder to write; one that stands there is replaced")
-    .requiredOption("--vision <file>", "CLIP's weights: .safetensors, .bin, or OpenAI's .pt archive")
+    .option("--preset <name>", "a released model of `flamboyance model presets`: pieces without a path are downloaded, all are checked")
+    .option("--vision <file>", "CLIP's weights: .safetensors, .bin, or OpenAI's .pt archive")
     .option("--vision-config <file>", "open_clip_config.json or config.json, where none lies beside the weights")
-    .requiredOption("--language-model <folder>", "a Hugging Face folder: config.json, tokenizer.json, weights")
-    .requiredOption("--checkpoint <file>", "OpenFlamingo's checkpoint.pt")
+    .option("--lm, --language-model <folder>", "a Hugging Face folder: config.json, tokenizer.json, weights")
+    .option("--checkpoint <file>", "OpenFlamingo's checkpoint.pt")
     .option("--name <name>", "the model's name (default: the folder's)")
-    .action(
-      async (
-        folder: string,
-        flags: { vision: string; visionConfig?: string; languageModel: string; checkpoint: string; name?: string; json?: boolean },
-      ) => importModelFolder(terminal, folder, { ...flags, json: flags.json === true }),
+    .option("--cache <folder>", `where downloads are kept (default: ~/${defaultCacheFolder})`)
+    .option("--no-verify", "don't run the model once at the end")
+    .addHelpText(
+      "after",
+      `
+Environment:
+  HF_ENDPOINT   where pieces are downloaded from (${defaultHubEndpoint})
+  HF_TOKEN      a token of the Hub, for repositories that want one`,
+    )
+    .action(async (folder: string, flags: Omit<ImportFlags, "json"> & { json?: boolean }) =>
+      importModelFolder(terminal, folder, { ...flags, json: flags.json === true }),
     );
+  command(
+    model,
+    "presets",
+    "List the released models that `model import --preset` knows.",
+    "flamboyance model presets\nflamboyance model presets --json | jq .pieces",
+  ).action(async (flags: CommonFlags) => listPresets(terminal, { json: flags.json === true }));
 
   const key = program.command("key").description("Keys to call the service with.");
   command(

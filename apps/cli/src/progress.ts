@@ -78,13 +78,20 @@ export class Pace {
 
   /** Empty while nothing can be said. */
   text(done: number, total: number): string {
+    const pace = this.measure(done, total);
+    if (pace === null) return "";
+    const rate = pace.perSecond >= 10 ? pace.perSecond.toFixed(0) : pace.perSecond.toFixed(1);
+    return `${rate}/s, ${formatDuration(pace.secondsLeft)} left`;
+  }
+
+  /** Null while nothing can be said. */
+  measure(done: number, total: number): { readonly perSecond: number; readonly secondsLeft: number } | null {
     const atMs = this.#nowMs();
     this.#seen.push({ atMs, done });
     while (this.#seen.length > 2 && (this.#seen[0]?.atMs ?? atMs) < atMs - paceWindowMs) this.#seen.shift();
     const first = this.#seen[0];
-    if (first === undefined || done >= total || done === first.done) return "";
+    if (first === undefined || done >= total || done === first.done || atMs === first.atMs) return null;
     const perSecond = ((done - first.done) * 1_000) / (atMs - first.atMs);
-    const rate = perSecond >= 10 ? perSecond.toFixed(0) : perSecond.toFixed(1);
-    return `${rate}/s, ${formatDuration((total - done) / perSecond)} left`;
+    return { perSecond, secondsLeft: (total - done) / perSecond };
   }
 }

@@ -80,11 +80,21 @@ export const errorTable = {
   model_piece_unsupported: invalid("A piece's form, architecture or dtype isn't one that the importer knows."),
   model_piece_corrupt: invalid("A piece's file can't be parsed."),
   pickle_refused: invalid("A PyTorch file holds something other than tensors and plain containers; nothing was executed."),
+  model_check_failed: invalid("An imported model's first run gave something other than finite numbers and an answer that ends."),
+  preset_mismatch: invalid("A piece isn't the one that the preset names; `param` is what differs."),
   tensor_missing: invalid("A tensor that the architecture needs isn't in the pieces."),
   tensor_surplus: invalid("The pieces hold a tensor that nothing uses."),
   tensor_misshapen: invalid("A tensor's shape isn't the one that the architecture needs."),
   model_folder_invalid: invalid("A model folder's flamingo.json or files are missing, wrong, or of another version."),
   engine_failed: passing("The engine stopped or crashed; its work is taken up again."),
+
+  // The Hugging Face Hub
+  hub_unauthorized: invalid("The Hub wants a token: the repository is private or gated, or isn't there.", 401),
+  hub_forbidden: invalid("The Hub doesn't give this repository to the token's owner: its terms may have to be accepted there.", 403),
+  hub_not_found: invalid("The Hub has no such repository, revision or file.", 404),
+  hub_file_corrupt: invalid("A file came with another size or hash than the Hub says; it was deleted."),
+  hub_unavailable: passing("The Hub: no answer, a 5xx, a throttle or a cut connection; tried again within its bounds."),
+  hub_invalid_response: passing("The Hub: the answer can't be understood."),
 
   // A process
   configuration_invalid: invalid("An environment variable or flag is missing or wrong."),

@@ -2,8 +2,11 @@
 export type { Architecture } from "./architecture.ts";
 export { precisionSchema, type ModelDescription, type Precision, type Preprocessing } from "./description.ts";
 export { readModelFolder, type WriteOptions, type WriteProgress } from "./folder.ts";
-export { importModel } from "./import-model.ts";
+export { checkModel, type CheckOptions, type ModelCheck } from "./check-model.ts";
+export { downloadPieces, type DownloadProgress, type PieceName, type PiecesDownload } from "./hub/download-pieces.ts";
+export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
+export { findPreset, presets, quirks, type HubPiece, type Preset, type Quirk } from "./import/presets.ts";
 export type {
   GenerationOptions,
   Media,

@@ -137,12 +137,15 @@ function storedTensor(path: string, name: string, tensor: PickledTensor, locate:
   // More numbers than the storage holds would be a tensor that repeats itself: no weight is, and its size would be without bound.
   if (offset + extent > Math.floor(place.sizeBytes / width) || count > storage.numbers)
     throw new CodedError("model_piece_corrupt", `${path}: ${name} reaches past the end of its storage`, { param: name });
+  const readPart = async (offsetBytes: number, lengthBytes: number): Promise<Uint8Array> =>
+    readRange(path, (await place.offset()) + offset * width + offsetBytes, lengthBytes);
   return {
     name,
     shape,
     dtype: storage.dtype,
     sizeBytes: count * width,
-    read: async () => gather(await readRange(path, (await place.offset()) + offset * width, extent * width), shape, strides, width),
+    read: async () => gather(await readPart(0, extent * width), shape, strides, width),
+    ...(isContiguous(shape, strides) ? { readPart } : {}),
   };
 }
 

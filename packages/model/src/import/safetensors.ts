@@ -33,6 +33,7 @@ export async function readSafetensors(path: string): Promise<Map<string, StoredT
       dtype,
       sizeBytes: stop - begin,
       read: () => readRange(path, dataOffset + begin, stop - begin),
+      readPart: (offset, length) => readRange(path, dataOffset + begin + offset, length),
     });
   }
   if (dataOffset + end !== sizeBytes) throw corrupt(path, `it has ${sizeBytes} bytes where its header says ${dataOffset + end}`);

@@ -20,6 +20,25 @@ test("rows of a fused projection", async () => {
   expect(await numbers(value)).toEqual([8, 9, 10, 11]);
 });
 
+test("rows of what can be read in parts are all that is read", async () => {
+  const whole = counting(6, 2);
+  const asked: number[][] = [];
+  const value = rows(
+    {
+      ...whole,
+      read: () => Promise.reject(new Error("read whole")),
+      readPart: async (offset, length) => {
+        asked.push([offset, length]);
+        return (await whole.read()).subarray(offset, offset + length);
+      },
+    },
+    4,
+    2,
+  );
+  expect(await numbers(value)).toEqual([8, 9, 10, 11]);
+  expect(asked).toEqual([[32, 16]]);
+});
+
 test("a part of each head: (heads, [query, key, value], headWidth) rows", async () => {
   // 2 heads, 2 wide: query rows are 0, 1 and 6, 7; key rows 2, 3 and 8, 9.
   const bias = counting(12);

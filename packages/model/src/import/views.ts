@@ -1,9 +1,12 @@
 /** Parts of a tensor as tensors of their own: rows of a fused projection, a transposed matrix. Owns the arithmetic of bytes; reads its parent only when it is read itself. */
 import { bytesPerNumber, numberCount, type TensorSource } from "./tensor-source.ts";
 
-/** `count` rows (of the first axis) from row `begin`. */
+/** `count` rows (of the first axis) from row `begin`; no others are read where the parent can be read in parts. */
 export function rows(parent: TensorSource, begin: number, count: number): TensorSource {
-  return pickedRows(parent, `[${begin}:${begin + count}]`, count, (row) => begin + row);
+  const picked = pickedRows(parent, `[${begin}:${begin + count}]`, count, (row) => begin + row);
+  const rowBytes = picked.sizeBytes / count;
+  const { readPart } = parent;
+  return readPart === undefined ? picked : { ...picked, read: () => readPart(begin * rowBytes, count * rowBytes) };
 }
 
 /**

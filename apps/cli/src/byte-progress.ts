@@ -1,0 +1,84 @@
+/** Progress of bytes on the screen: a bar with rate and time left; without a terminal, a line at each tenth. */
+import { SingleBar } from "cli-progress";
+import { Pace } from "./progress.ts";
+import { formatDuration } from "./table.ts";
+import type { Terminal } from "./terminal.ts";
+
+export interface ByteProgress {
+  show(doneBytes: number, totalBytes: number): void;
+  stop(): void;
+}
+
+/** `label` says what happens, as `downloading`. Writes to `err`. */
+export function openByteProgress(
+  { err }: Pick<Terminal, "err">,
+  label: string,
+  nowMs: () => number = () => performance.now(),
+): ByteProgress {
+  return err.isTTY === true ? openBar(err, label, nowMs) : openLines(err, label, nowMs);
+}
+
+function openBar(err: Terminal["err"], label: string, nowMs: () => number): ByteProgress {
+  const seen = paced(nowMs);
+  const bar = new SingleBar({
+    stream: err,
+    format: "{label} {bar} {doneText} of {totalText}  {pace}",
+    barsize: 30,
+    barCompleteChar: "█",
+    barIncompleteChar: "░",
+    hideCursor: true,
+    emptyOnZero: true,
+    fps: 10,
+  });
+  let started = false;
+  return {
+    show(doneBytes, totalBytes) {
+      const pace = seen(doneBytes, totalBytes);
+      const shown = { label, doneText: formatBytes(doneBytes), totalText: formatBytes(totalBytes), ...(pace === null ? {} : { pace }) };
+      if (!started) bar.start(totalBytes, doneBytes, { pace: "", ...shown });
+      else bar.update(doneBytes, shown);
+      started = true;
+    },
+    stop() {
+      if (started) bar.stop();
+    },
+  };
+}
+
+function openLines(err: Terminal["err"], label: string, nowMs: () => number): ByteProgress {
+  const seen = paced(nowMs);
+  let pace = "";
+  let last = -1;
+  return {
+    show(doneBytes, totalBytes) {
+      pace = seen(doneBytes, totalBytes) ?? pace;
+      const tenths = totalBytes === 0 ? 10 : Math.floor((doneBytes * 10) / totalBytes);
+      if (tenths === last) return;
+      last = tenths;
+      const text = pace === "" || tenths === 10 ? "" : `  ${pace}`;
+      err.write(`${label}: ${tenths * 10} % of ${formatBytes(totalBytes)}${text}\n`);
+    },
+    stop() {},
+  };
+}
+
+const looksMs = 500;
+
+/** The pace as text, looked at twice a second: chunks come by the thousand. Null between looks. */
+function paced(nowMs: () => number): (doneBytes: number, totalBytes: number) => string | null {
+  const pace = new Pace(nowMs);
+  let lookedAtMs = -Infinity;
+  return (doneBytes, totalBytes) => {
+    if (nowMs() - lookedAtMs < looksMs) return null;
+    lookedAtMs = nowMs();
+    const measured = pace.measure(doneBytes, totalBytes);
+    return measured === null ? "" : `${formatBytes(measured.perSecond)}/s, ${formatDuration(measured.secondsLeft)} left`;
+  };
+}
+
+/** `900 B`, `4.2 MB`, `11.9 GB`: powers of ten, as file listings on the web have them. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 10 ** (3 * power)).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ""}`;
+}
