@@ -13,7 +13,7 @@ export interface StoredTensor {
   /** Raw little-endian numbers in the order of `shape`, contiguous. Each call reads the file anew. */
   read(): Promise<Uint8Array>;
   /** A part of those bytes; not there where the file doesn't hold them in this order. */
-  readPart?(offsetBytes: number, lengthBytes: number): Promise<Uint8Array>;
+  readonly readPart?: (offsetBytes: number, lengthBytes: number) => Promise<Uint8Array>;
 }
 
 export interface TensorSource extends StoredTensor {
