@@ -36,7 +36,11 @@ export interface VariableRow {
 export function environmentTable(schema: z.ZodObject): VariableRow[] {
   return Object.entries<z.ZodType>(schema.shape).map(([name, variable]) => {
     const empty = variable.safeParse(undefined);
-    const fallback = !empty.success ? "required" : empty.data === undefined ? "unset" : String(empty.data);
-    return { name, fallback, meaning: variable.description ?? "" };
+    return { name, fallback: empty.success ? shown(empty.data) : "required", meaning: variable.description ?? "" };
   });
+}
+
+function shown(fallback: unknown): string {
+  if (fallback === undefined) return "unset";
+  return typeof fallback === "string" ? fallback : JSON.stringify(fallback);
 }
