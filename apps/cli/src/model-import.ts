@@ -3,7 +3,7 @@
  * the presets are data, and have a door of their own. Owns what is fetched and what is said; refuses knowledge of forms.
  */
 import { stat } from "node:fs/promises";
-import type { ModelCheck, PieceName, Preset } from "@flamboyance/model";
+import type { ModelCheck, PieceName, Precision, Preset } from "@flamboyance/model";
 import { findPreset, presets } from "@flamboyance/model/presets";
 import { formatBytes, openByteProgress } from "./byte-progress.ts";
 import { hubSettings } from "./config.ts";
@@ -18,6 +18,7 @@ export interface ImportFlags {
   readonly languageModel?: string;
   readonly checkpoint?: string;
   readonly name?: string;
+  readonly precision: Precision;
   readonly cache?: string;
   readonly verify: boolean;
   readonly json: boolean;
@@ -65,6 +66,7 @@ async function importFolder(terminal: Terminal, folder: string, flags: ImportFla
       {
         ...(preset === undefined ? {} : { preset }),
         ...(flags.name === undefined ? {} : { name: flags.name }),
+        precision: flags.precision,
         signal: terminal.signal,
         onProgress: ({ doneBytes, totalBytes }) => progress.show(doneBytes, totalBytes),
       },

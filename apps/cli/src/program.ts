@@ -1,6 +1,7 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
 import { newKey, task } from "@flamboyance/contracts";
+import type { Precision } from "@flamboyance/model";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
@@ -28,6 +29,8 @@ export async function runProgram(commandLine: readonly string[], terminal: Termi
     return failed;
   }
 }
+
+const precisions: readonly Precision[] = ["fp32", "int8", "int4"];
 
 interface CommonFlags {
   readonly url?: string;
@@ -204,6 +207,11 @@ flamboyance model import models/mine --vision ViT-L-14.pt --lm mpt-1b-redpajama-
     .option("--lm, --language-model <folder>", "a Hugging Face folder: config.json, tokenizer.json, weights")
     .option("--checkpoint <file>", "OpenFlamingo's checkpoint.pt")
     .option("--name <name>", "the model's name (default: the folder's)")
+    .addOption(
+      new Option("--precision <precision>", "fp32 is the reference; int8 is fastest for many rows, int4 smallest")
+        .choices(precisions)
+        .default("fp32"),
+    )
     .option("--cache <folder>", `where downloads are kept (default: ~/${defaultCacheFolder})`)
     .option("--no-verify", "don't run the model once at the end")
     .addHelpText(

@@ -37,7 +37,8 @@ export async function checkModel(folder: string, options: CheckOptions = {}): Pr
   try {
     const passage = { text: "<image>Output:", media: [madeUpImage(model.description.preprocessing.imageSize)] };
     const { tokens, promptTokens, finish, text } = await model.generate({ id: "check", ...passage, generation: { maxNewTokens } }, signal);
-    const [ranked] = await model.rank({ id: "check", ...passage, candidates: [text === "" ? "a" : text] }, signal);
+    const { candidates } = await model.rank({ id: "check", ...passage, candidates: [text === "" ? "a" : text] }, signal);
+    const [ranked] = candidates;
     // A log-softmax is finite only if all of its row is.
     if (ranked === undefined || !Number.isFinite(ranked.sum) || ranked.sum > 0)
       throw new CodedError("model_check_failed", `${folder}: a first run gave the log-probability ${ranked?.sum ?? "of nothing"}`);
