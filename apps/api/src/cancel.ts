@@ -14,7 +14,7 @@ export async function cancelBatch(
   signal: AbortSignal,
 ): Promise<void> {
   if (status === "cancelling") return;
-  const taken = await queue.takeNumber(id);
+  const taken = await queue.takeNumber({ id, kind: "cancel" });
   if (taken.kind === "conflict") throw conflict(id, taken.status);
   if (taken.kind === "gone") throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
   const key = batchKeys(id).control(taken.number, newUlid());

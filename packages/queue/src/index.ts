@@ -9,6 +9,7 @@ export type {
   ClaimAnswer,
   ClaimFinalizeAnswer,
   ClaimPlanAnswer,
+  ControlAnswer,
   Depth,
   EndAnswer,
   ExpireAnswer,
