@@ -242,6 +242,40 @@ describe.each(testServers())("on $name", (server) => {
     expect(codes.filter((code) => code === "batch_cancelled").length).toBe(70);
   });
 
+  it("pauses in the middle: nothing further is handed out, and resumed every item gets its line once", async () => {
+    const { input, customIds } = await service.writeManifest("paused", 100);
+    service.gate.hold(30);
+    const { id } = await service.submit({ input });
+    await until(
+      "rows in the engine",
+      () => service.gate.waiting().length,
+      (waiting) => waiting > 0,
+    );
+    expect((await service.client.batches.pause(id)).status).toBe("paused");
+    service.gate.open();
+    // The chunks that run finish, those that wait are put back.
+    await until(
+      "the queues to be empty",
+      () => service.queue.depths(),
+      (depths) => depths.every(({ ready, running }) => ready + running === 0),
+    );
+    const paused = await service.client.batches.get(id);
+    expect(paused.status).toBe("paused");
+    expect(paused.request_counts.completed).toBeGreaterThanOrEqual(30);
+    expect(paused.request_counts.completed).toBeLessThan(100);
+
+    // Another batch goes its whole way meanwhile, and moves nothing of this one.
+    const other = await service.writeManifest("beside-paused", 20);
+    const { id: beside } = await service.submit({ input: other.input });
+    expect((await service.ended(beside)).status).toBe("completed");
+    await wholeBatch(service, beside, other.customIds);
+    expect((await service.client.batches.get(id)).request_counts).toEqual(paused.request_counts);
+
+    await service.client.batches.resume(id);
+    expect((await service.ended(id)).status).toBe("completed");
+    expect(new Set(codesOf(await wholeBatch(service, id, customIds)))).toEqual(new Set(["ok"]));
+  });
+
   it("expires at its deadline, with the same care", async () => {
     const { input, customIds } = await service.writeManifest("expired", 40);
     service.gate.hold(10);

@@ -1,11 +1,11 @@
-/** Routes of batches: submit, list, look, cancel, results. Each parses, asks, and shows; decisions lie in the files named after them. */
+/** Routes of batches: submit, list, look, control, results. Each parses, asks, and shows; decisions lie in the files named after them. */
 import { batch, batchList, createDatasetBatch, errorBody, limits, resultsPage, shownStatus, type Batch } from "@flamboyance/contracts";
 import type { FastifyPluginCallbackZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { callerOf } from "./authenticate.ts";
 import { viewRecord, viewStored } from "./batch-view.ts";
-import { cancelBatch, conflict } from "./cancel.ts";
 import type { ApiContext } from "./context.ts";
+import { conflict, controlBatch, followControl } from "./control.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
 import { readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
@@ -14,6 +14,11 @@ import { submitBatch } from "./submit.ts";
 const failures = { "4xx": errorBody, "5xx": errorBody };
 const batchPath = z.object({ id: z.string() });
 const writeTimeoutMs = 10_000;
+const controls = [
+  { kind: "cancel", summary: "Stop a batch; what is done stays and can be read." },
+  { kind: "pause", summary: "Pause a batch: what runs is finished, nothing further starts, and the deadline stays." },
+  { kind: "resume", summary: "Let a paused batch go on." },
+] as const;
 
 export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContext }> = (app, { context }, done) => {
   const { queue, bucket } = context;
@@ -95,28 +100,30 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
   );
 
-  app.post(
-    "/v1/batches/:id/cancel",
-    {
-      schema: {
-        operationId: "cancelBatch",
-        summary: "Stop a batch; what is done stays and can be read.",
-        tags: ["batches"],
-        params: batchPath,
-        response: { 200: batch, ...failures },
+  for (const { kind, summary } of controls) {
+    app.post(
+      `/v1/batches/:id/${kind}`,
+      {
+        schema: {
+          operationId: `${kind}Batch`,
+          summary,
+          tags: ["batches"],
+          params: batchPath,
+          response: { 200: batch, ...failures },
+        },
       },
-    },
-    async (request) => {
-      const { tenant } = callerOf(request);
-      const found = await findBatch(context, tenant, request.params.id, request.signal);
-      if (found.kind === "stored") throw conflict(found.request.id, found.end.status);
-      await cancelBatch(context, found.record, AbortSignal.timeout(writeTimeoutMs));
-      const cancelled = await view(await findBatch(context, tenant, request.params.id, request.signal));
-      // No chunk of it runs that its seal would wait for. The cancel stands and is answered for: what fails here is reconcile's.
-      if (found.record.status === "validating") await context.queue.repair(found.record.id).catch(() => {});
-      return cancelled;
-    },
-  );
+      async (request) => {
+        const { tenant } = callerOf(request);
+        const found = await findBatch(context, tenant, request.params.id, request.signal);
+        if (found.kind === "stored") throw conflict(kind, found.request.id, found.end.status);
+        await controlBatch(context, kind, found.record, AbortSignal.timeout(writeTimeoutMs));
+        const controlled = await view(await findBatch(context, tenant, request.params.id, request.signal));
+        // The control stands and is answered for: what fails here is reconcile's.
+        await followControl(queue, kind, found.record).catch(() => {});
+        return controlled;
+      },
+    );
+  }
 
   app.get(
     "/v1/batches/:id/results",

@@ -1,7 +1,17 @@
+import { control } from "@flamboyance/contracts";
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { confirm, finish, linesOf, plan, record } from "./hand-worker.ts";
-import { elsewhereBucket, forbiddenBucket, imagesBucket, serviceBucket, startService, type Answer, type Service } from "./service.ts";
+import {
+  elsewhereBucket,
+  forbiddenBucket,
+  imagesBucket,
+  modelKey,
+  serviceBucket,
+  startService,
+  type Answer,
+  type Service,
+} from "./service.ts";
 
 const forever = new AbortController().signal;
 const caption = { model: "demo", task: "caption", input: `s3://${imagesBucket}/manifest.jsonl` };
@@ -21,6 +31,16 @@ const submitted = async (changes: object = {}): Promise<string> => {
 };
 const stored = async (key: string) =>
   JSON.parse(Buffer.from((await service.storage.read({ bucket: serviceBucket, key }, { signal: forever })).bytes).toString());
+
+/** The batch's control objects, in the order of their numbers. */
+const controlLog = async (id: string): Promise<unknown[]> => {
+  const objects: unknown[] = [];
+  for await (const { key } of service.storage.list({ bucket: serviceBucket, key: batchKeys(id).controlPrefix }, { signal: forever })) {
+    expect(key).toMatch(/\/control\/\d{10}-[0-9a-z]{26}\.json$/);
+    objects.push(control.parse(await stored(key)));
+  }
+  return objects;
+};
 
 describe("submit", () => {
   it("answers the batch, freezes the request, leaves a marker and a record", async () => {
@@ -337,7 +357,9 @@ describe("tenants", () => {
     const look = async () => {
       expect(await service.ask(`/v1/batches/${id}`, { key })).toMatchObject(absent);
       expect(await service.ask(`/v1/batches/${id}/results`, { key })).toMatchObject(absent);
-      expect(await service.ask(`/v1/batches/${id}/cancel`, { key, method: "POST" })).toMatchObject(absent);
+      for (const kind of ["cancel", "pause", "resume"]) {
+        expect(await service.ask(`/v1/batches/${id}/${kind}`, { key, method: "POST" })).toMatchObject(absent);
+      }
       const list = await service.ask("/v1/batches?limit=100", { key });
       expect(list.body.data.map((batch: { id: string }) => batch.id)).not.toContain(id);
     };
@@ -386,10 +408,7 @@ describe("a batch's way", () => {
     const cancel = () => service.ask(`/v1/batches/${id}/cancel`, { method: "POST" });
     expect(await cancel()).toMatchObject({ status: 200, body: { id, status: "cancelling", cancelling_at: expect.any(Number) } });
     expect(await cancel()).toMatchObject({ status: 200, body: { status: "cancelling" } });
-    const controls: string[] = [];
-    for await (const { key } of service.storage.list({ bucket: serviceBucket, key: batchKeys(id).controlPrefix }, { signal: forever }))
-      controls.push(key);
-    expect(controls).toHaveLength(1);
+    expect(await controlLog(id)).toEqual([{ kind: "cancel" }]);
     expect(made.id).toBe(id);
 
     const done = await submitted();
@@ -431,7 +450,9 @@ describe("a batch's way", () => {
     await service.put(serviceBucket, batchKeys(forgotten).end, JSON.stringify(end));
     expect((await service.ask(`/v1/batches/${forgotten}`)).body).toEqual({ ...known, id: forgotten });
     expect((await service.ask(`/v1/batches/${forgotten}/results`)).body.data).toHaveLength(2);
-    expect(await service.ask(`/v1/batches/${forgotten}/cancel`, { method: "POST" })).toMatchObject({ status: 409 });
+    for (const kind of ["cancel", "pause", "resume"]) {
+      expect(await service.ask(`/v1/batches/${forgotten}/${kind}`, { method: "POST" })).toMatchObject({ status: 409 });
+    }
     expect(await service.ask(`/v1/batches/${forgotten}`, { key: service.keys.other })).toMatchObject({ status: 404 });
   });
 
@@ -439,6 +460,83 @@ describe("a batch's way", () => {
     for (const id of ["batch_none", "batch_01hzzzzzzzzzzzzzzzzzzzzzzz", "..%2fmodels", "%2e%2e", "x".repeat(400)]) {
       expect(await service.ask(`/v1/batches/${id}`)).toMatchObject({ status: 404, body: { error: { code: "not_found" } } });
     }
+  });
+});
+
+describe("pause and resume", () => {
+  const ask = (id: string, kind: "pause" | "resume") => service.ask(`/v1/batches/${id}/${kind}`, { method: "POST" });
+  const refused = (message: RegExp) => ({
+    status: 409,
+    body: { error: { code: "conflict", type: "invalid_request_error", message: expect.stringMatching(message) } },
+  });
+
+  it("answer the batch, however often they come, and stand in the control log in their order", async () => {
+    const id = await submitted();
+    const made = await plan(service, id, [1, 1]);
+    for (const kind of ["pause", "pause"] as const) {
+      expect(await ask(id, kind)).toMatchObject({ status: 200, body: { id, status: "paused", waiting_for: null } });
+    }
+    expect((await service.ask(`/v1/batches/${id}`)).body.status).toBe("paused");
+    expect(await service.queue.dispatch(modelKey)).toBe(0);
+    for (const kind of ["resume", "resume"] as const) {
+      expect(await ask(id, kind)).toMatchObject({ status: 200, body: { id, status: "in_progress" } });
+    }
+    expect(await controlLog(id)).toEqual([{ kind: "pause" }, { kind: "pause" }, { kind: "resume" }, { kind: "resume" }]);
+    await record(service, made, [0, 1]);
+    await finish(service, made);
+    expect((await service.ask(`/v1/batches/${id}`)).body.status).toBe("completed");
+  });
+
+  it("set a resumed batch's chunks going at once", async () => {
+    const id = await submitted();
+    await plan(service, id, [1, 1]);
+    const ready = async () => (await service.queue.depths()).find(({ model }) => model === modelKey)?.ready ?? 0;
+    await ask(id, "pause");
+    // What other batches wait to have handed out.
+    await service.queue.dispatch(modelKey);
+    const before = await ready();
+    await ask(id, "resume");
+    expect(await ready()).toBe(before + 2);
+  });
+
+  it("are refused where the batch neither runs nor is paused, with the reason", async () => {
+    const id = await submitted();
+    expect(await ask(id, "pause")).toMatchObject(refused(/is validating: only a batch in progress can be paused/));
+    expect(await ask(id, "resume")).toMatchObject(refused(/is validating: only a paused batch can be resumed/));
+    const made = await plan(service, id, [1]);
+    await record(service, made, [0]);
+    await finish(service, made);
+    for (const kind of ["pause", "resume"] as const) expect(await ask(id, kind)).toMatchObject(refused(/is completed/));
+    expect(await controlLog(id)).toEqual([]);
+
+    const cancelled = await submitted();
+    await plan(service, cancelled, [1]);
+    await service.ask(`/v1/batches/${cancelled}/cancel`, { method: "POST" });
+    for (const kind of ["pause", "resume"] as const) expect(await ask(cancelled, kind)).toMatchObject(refused(/is cancelling/));
+  });
+
+  it("can be cancelled in between", async () => {
+    const id = await submitted();
+    await plan(service, id, [1]);
+    await ask(id, "pause");
+    expect(await service.ask(`/v1/batches/${id}/cancel`, { method: "POST" })).toMatchObject({
+      status: 200,
+      body: { status: "cancelling" },
+    });
+    expect(await controlLog(id)).toEqual([{ kind: "pause" }, { kind: "cancel" }]);
+  });
+
+  it("hold in the order of their numbers: a pause whose object was long in the writing doesn't undo a newer resume", async () => {
+    const id = await submitted();
+    await plan(service, id, [1]);
+    service.beforeWrite(async () => {
+      service.beforeWrite(null);
+      // The batch runs already, and still the resume takes its place.
+      expect(await ask(id, "resume")).toMatchObject({ status: 200 });
+    });
+    expect(await ask(id, "pause")).toMatchObject({ status: 200, body: { status: "in_progress" } });
+    expect((await service.ask(`/v1/batches/${id}`)).body.status).toBe("in_progress");
+    expect(await controlLog(id)).toEqual([{ kind: "pause" }, { kind: "resume" }]);
   });
 });
 

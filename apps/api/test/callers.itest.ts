@@ -48,8 +48,12 @@ describe("the client", () => {
     expect(await waiting).toMatchObject({ id, status: "completed", request_counts: { total: 5, completed: 4, failed: 1 } });
   });
 
-  it("lists batches and models, and cancels", async () => {
+  it("lists batches and models, pauses, resumes and cancels", async () => {
     const { id } = await client.batches.create(caption);
+    await expect(client.batches.pause(id)).rejects.toMatchObject({ code: "conflict", status: 409 });
+    await plan(service, id, [1]);
+    expect(await client.batches.pause(id)).toMatchObject({ id, status: "paused" });
+    expect(await client.batches.resume(id)).toMatchObject({ id, status: "in_progress" });
     expect((await client.models.list()).map((model) => model.id)).toEqual(["demo"]);
     expect((await client.batches.list({ limit: 1 })).data).toHaveLength(1);
     expect(await client.batches.cancel(id)).toMatchObject({ id, status: "cancelling" });
@@ -73,7 +77,7 @@ describe("the client", () => {
 });
 
 describe("the command line", () => {
-  it("submits from a file and flags, shows, lists, cancels", async () => {
+  it("submits from a file and flags, shows, lists, pauses, resumes, cancels", async () => {
     const submitted = await run(["submit", "--model", "demo", "--task", "caption", "--input", caption.input, "--metadata", "project=x"]);
     expect(submitted).toMatchObject({ code: 0, err: "" });
     const id = submitted.out.trim();
@@ -82,7 +86,26 @@ describe("the command line", () => {
     expect(JSON.parse((await run(["show", id, "--json"])).out)).toMatchObject({ id, metadata: { project: "x" } });
     expect((await run(["list", "--limit", "1"])).out.trimEnd().split("\n")).toHaveLength(3);
     expect((await run(["models"])).out).toContain("demo");
+    expect(await run(["pause", id])).toMatchObject({
+      code: 1,
+      err: expect.stringMatching(/only a batch in progress can be paused.*conflict/),
+    });
+    await plan(service, id, [1]);
+    expect(await run(["pause", id])).toMatchObject({ code: 0, out: `${id} paused\n` });
+    expect(JSON.parse((await run(["resume", id, "--json"])).out)).toMatchObject({ id, status: "in_progress" });
     expect(await run(["cancel", id])).toMatchObject({ code: 0, out: `${id} cancelling\n` });
+  });
+
+  it("goes on watching a batch that is paused", async () => {
+    const { id } = await client.batches.create(caption);
+    const made = await plan(service, id, [1]);
+    await client.batches.pause(id);
+    const child = start(["watch", id]);
+    await child.says(/paused 0\/1\n/);
+    await client.batches.resume(id);
+    await record(service, made, [0]);
+    await finish(service, made);
+    expect(await child.ended).toMatchObject({ code: 0, out: expect.stringContaining(`${id} completed: 1 of 1 completed`) });
   });
 
   it("watches to the end, and says by its code how it ended", async () => {

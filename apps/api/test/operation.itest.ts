@@ -114,6 +114,8 @@ describe("a dependency that is away", () => {
       service.ask("/v1/batches"),
       service.ask(`/v1/batches/${id}/results`),
       service.ask(`/v1/batches/${id}/cancel`, { method: "POST" }),
+      service.ask(`/v1/batches/${id}/pause`, { method: "POST" }),
+      service.ask(`/v1/batches/${id}/resume`, { method: "POST" }),
       service.ask("/v1/batches", { method: "POST", body }),
       service.ask("/v1/batches", { method: "POST", body, headers: { "idempotency-key": "away" } }),
       service.ask("/ready"),

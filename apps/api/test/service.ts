@@ -46,6 +46,8 @@ export interface Service {
   ask(url: string, asked?: Asked): Promise<Answer>;
   /** Puts an object. */
   readonly put: (bucket: string, key: string, text: string | Uint8Array) => Promise<void>;
+  /** Each object that the api writes from now on waits for this first. */
+  beforeWrite(wait: (() => Promise<void>) | null): void;
   /** From now on S3 answers 503 (true) or as it should. */
   breakS3(broken: boolean): void;
   /** Redis goes, and stays away. */
@@ -64,6 +66,7 @@ export async function startService({
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-api-"));
   const redis = await startRedis({ folder: join(folder, "redis") });
   let broken = false;
+  let beforeWrite: (() => Promise<void>) | null = null;
   const s3 = await (server?.start() ??
     startTestServer({
       deny: (bucket) => bucket === forbiddenBucket,
@@ -84,7 +87,13 @@ export async function startService({
   const everywhere = await newKey("everywhere", "main", ["*"]);
   const app = await createApp({
     queue: seen(queue),
-    storage,
+    storage: {
+      ...storage,
+      write: async (...written) => {
+        await beforeWrite?.();
+        return storage.write(...written);
+      },
+    },
     bucket: serviceBucket,
     keys: [demo.entry, other.entry, everywhere.entry],
     catalogueSeconds: 0,
@@ -101,6 +110,7 @@ export async function startService({
     keys: { demo: demo.key, other: other.key, everywhere: everywhere.key },
     put,
     listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
+    beforeWrite: (wait) => (beforeWrite = wait),
     breakS3: (value) => (broken = value),
     stopRedis: () => redis.close(),
     async ask(url, { method = "GET", key = demo.key, body, headers = {} } = {}) {

@@ -1,6 +1,6 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { newKey, task } from "@flamboyance/contracts";
+import { newKey, task, type Control } from "@flamboyance/contracts";
 import type { Precision } from "@flamboyance/model";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
@@ -159,12 +159,16 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
         showResults(clientOf(flags), terminal, id, flags),
     );
 
-  remote("cancel", "Stop a batch. What is done stays and can be read.", "flamboyance cancel batch_01k…")
-    .argument("<id>", "the batch")
-    .action(async (id: string, flags: CommonFlags) => {
-      const batch = await clientOf(flags).batches.cancel(id, { signal });
-      await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}\n`));
-    });
+  const control = (kind: Control["kind"], description: string) =>
+    remote(kind, description, `flamboyance ${kind} batch_01k…`)
+      .argument("<id>", "the batch")
+      .action(async (id: string, flags: CommonFlags) => {
+        const batch = await clientOf(flags).batches[kind](id, { signal });
+        await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}\n`));
+      });
+  control("cancel", "Stop a batch. What is done stays and can be read.");
+  control("pause", "Pause a batch. What runs is finished, nothing further starts, and the deadline stays.");
+  control("resume", "Let a paused batch go on.");
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
     .option("--limit <number>", "how many", atLeastOne, 20)

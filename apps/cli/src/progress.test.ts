@@ -32,6 +32,31 @@ it("writes a line for each change that matters where there is no terminal", () =
   expect(lines.at(-1)).toBe("completed 100/100");
 });
 
+it("tells no time left while the batch is paused, and counts the rate anew after it", () => {
+  const err = new PassThrough();
+  let nowMs = 0;
+  const progress = openProgress({ err }, () => nowMs);
+  const show = (status: Batch["status"], done: number) => {
+    progress.show(batch(status, 100, done));
+    nowMs += 10_000;
+  };
+  show("in_progress", 0);
+  show("in_progress", 20);
+  show("paused", 25);
+  show("paused", 30);
+  show("in_progress", 30);
+  show("in_progress", 40);
+  progress.stop();
+  expect(String(err.read()).trimEnd().split("\n")).toEqual([
+    "in_progress 0/100",
+    "in_progress 20/100  2.0/s, 40 s left",
+    "paused 25/100",
+    "paused 30/100",
+    "in_progress 30/100",
+    "in_progress 40/100  1.0/s, 1 min 0 s left",
+  ]);
+});
+
 function batch(status: Batch["status"], total: number, completed: number): Batch {
   const times = [
     "in_progress_at",

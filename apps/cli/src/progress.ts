@@ -31,7 +31,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
     show(batch) {
       const { total, completed, failed } = batch.request_counts;
       const done = completed + failed;
-      const shown = { status: statusText(batch), pace: pace.text(done, total), failed: failed === 0 ? "" : `  ${failed} failed` };
+      const shown = { status: statusText(batch), pace: paceText(batch, pace), failed: failed === 0 ? "" : `  ${failed} failed` };
       if (!started) bar.start(total, done, shown);
       started = true;
       bar.setTotal(total);
@@ -51,7 +51,7 @@ function openLines(err: Terminal["err"], nowMs: () => number): Progress {
       const { total, completed, failed } = batch.request_counts;
       const done = completed + failed;
       const tenths = total === 0 ? 0 : Math.floor((done * 10) / total);
-      const text = pace.text(done, total);
+      const text = paceText(batch, pace);
       const now = `${statusText(batch)} ${tenths}`;
       if (now === last) return;
       last = now;
@@ -65,6 +65,13 @@ function statusText(batch: Batch): string {
   return batch.waiting_for === null ? batch.status : `${batch.status} (waiting for a ${batch.waiting_for})`;
 }
 
+/** None while the batch is paused: what still finishes then says nothing of the time left, and nor does the pause itself afterwards. */
+function paceText({ status, request_counts: { total, completed, failed } }: Batch, pace: Pace): string {
+  if (status !== "paused") return pace.text(completed + failed, total);
+  pace.forget();
+  return "";
+}
+
 const paceWindowMs = 30_000;
 
 /** Lines a second over the last half minute, and from it the time left. */
@@ -74,6 +81,11 @@ export class Pace {
 
   constructor(nowMs: () => number) {
     this.#nowMs = nowMs;
+  }
+
+  /** From here on as if nothing had been seen before. */
+  forget(): void {
+    this.#seen.length = 0;
   }
 
   /** Empty while nothing can be said. */

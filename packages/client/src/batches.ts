@@ -1,4 +1,4 @@
-/** Batches as a caller uses them: submit, list, look, cancel, read results, wait for the end. */
+/** Batches as a caller uses them: submit, list, look, control, read results, wait for the end. */
 import {
   batch,
   batchList,
@@ -6,6 +6,7 @@ import {
   isEnded,
   type Batch,
   type BatchList,
+  type Control,
   type CreateDatasetBatchInput,
   type ResultLine,
   type ResultsPage,
@@ -48,7 +49,12 @@ export interface Batches {
   list(options?: Signalled & { readonly after?: string; readonly limit?: number }): Promise<BatchList>;
   /** Every batch, the newest first, page by page. */
   all(options?: Signalled): AsyncGenerator<Batch, void>;
+  /** Stops the batch for good; what is done stays and can be read. */
   cancel(id: string, options?: Signalled): Promise<Batch>;
+  /** What runs is finished, nothing further starts until `resume`, and the deadline stays. Rejects with `conflict` where the batch isn't in progress. */
+  pause(id: string, options?: Signalled): Promise<Batch>;
+  /** Lets a paused batch go on; one that is in progress does so anyway. */
+  resume(id: string, options?: Signalled): Promise<Batch>;
   /** One page of results. `after` is `next` of the page before. */
   resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
   /** Result lines in the manifest's order, page by page, also while the batch runs. */
@@ -64,6 +70,10 @@ export function batchesOf(connection: Connection): Batches {
     request(connection, { method: "GET", path: "/v1/batches", query: { after, limit }, answer: batchList, signal });
   const page: Batches["resultsPage"] = (id, { status, limit, after, signal } = {}) =>
     request(connection, { method: "GET", path: path(id, "/results"), query: { status, limit, after }, answer: resultsPage, signal });
+  const control =
+    (kind: Control["kind"]): Batches["cancel"] =>
+    (id, { signal } = {}) =>
+      request(connection, { method: "POST", path: path(id, `/${kind}`), answer: batch, signal });
 
   return {
     get,
@@ -78,7 +88,9 @@ export function batchesOf(connection: Connection): Batches {
         answer: batch,
         signal,
       }),
-    cancel: (id, { signal } = {}) => request(connection, { method: "POST", path: path(id, "/cancel"), answer: batch, signal }),
+    cancel: control("cancel"),
+    pause: control("pause"),
+    resume: control("resume"),
     all: (options) => allBatches(list, options),
     results: (id, options) => allResults(page, id, options),
     wait: (id, options) => untilEnded(get, id, options),

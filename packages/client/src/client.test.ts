@@ -21,6 +21,17 @@ it("sends the key and the body, and gives the parsed batch", async () => {
   expect(sent[0]?.headers.get("authorization")).toBe("Bearer key");
 });
 
+it("cancels, pauses and resumes by a POST to the batch, each answered with it", async () => {
+  const { client, sent } = answering(json(batch("cancelling")), json(batch("paused")), json(batch("in_progress")));
+  const answers = [await client.batches.cancel("batch_1"), await client.batches.pause("batch_1"), await client.batches.resume("batch_1")];
+  expect(answers.map(({ status }) => status)).toEqual(["cancelling", "paused", "in_progress"]);
+  expect(sent.map(({ method, url }) => `${method} ${new URL(url).pathname}`)).toEqual([
+    "POST /v1/batches/batch_1/cancel",
+    "POST /v1/batches/batch_1/pause",
+    "POST /v1/batches/batch_1/resume",
+  ]);
+});
+
 it("tries what passes again, a submit under one idempotency key", async () => {
   const { client, sent } = answering(failure(503, "service_unavailable"), "cut", failure(429, "rate_limited"), json(batch()));
   await client.batches.create({ model: "demo", task: "caption", input: "s3://photos/2024/" });
@@ -74,10 +85,11 @@ it("follows a running batch to its end", async () => {
   expect(await idsOf(client.batches.results("batch_1", { follow: true, intervalMs: 1 }))).toEqual(["a", "b"]);
 });
 
-it("waits for the end through passing faults, telling every look", async () => {
+it("waits for the end through passing faults and a pause, telling every look", async () => {
   const { client } = answering(
     json(batch("validating")),
     failure(503, "service_unavailable"),
+    json(batch("paused")),
     json(batch("in_progress")),
     json(batch("failed")),
     { retries: 0 },
@@ -85,7 +97,7 @@ it("waits for the end through passing faults, telling every look", async () => {
   const seen: string[] = [];
   const ended = await client.batches.wait("batch_1", { intervalMs: 1, onProgress: ({ status }) => seen.push(status) });
   expect(ended.status).toBe("failed");
-  expect(seen).toEqual(["validating", "in_progress", "failed"]);
+  expect(seen).toEqual(["validating", "paused", "in_progress", "failed"]);
 });
 
 it("doesn't wait for a server that was never there", async () => {

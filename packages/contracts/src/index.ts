@@ -60,6 +60,7 @@ export { newKey, tenantKey, tenantKeys, type TenantKey } from "./tenant-key.ts";
 export {
   after,
   batchRequest,
+  control,
   end,
   frontier,
   item,
@@ -70,6 +71,7 @@ export {
   tally,
   type After,
   type BatchRequest,
+  type Control,
   type End,
   type Frontier,
   type Item,

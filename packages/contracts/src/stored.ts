@@ -1,5 +1,5 @@
 /**
- * What a batch keeps in the service's bucket (the objects of a batch's life): the frozen request, the plan, seals, the end.
+ * What a batch keeps in the service's bucket (the objects of a batch's life): the frozen request, the control log, the plan, seals, the end.
  * Owns the schemas only; keys and bytes are storage's, decisions are the queue's.
  */
 import { z } from "zod";
@@ -41,6 +41,10 @@ export const batchRequest = z.object({
   metadata: metadata.nullable(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
+
+/** control/<number>-<ulid>.json: what was asked of the batch; its name's number is its place in the order. */
+export const control = z.object({ kind: z.enum(["cancel", "pause", "resume"]) });
+export type Control = z.infer<typeof control>;
 
 /** A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. */
 export const item = z.object({

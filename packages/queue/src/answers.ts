@@ -16,6 +16,7 @@ export const numberAnswer = z.discriminatedUnion("kind", [
 ]);
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
 export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
+export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),

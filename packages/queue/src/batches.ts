@@ -1,22 +1,32 @@
-/** Submitting, listing and cancelling: the api's side of the queue. Owns derived ids and the list's pages. */
+/** Submitting, listing and controlling: the api's side of the queue. Owns derived ids and the list's pages. */
 import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
+import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue } from "./queue.ts";
 import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
-import * as cancel from "./scripts/cancel.ts";
+import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
 type BatchesPart = Pick<
   Queue,
-  "reserve" | "reserved" | "submit" | "takeNumber" | "applyCancel" | "batch" | "batches" | "openBatches" | "openStatuses"
+  | "reserve"
+  | "reserved"
+  | "submit"
+  | "takeNumber"
+  | "applyCancel"
+  | "applyPause"
+  | "applyResume"
+  | "batch"
+  | "batches"
+  | "openBatches"
+  | "openStatuses"
 >;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
@@ -59,8 +69,10 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       return answer.kind;
     },
 
-    takeNumber: (id) => run(cancel.takeNumber, [id], numberAnswer),
-    applyCancel: ({ id, number }) => run(cancel.applyCancel, [id, number], cancelAnswer),
+    takeNumber: ({ id, kind }) => run(control.takeNumber, [id, kind], numberAnswer),
+    applyCancel: ({ id, number }) => run(control.applyCancel, [id, number], cancelAnswer),
+    applyPause: ({ id, number }) => run(control.applyPause, [id, number], controlAnswer),
+    applyResume: ({ id, number }) => run(control.applyResume, [id, number], controlAnswer),
 
     async batch(id) {
       const [record = null] = await readAll([id]);

@@ -34,38 +34,6 @@ async function running({
   return { id, plan, attempt, model: request.model.key };
 }
 
-describe("cancel", () => {
-  it("takes growing numbers and is answered the same however often it comes", async () => {
-    const { id } = await running();
-    expect(await queue.takeNumber(id)).toEqual({ kind: "taken", number: 1 });
-    expect(await queue.takeNumber(id)).toEqual({ kind: "taken", number: 2 });
-    expect(await queue.applyCancel({ id, number: 2 })).toEqual({ kind: "cancelling", status: "cancelling" });
-    const { cancellingAt } = (await queue.batch(id)) ?? {};
-    expect(cancellingAt).toEqual(expect.any(Number));
-    expect(await queue.applyCancel({ id, number: 1 })).toEqual({ kind: "cancelling", status: "cancelling" });
-    expect(await queue.applyCancel({ id, number: 2 })).toEqual({ kind: "cancelling", status: "cancelling" });
-    expect(await queue.batch(id)).toMatchObject({ status: "cancelling", cancellingAt });
-  });
-
-  it("of a sealed batch is a conflict, unless it was sealed by a cancel", async () => {
-    const done = await running({ recorded: 2 });
-    await queue.seal({ id: done.id, seal: newUlid(), outcome: "completed" });
-    expect(await queue.takeNumber(done.id)).toEqual({ kind: "conflict", status: "finalizing" });
-    expect(await queue.applyCancel({ id: done.id, number: 1 })).toEqual({ kind: "conflict", status: "finalizing" });
-
-    const { id } = await running({ recorded: 2 });
-    await queue.applyCancel({ id, number: 7 });
-    const seal = newUlid();
-    await queue.seal({ id, seal, outcome: "completed" });
-    expect(await queue.applyCancel({ id, number: 8 })).toEqual({ kind: "cancelling", status: "finalizing" });
-    await queue.end({ id, end: endOf(seal, "cancelled", [2, 2, 0]) });
-    expect(await queue.applyCancel({ id, number: 8 })).toEqual({ kind: "conflict", status: "cancelled" });
-    expect(await queue.applyCancel({ id, number: 7 })).toEqual({ kind: "cancelling", status: "cancelled" });
-    expect(await queue.applyCancel({ id: "batch_x", number: 1 })).toEqual({ kind: "gone" });
-    expect(await queue.takeNumber("batch_x")).toEqual({ kind: "gone" });
-  });
-});
-
 describe("expire", () => {
   it("waits for the deadline by Redis's clock, then stops every status before the seal", async () => {
     const { id } = await running();

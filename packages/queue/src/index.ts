@@ -10,6 +10,7 @@ export type {
   ClaimAnswer,
   ClaimFinalizeAnswer,
   ClaimPlanAnswer,
+  ControlAnswer,
   Depth,
   EndAnswer,
   ExpireAnswer,

@@ -1,6 +1,6 @@
 /**
  * The laws under chance: seeded interleavings of all steps over a few small batches, with workers that crash, stall and wake late, jobs that are lost,
- * cancels and deadlines. S3 is a plain map here. After every step the batch that it touched is held against what the answers promised.
+ * cancels, pauses and resumes that come late, and deadlines. S3 is a plain map here. After every step the batch that it touched is held against what the answers promised.
  */
 import { isEnded, type BatchOutcome, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,7 +10,7 @@ import { endOf, requestOf, startTestRedis, tallyOf, type TestRedis } from "./tes
 import { newUlid } from "./ulid.ts";
 
 const seeds = [1, 2, 3, 4, 5, 6];
-const steps = 200;
+const steps = 400;
 
 let redis: TestRedis;
 beforeAll(async () => {
@@ -34,6 +34,10 @@ interface Ghost {
   chunks: number;
   refused: number;
   cancelled: boolean;
+  /** Pauses and resumes that have their number and aren't applied yet. */
+  readonly underWay: { readonly kind: "pause" | "resume"; readonly number: number }[];
+  /** The one of them with the highest number that was applied; at first, as if a resume were. */
+  control: { readonly kind: "pause" | "resume"; readonly number: number };
   seal: { token: string; outcome: BatchOutcome } | null;
   /** end.json: the first one written. */
   end: ReturnType<typeof endOf> | null;
@@ -64,7 +68,18 @@ async function openWorld(seed: number) {
 
   for (let index = 0; index < 3; index += 1) {
     const request = requestOf({ model: { name: "m", key: model } });
-    const ghost: Ghost = { id: request.id, chosen: new Map(), plan: null, chunks: 0, refused: 0, cancelled: false, seal: null, end: null };
+    const ghost: Ghost = {
+      id: request.id,
+      chosen: new Map(),
+      plan: null,
+      chunks: 0,
+      refused: 0,
+      cancelled: false,
+      underWay: [],
+      control: { kind: "resume", number: 0 },
+      seal: null,
+      end: null,
+    };
     ghosts.push(ghost);
     await queue.submit(request);
   }
@@ -84,7 +99,7 @@ async function openWorld(seed: number) {
       if (answer.kind === "sealed") ghost.seal = { token: (await queue.batch(ghost.id))?.seal ?? "", outcome: answer.outcome };
       return;
     }
-    const adoption = { id: ghost.id, plan: newUlid(), items: 8, chunks: 1 + pick(4), refused: pick(2) };
+    const adoption = { id: ghost.id, plan: newUlid(), items: 24, chunks: 1 + pick(12), refused: pick(2) };
     const twin = { ...adoption, plan: newUlid() };
     const [answer] = await Promise.all([queue.adoptPlan(adoption), queue.adoptPlan(twin)]);
     Object.assign(ghost, {
@@ -120,6 +135,7 @@ async function openWorld(seed: number) {
       const answer = await queue.claim(claim);
       if (answer.kind !== "run") return finish();
       expect(ghostOf(id).cancelled, "a chunk starts after its cancel was answered").toBe(false);
+      expect(ghostOf(id).control.kind, "a chunk starts in a paused batch").toBe("resume");
       expect(answer.plan).toBe(ghostOf(id).plan);
       return become({ ...hands, at: "claimed", plan: answer.plan, attempt, cut: false });
     }
@@ -181,10 +197,31 @@ async function openWorld(seed: number) {
   }
 
   async function cancel(ghost: Ghost): Promise<void> {
-    const number = await queue.takeNumber(ghost.id);
+    const number = await queue.takeNumber({ id: ghost.id, kind: "cancel" });
     if (number.kind !== "taken") return;
     const answer = await queue.applyCancel({ id: ghost.id, number: number.number });
     if (answer.kind === "cancelling") ghost.cancelled = true;
+  }
+
+  async function take(ghost: Ghost, kind: "pause" | "resume"): Promise<void> {
+    const taken = await queue.takeNumber({ id: ghost.id, kind });
+    if (taken.kind === "taken") ghost.underWay.push({ kind, number: taken.number });
+  }
+
+  /** Any of those under way, in any order. */
+  async function apply(ghost: Ghost): Promise<void> {
+    const [control] = ghost.underWay.splice(pick(ghost.underWay.length), 1);
+    if (control === undefined) return;
+    const { kind, number } = control;
+    const step = kind === "pause" ? "applyPause" : "applyResume";
+    const applied = () => queue[step]({ id: ghost.id, number });
+    const answer = await applied();
+    if (answer.kind === "applied") {
+      expect(number, "a control comes after a later one").toBeGreaterThan(ghost.control.number);
+      ghost.control = control;
+    }
+    if (answer.kind === "superseded") expect(number).toBeLessThan(ghost.control.number);
+    expect(await applied(), "the same answer again").toEqual(answer);
   }
 
   async function confirm(ghost: Ghost): Promise<void> {
@@ -208,6 +245,8 @@ async function openWorld(seed: number) {
         expect([...chosen.values()].some(({ part }) => part.cut)).toBe(false);
       }
     } else if (ghost.cancelled) expect(record.status).toBe("cancelling");
+    if (record.status === "in_progress" || record.status === "paused")
+      expect(record.status).toBe(ghost.control.kind === "pause" ? "paused" : "in_progress");
     if (isEnded(record.status)) {
       expect([record.completed, record.failed]).toEqual([ghost.end?.counts.completed, ghost.end?.counts.failed]);
       return;
@@ -227,12 +266,14 @@ async function openWorld(seed: number) {
   }
 
   const actions: readonly (readonly [weight: number, act: (ghost: Ghost) => Promise<void>])[] = [
-    [3, plan],
+    [9, plan],
     [6, () => queue.dispatch(model).then(() => {})],
     [6, () => fault(pick(workers.length))],
     [4, repair],
-    [1, cancel],
-    [1, (ghost) => redis.raw.hset(key(`batch:${ghost.id}`), "expires_at", 1).then(() => {})],
+    [0.5, cancel],
+    [4, (ghost) => take(ghost, random() < 0.5 ? "pause" : "resume")],
+    [4, apply],
+    [0.5, (ghost) => redis.raw.hset(key(`batch:${ghost.id}`), "expires_at", 1).then(() => {})],
     [2, (ghost) => seal(ghost, random() < 0.5 ? "completed" : "cancelled")],
     [3, confirm],
     [4, finalize],
@@ -255,8 +296,12 @@ async function openWorld(seed: number) {
       await check(ghost);
     },
 
-    /** From any state, honest work and repair end every batch. */
+    /** From any state, honest work and repair end every batch, once the paused ones are resumed. */
     async settleAll(): Promise<void> {
+      for (const ghost of ghosts) {
+        await take(ghost, "resume");
+        while (ghost.underWay.length > 0) await apply(ghost);
+      }
       for (let round = 0; round < 500; round += 1) {
         for (const ghost of ghosts) {
           await plan(ghost);

@@ -16,7 +16,7 @@
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
- * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, dispatch |
+ * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, applyResume, dispatch |
  * | ready:MODEL | zset ID-CHUNK → ms | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |

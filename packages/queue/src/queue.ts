@@ -3,7 +3,7 @@
  * A step that changes something throws CodedError `service_unavailable` while the sentinel is missing or Redis is away, `not_found` never:
  * an id without a record answers `gone` (its truth is in S3).
  */
-import type { After, BatchOutcome, BatchRequest, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
+import type { After, BatchOutcome, BatchRequest, Control, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
 import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
 import type { JobKind } from "./jobs.ts";
 import type { BatchRecord } from "./record.ts";
@@ -30,6 +30,16 @@ export type NumberAnswer =
 export type CancelAnswer =
   | { readonly kind: "cancelling"; readonly status: RecordStatus }
   /** Sealed or ended without this cancel. */
+  | { readonly kind: "conflict"; readonly status: RecordStatus }
+  | Gone;
+
+/** Of pause and resume. `status` is what holds now, which a later step may have changed. */
+export type ControlAnswer =
+  /** It holds, or did when this control came first; also where it was so already. */
+  | { readonly kind: "applied"; readonly status: RecordStatus }
+  /** A later number was applied before: this one changes nothing, as if it had come in its turn. */
+  | { readonly kind: "superseded"; readonly status: RecordStatus }
+  /** Neither in progress nor paused. */
   | { readonly kind: "conflict"; readonly status: RecordStatus }
   | Gone;
 
@@ -141,7 +151,7 @@ export interface Lease {
 }
 
 export interface Queue {
-  // Submit, list, cancel: the api
+  // Submit, list, control: the api
   /**
    * The id to submit under. With a key: derived from tenant, key and body; same key, other body within a day: throws `idempotency_mismatch`.
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
@@ -153,9 +163,13 @@ export interface Queue {
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
-  takeNumber(id: string): Promise<NumberAnswer>;
+  takeNumber(control: { id: string; kind: Control["kind"] }): Promise<NumberAnswer>;
   /** Second half. Idempotent while the batch runs; a batch that was sealed otherwise answers `conflict`. */
   applyCancel(control: { id: string; number: number }): Promise<CancelAnswer>;
+  /** Second half, in the order of the numbers. While paused, running chunks finish, no other starts, and the deadline's clock goes on. */
+  applyPause(control: { id: string; number: number }): Promise<ControlAnswer>;
+  /** Second half, in the order of the numbers. The caller dispatches. */
+  applyResume(control: { id: string; number: number }): Promise<ControlAnswer>;
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;

@@ -23,8 +23,10 @@ describe("without the sentinel", () => {
       () => queue.reserve({ tenant: "birds", bodyHash: "x", idempotencyKey: "k" }),
       () => queue.reserve({ tenant: "birds", bodyHash: "x" }),
       () => queue.submit(requestOf()),
-      () => queue.takeNumber(id),
+      () => queue.takeNumber({ id, kind: "cancel" }),
       () => queue.applyCancel({ id, number: 1 }),
+      () => queue.applyPause({ id, number: 1 }),
+      () => queue.applyResume({ id, number: 1 }),
       () => queue.adoptPlan({ id, plan, items: 1, chunks: 1, refused: 0 }),
       () => queue.refusePlan({ id, errors: [] }),
       () => queue.dispatch(request.model.key),
@@ -78,7 +80,7 @@ describe("Redis away", () => {
     const queue = await lost.queue();
     await lost.raw.call("SHUTDOWN", "NOSAVE").catch(() => {});
     await expect(queue.batch("batch_x")).rejects.toMatchObject({ code: "service_unavailable" });
-    await expect(queue.takeNumber("batch_x")).rejects.toMatchObject({ code: "service_unavailable" });
+    await expect(queue.takeNumber({ id: "batch_x", kind: "cancel" })).rejects.toMatchObject({ code: "service_unavailable" });
     await expect(queue.depths()).rejects.toMatchObject({ code: "service_unavailable" });
     expect(await queue.ping()).toBe(false);
     await lost.close();

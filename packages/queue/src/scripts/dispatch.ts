@@ -1,6 +1,6 @@
 /**
  * dispatch(model, waitKey): hands out the next chunks of the model's batches in progress, oldest batch first, until 2 × live slots + 2 are ready.
- *   Called by workers after an adoption, a record and in reconcile; the caller adds the jobs. → { chunks: [{ id, chunk, dispatch }] }
+ *   Called by workers after an adoption, a record and in reconcile, by the api after a resume; the caller adds the jobs. → { chunks: [{ id, chunk, dispatch }] }
  *   Ready is what was handed out and not claimed, or what BullMQ's wait list (waitKey) holds where that is more (jobs of sealed batches). A chunk whose job
  *   waits for its next try counts as ready too: where many fail, fewer new ones are handed out.
  *   A caller that dies before it adds the jobs leaves chunks handed out without a job: repairChunks hands them out again.

@@ -1,0 +1,55 @@
+/**
+ * Cancel, pause, resume: take a number, write the control object, then let the queue decide. The order makes a control outlive the loss of Redis.
+ * Refuses what the batch's status doesn't allow, with `conflict`. A pause or resume that a later one overtook is no failure: both were under way at once,
+ * and the batch stands as the later one left it.
+ */
+import { CodedError, shownStatus, type Control, type RecordStatus } from "@flamboyance/contracts";
+import type { BatchRecord, Queue } from "@flamboyance/queue";
+import { newUlid } from "@flamboyance/queue";
+import { batchKeys, type Storage } from "@flamboyance/storage";
+
+type Kind = Control["kind"];
+
+/** Safe to call again. */
+export async function controlBatch(
+  { queue, storage, bucket }: { readonly queue: Queue; readonly storage: Storage; readonly bucket: string },
+  kind: Kind,
+  { id, status }: BatchRecord,
+  signal: AbortSignal,
+): Promise<void> {
+  // Nothing undoes a cancel, so one is enough. A pause of a paused batch takes a number all the same: it holds off a resume that is still on its way.
+  if (kind === "cancel" && status === "cancelling") return;
+  const taken = await queue.takeNumber({ id, kind });
+  if (taken.kind === "conflict") throw conflict(kind, id, taken.status);
+  if (taken.kind === "gone") throw rebuilding(id);
+  const { number } = taken;
+  const key = batchKeys(id).control(number, newUlid());
+  const control: Control = { kind };
+  await storage.write({ bucket, key }, JSON.stringify(control), { contentType: "application/json", signal });
+  const answer = await queue[applications[kind]]({ id, number });
+  if (answer.kind === "conflict") throw conflict(kind, id, answer.status);
+  if (answer.kind === "gone") throw rebuilding(id);
+}
+
+/** What a control sets going at once. It stands without this, and reconcile does the same. */
+export async function followControl(queue: Queue, kind: Kind, { id, status, model }: BatchRecord): Promise<void> {
+  // No chunk of it runs that its seal would wait for.
+  if (kind === "cancel" && status === "validating") await queue.repair(id);
+  if (kind === "resume") await queue.dispatch(model.key);
+}
+
+export function conflict(kind: Kind, id: string, status: RecordStatus): CodedError {
+  return new CodedError("conflict", `${id} is ${shownStatus(status)}: ${reasons[kind]}.`);
+}
+
+const applications = { cancel: "applyCancel", pause: "applyPause", resume: "applyResume" } as const;
+
+const reasons: Readonly<Record<Kind, string>> = {
+  cancel: "it can't be cancelled any more",
+  pause: "only a batch in progress can be paused",
+  resume: "only a paused batch can be resumed",
+};
+
+function rebuilding(id: string): CodedError {
+  return new CodedError("service_unavailable", `${id} is being rebuilt.`);
+}

@@ -1,0 +1,88 @@
+/**
+ * The controls of a batch that runs: cancel, pause, resume. Each is three steps of the api: a number, the object control/<number>-<ulid>.json, the script.
+ * takeNumber(id, kind): the next number of the batch's control log, where its status allows the control. Called by the api before it writes the object.
+ *   → taken(number) | conflict(status) | gone. A number taken and never applied leaves a gap, which nobody waits for.
+ * applyCancel(id, number): validating, in_progress, paused, expiring → cancelling. Called by the api after the control object stands.
+ *   → cancelling(status) | conflict(status) | gone. A cancelled batch stays so whatever number comes later, so cancels need no order among themselves.
+ * applyPause(id, number): in_progress → paused. applyResume(id, number): paused → in_progress, back into `running`; the caller dispatches.
+ *   Called by the api after the control object stands. → applied(status) | superseded(status) | conflict(status) | gone
+ *   In number order: where a later control was applied before (`applied`), this one changes nothing, and the log read in number order ends the same. So what is
+ *   so already takes a number and counts as applied too: the resume of a running batch holds off a pause that is still on its way.
+ *   Whoever's number was the last of its kind to be applied is answered the same again, whatever became of the batch since.
+ */
+import type { Control, RecordStatus } from "@flamboyance/contracts";
+import { writing } from "./prelude.ts";
+
+/** In which statuses each control is legal. Beside these, a cancel is answered for while the batch that it stopped is finalizing. */
+const legalStatuses: Readonly<Record<Control["kind"], readonly RecordStatus[]>> = {
+  cancel: ["validating", "in_progress", "paused", "expiring", "cancelling"],
+  pause: ["in_progress", "paused"],
+  resume: ["in_progress", "paused"],
+};
+
+const legalInLua = `
+local legal = {
+${Object.entries(legalStatuses)
+  .map(([kind, statuses]) => `  ${kind} = { ${statuses.map((status) => `${status} = true`).join(", ")} },`)
+  .join("\n")}
+}
+local function is_legal(kind, record)
+  if kind == 'cancel' and record.status == 'finalizing' then return record.outcome == 'cancelled' end
+  return legal[kind][record.status] == true
+end
+`;
+
+export const takeNumber = writing(
+  "takeNumber",
+  `${legalInLua}
+local id, kind = ARGV[1], ARGV[2]
+local record = record_of(id, 'outcome')
+if not record.status then return gone end
+if not is_legal(kind, record) then return answer({ kind = 'conflict', status = record.status }) end
+return answer({ kind = 'taken', number = redis.call('HINCRBY', key_batch(id), 'number', 1) })
+`,
+);
+
+export const applyCancel = writing(
+  "applyCancel",
+  `${legalInLua}
+local id, number = ARGV[1], tonumber(ARGV[2])
+local record = record_of(id, 'outcome', 'cancel_number', 'applied')
+if not record.status then return gone end
+local mine = number_of(record.cancel_number) == number
+if is_sealed(record.status) then
+  return answer({ kind = (mine or is_legal('cancel', record)) and 'cancelling' or 'conflict', status = record.status })
+end
+if record.status ~= 'cancelling' then
+  redis.call('HSET', key_batch(id), 'status', 'cancelling', 'cancelling_at', now, 'quiet_from_ms', now_ms, 'cancel_number', number,
+    'applied', math.max(number, number_of(record.applied)))
+end
+return answer({ kind = 'cancelling', status = 'cancelling' })
+`,
+);
+
+/** The steps that pause and resume share: the same answer again, the status, the order. Leaves with the batch in the control's status. */
+const inOrder = (kind: "pause" | "resume", status: RecordStatus): string => `${legalInLua}
+local id, number = ARGV[1], tonumber(ARGV[2])
+local record = record_of(id, 'model', 'created_at', '${kind}_number', 'applied')
+if not record.status then return gone end
+if number_of(record.${kind}_number) == number then return answer({ kind = 'applied', status = record.status }) end
+if not is_legal('${kind}', record) then return answer({ kind = 'conflict', status = record.status }) end
+if number < number_of(record.applied) then return answer({ kind = 'superseded', status = record.status }) end
+redis.call('HSET', key_batch(id), 'status', '${status}', '${kind}_number', number, 'applied', number)
+`;
+
+export const applyPause = writing(
+  "applyPause",
+  `${inOrder("pause", "paused")}
+return '{"kind":"applied","status":"paused"}'
+`,
+);
+
+export const applyResume = writing(
+  "applyResume",
+  `${inOrder("resume", "in_progress")}
+redis.call('ZADD', key_running(record.model), record.created_at, id)
+return '{"kind":"applied","status":"in_progress"}'
+`,
+);
