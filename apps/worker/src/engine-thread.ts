@@ -83,8 +83,8 @@ function serve(model: Model): void {
 }
 
 /** The main thread has no use for ids. */
-function withoutTokens({ tokens: _, ...sequence }: Sequence): EngineSequence {
-  return sequence;
+function withoutTokens({ text, finish, score, logProbabilities }: Sequence): EngineSequence {
+  return { text, finish, ...(score === undefined ? {} : { score }), ...(logProbabilities === undefined ? {} : { logProbabilities }) };
 }
 
 function open(model: Model, passages: readonly Passage[]): Prefix | Error {
