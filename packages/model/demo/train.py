@@ -282,7 +282,7 @@ def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--state", type=Path, required=True)
     options.add_argument("--sight-steps", type=int, default=1200)
-    options.add_argument("--steps", type=int, default=2400, help="planned end of the cosine")
+    options.add_argument("--steps", type=int, default=2000, help="planned end of the cosine")
     options.add_argument("--threads", type=int, default=2)
     options.add_argument("--bf16", action="store_true", help="matrix products in bfloat16, where the processor has them")
     options.add_argument("--evaluate", type=Path, help="a milestone: print its held-out figures and stop")

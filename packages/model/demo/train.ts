@@ -17,7 +17,7 @@ about an hour and a half, with 11 GB of disk while the scenes are drawn and 2 GB
   --pieces <folder>   where the trained pieces are written            (default: packages/model/demo/pieces)
   --scenes <n>        training scenes to render                       (default: 138000)
   --sight-steps <n>   steps of stage one, the image encoder alone     (default: 1200)
-  --steps <n>         steps of stage two, the end of the cosine       (default: 2400; more than a finished run had: it goes on)
+  --steps <n>         steps of stage two, the end of the cosine       (default: 2000; more than a finished run had: it goes on)
   --python <command>  Python 3.8 to 3.11, for the virtual environment (default: the first that is found)
   --venv <folder>     a ready virtual environment with requirements.txt installed
   --threads <n>       threads of PyTorch                              (default: 2)
@@ -41,7 +41,7 @@ async function main(): Promise<void> {
       pieces: { type: "string", default: join(folder, "pieces") },
       scenes: { type: "string", default: "138000" },
       "sight-steps": { type: "string", default: "1200" },
-      steps: { type: "string", default: "2400" },
+      steps: { type: "string", default: "2000" },
       python: { type: "string" },
       venv: { type: "string" },
       threads: { type: "string", default: "2" },
