@@ -80,8 +80,9 @@ function serve(model: Model): void {
 }
 
 /** The main thread has no use for ids. */
-function withoutTokens({ tokens: _, ...sequence }: Sequence): EngineSequence {
-  return sequence;
+function withoutTokens(sequence: Sequence): EngineSequence {
+  const { tokens: _, ...rest } = sequence;
+  return rest;
 }
 
 function open(model: Model, passages: readonly Passage[]): Prefix | Error {
