@@ -5,7 +5,7 @@
 import { mkdtemp, readdir, rm, stat } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Architecture } from "../architecture.ts";
 import { checkModel } from "../check-model.ts";
 import { importModel } from "../import-model.ts";
@@ -15,6 +15,9 @@ import { findPreset, presets, type Preset } from "../import/presets.ts";
 import { checkpointLayout, languageModelLayout, visionLayout, type LayoutTensor } from "./layout.ts";
 import { seededNumbers } from "./numbers.ts";
 import { writeReleasedPieces } from "./write.ts";
+
+// A second or so for each; a machine with other things to do may take many times as long.
+vi.setConfig({ testTimeout: 300_000 });
 
 let folder: string;
 beforeEach(async () => {
