@@ -9,6 +9,8 @@ import { z } from "zod";
 export interface CatalogueModel extends ModelReference {
   /** When its description was written, in Unix seconds. */
   readonly createdAt: number;
+  /** That one media may have. */
+  readonly maxFrames: number;
 }
 
 export interface ModelCatalogue {
@@ -19,7 +21,11 @@ export interface ModelCatalogue {
 }
 
 /** Only what the api needs of a model's description; the whole of it is the model package's. */
-const description = z.object({ contentHash: z.string().regex(/^[0-9a-f]{64}$/), precision: z.string().regex(/^[a-z0-9]+$/) });
+const description = z.object({
+  contentHash: z.string().regex(/^[0-9a-f]{64}$/),
+  precision: z.string().regex(/^[a-z0-9]+$/),
+  limits: z.object({ maxFrames: z.int().positive() }),
+});
 const modelName = /^[A-Za-z0-9][A-Za-z0-9._-]{0,199}$/;
 const descriptionBytes = 16 * 1024 * 1024;
 
@@ -65,8 +71,9 @@ async function readModel(storage: Storage, bucket: string, name: string, signal:
   const described = await storage.describe(location, { signal });
   if (described === null) return null;
   const { bytes } = await storage.read(location, { signal, maxBytes: descriptionBytes });
-  const { contentHash, precision } = parseDescription(bytes, location.key);
-  return { name, key: `${contentHash}-${precision}`, createdAt: Math.floor(described.lastModified.getTime() / 1_000) };
+  const { contentHash, precision, limits } = parseDescription(bytes, location.key);
+  const createdAt = Math.floor(described.lastModified.getTime() / 1_000);
+  return { name, key: `${contentHash}-${precision}`, createdAt, maxFrames: limits.maxFrames };
 }
 
 function parseDescription(bytes: Uint8Array, key: string): z.infer<typeof description> {

@@ -72,7 +72,12 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
       await engine.close();
       return;
     }
-    const consumer = consume(found.key, { name, preprocessing: description.preprocessing, engine });
+    const consumer = consume(found.key, {
+      name,
+      preprocessing: description.preprocessing,
+      maxFrames: description.limits.maxFrames,
+      engine,
+    });
     const taken = { name, engine, consumer };
     served.set(found.key, taken);
     engine.lost.addEventListener("abort", () => leave(found.key, taken), { once: true });
