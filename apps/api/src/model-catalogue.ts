@@ -2,12 +2,15 @@
  * Which models exist: what `models/<name>/flamingo.json` in the service's bucket say, kept for a short while.
  * Owns the catalogue's cache; refuses to know which models are served just now (the workers announce that to the queue).
  */
-import { CodedError, isCoded, modelIdentity, modelKeyOf, type ModelIdentity, type ModelReference } from "@flamboyance/contracts";
+import { CodedError, isCoded, modelIdentity, modelKeyOf, type ModelReference } from "@flamboyance/contracts";
+import { z } from "zod";
 import { isModelName, listModelNames, modelKeys, readModelDescription, type Storage } from "@flamboyance/storage";
 
 export interface CatalogueModel extends ModelReference {
   /** When its description was written, in Unix seconds. */
   readonly createdAt: number;
+  /** That one media may have. */
+  readonly maxFrames: number;
 }
 
 export interface ModelCatalogue {
@@ -16,6 +19,9 @@ export interface ModelCatalogue {
   /** Throws `model_not_found`. */
   find(name: string, signal: AbortSignal): Promise<CatalogueModel>;
 }
+
+/** Only what the api needs of a model's description; the whole of it is the model package's. */
+const description = modelIdentity.extend({ limits: z.object({ maxFrames: z.int().positive() }) });
 
 /** `maxAgeSeconds`: how long an answer of S3 is good for. */
 export function openCatalogue(storage: Storage, bucket: string, maxAgeSeconds: number): ModelCatalogue {
@@ -58,13 +64,14 @@ async function readModel(storage: Storage, bucket: string, name: string, signal:
   const location = { bucket, key: modelKeys(name).manifest };
   const described = await storage.describe(location, { signal });
   if (described === null) return null;
-  const identity = parseIdentity(await readModelDescription(storage, bucket, name, signal), location.key);
-  return { name, key: modelKeyOf(identity), createdAt: Math.floor(described.lastModified.getTime() / 1_000) };
+  const found = parseDescription(await readModelDescription(storage, bucket, name, signal), location.key);
+  const createdAt = Math.floor(described.lastModified.getTime() / 1_000);
+  return { name, key: modelKeyOf(found), createdAt, maxFrames: found.limits.maxFrames };
 }
 
-function parseIdentity(bytes: Uint8Array, key: string): ModelIdentity {
+function parseDescription(bytes: Uint8Array, key: string): z.infer<typeof description> {
   try {
-    return modelIdentity.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
+    return description.parse(JSON.parse(Buffer.from(bytes).toString("utf8")));
   } catch (error) {
     throw new CodedError("model_folder_invalid", `${key} isn't a model's description`, { cause: error });
   }

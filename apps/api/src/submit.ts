@@ -16,7 +16,7 @@ import {
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, isManifest, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
-import type { ModelCatalogue } from "./model-catalogue.ts";
+import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
@@ -49,6 +49,7 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   const earlier = await queue.reserved(reservation);
   if (earlier !== null && (await queue.batch(earlier)) !== null) return earlier;
   const model = await context.catalogue.find(submission.body.model, signal);
+  checkFrames(submission.body, model);
   await checkPlaces(context, submission, signal);
 
   const { id, known } = await queue.reserve(reservation);
@@ -109,6 +110,7 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     ...(body.prompt === undefined ? {} : { prompt: body.prompt }),
     ...(body.labels === undefined ? {} : { labels: body.labels }),
     ...(body.task === "classify" ? { rank_by: body.rank_by ?? "mean" } : {}),
+    ...(body.frames === undefined ? {} : { frames: body.frames }),
     generation: settle(id, body),
     on_invalid: body.on_invalid,
     completion_window: body.completion_window,
@@ -129,6 +131,11 @@ function settle(id: string, { task, generation }: CreateDatasetBatch): BatchRequ
 /** OpenFlamingo's evaluation: 20 for captions, 5 for answers. Labels are ranked, not generated. */
 const defaultNewTokens = { caption: 20, vqa: 5, prompt: 20, classify: 0 } as const;
 
+function checkFrames({ frames = 1 }: CreateDatasetBatch, { name, maxFrames }: CatalogueModel): void {
+  if (frames <= maxFrames) return;
+  throw new CodedError("invalid_request", `frames: ${name} takes ${maxFrames} at most.`, { param: "frames" });
+}
+
 /** The buckets that the request names are the tenant's, its input is there, its output can be written. Plan checks the input again. */
 async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }: Submission, signal: AbortSignal): Promise<void> {
   const locate = (text: string, param: string): Location => {
@@ -139,8 +146,9 @@ async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }:
     return location;
   };
   const input = locate(body.input, "input");
-  for (const [index, example] of body.examples.entries()) {
-    if (example.image !== undefined) locate(example.image, `examples[${index}].image`);
+  for (const [index, { image, images }] of body.examples.entries()) {
+    if (image !== undefined) locate(image, `examples[${index}].image`);
+    for (const [place, each] of (images ?? []).entries()) locate(each, `examples[${index}].images[${place}]`);
   }
   const output = body.output === undefined ? null : locate(body.output, "output");
 

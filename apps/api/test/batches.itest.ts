@@ -97,6 +97,14 @@ describe("submit", () => {
     expect(await stored(batchKeys(prompt).request)).toMatchObject({ prompt: "The colour is", generation: { max_new_tokens: 20 } });
   });
 
+  it("takes as many frames as the model does, and no more", async () => {
+    expect(await submit({ frames: 5 })).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param: "frames" } } });
+    const images = ["s3://demo-images/a.png", "s3://demo-images/b.png"];
+    const id = await submitted({ frames: 4, examples: [{ images, text: "a bird" }] });
+    expect(await stored(batchKeys(id).request)).toMatchObject({ frames: 4, examples: [{ images, text: "a bird" }] });
+    expect(await stored(batchKeys(await submitted()).request)).not.toHaveProperty("frames");
+  });
+
   it("takes a prefix or a pattern for input, also one without objects", async () => {
     for (const input of ["s3://demo-images/", "s3://demo-images/2024/**/*.{jpg,png}", "s3://demo-images/none/"]) {
       expect((await submit({ input })).status).toBe(200);
@@ -123,6 +131,10 @@ describe("submit", () => {
       [{ task: "classify", labels: ["one", "one"] }, "labels"],
       [{ labels: ["one", "two"] }, "labels"],
       [{ prompt: "The colour is" }, "prompt"],
+      [{ frames: 0 }, "frames"],
+      [{ frames: 65 }, "frames"],
+      [{ examples: [{ image: "s3://demo-images/a.png", images: ["s3://demo-images/b.png"], text: "two ways" }] }, "examples[0]"],
+      [{ examples: [{ images: [], text: "none" }] }, "examples[0].images"],
       [{ metadata: { key: 1 } }, "metadata.key"],
       [{ output: "s3://demo-results/no-slash" }, "output"],
     ];
@@ -157,6 +169,7 @@ describe("submit", () => {
       [{ input: `s3://${serviceBucket}/batches/` }, "input"],
       [{ output: `s3://${serviceBucket}/` }, "output"],
       [{ examples: [{ text: "one" }, { image: "s3://other-images/a.png", text: "two" }] }, "examples[1].image"],
+      [{ examples: [{ images: ["s3://demo-images/a.png", "s3://other-images/a.png"], text: "one" }] }, "examples[0].images[1]"],
     ];
     for (const [changes, param] of cases) {
       expect(await submit(changes)).toMatchObject({
@@ -397,7 +410,11 @@ describe("a batch's way", () => {
   });
 
   it("says what it waits for where nobody serves its model", async () => {
-    await service.put(serviceBucket, "models/unserved/flamingo.json", JSON.stringify({ contentHash: "b".repeat(64), precision: "fp32" }));
+    await service.put(
+      serviceBucket,
+      "models/unserved/flamingo.json",
+      JSON.stringify({ contentHash: "b".repeat(64), precision: "fp32", limits: { maxFrames: 1 } }),
+    );
     const answer = await submit({ model: "unserved" });
     expect(answer.body.waiting_for).toBe("worker for unserved");
   });

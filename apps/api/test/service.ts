@@ -101,7 +101,11 @@ export async function startService({
   });
   const put = async (bucket: string, key: string, text: string | Uint8Array) =>
     void (await storage.write({ bucket, key }, text, { contentType: "application/octet-stream", signal: forever }));
-  await put(serviceBucket, "models/demo/flamingo.json", JSON.stringify({ name: "demo", contentHash: "a".repeat(64), precision: "fp32" }));
+  await put(
+    serviceBucket,
+    "models/demo/flamingo.json",
+    JSON.stringify({ name: "demo", contentHash: "a".repeat(64), precision: "fp32", limits: { maxFrames: 4 } }),
+  );
   await put(imagesBucket, "manifest.jsonl", '{"custom_id":"a","image":"s3://demo-images/a.png"}\n');
 
   return {

@@ -90,7 +90,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--output <folder>", "where the results are copied after the end, as s3://bucket/folder/")
     .option(
       "--examples <path>",
-      "solved examples: a JSON list or JSON lines of {image, text} (classify: its label) or {image, question, answer}",
+      "solved examples: a JSON list or JSON lines of {image or images, text} (classify: its label) or {image, question, answer}",
     )
     .option("--question <text>", "vqa: asked of every item without a question of its own")
     .option("--prompt <text>", "prompt: the text behind each image that brings none of its own")
@@ -98,6 +98,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(
       new Option("--rank-by <how>", "classify: by the labels' mean (default) or sum of log-probabilities").choices(["mean", "sum"]),
     )
+    .option("--frames <number>", "frames taken, evenly spaced, of each animation or list of images (the first; of a list all)", wholeNumber)
     .option("--max-new-tokens <number>", "longest answer (20, for vqa 5)", wholeNumber)
     .option("--min-new-tokens <number>", "shortest answer (0)", wholeNumber)
     .option("--num-beams <number>", "beams (3; 1 with --stop and anything of sampling)", wholeNumber)

@@ -15,6 +15,7 @@ export interface SubmitFlags {
   readonly prompt?: string;
   readonly labels?: readonly string[];
   readonly rankBy?: string;
+  readonly frames?: number;
   readonly maxNewTokens?: number;
   readonly minNewTokens?: number;
   readonly numBeams?: number;
@@ -62,6 +63,7 @@ export async function readSubmission(
     prompt: flags.prompt,
     labels: flags.labels,
     rank_by: flags.rankBy,
+    frames: flags.frames,
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
     metadata: flags.metadata,
@@ -133,6 +135,7 @@ const flagOf: Readonly<Record<string, string>> = {
   prompt: "--prompt",
   labels: "--labels",
   rank_by: "--rank-by",
+  frames: "--frames",
   on_invalid: "--on-invalid",
   completion_window: "--completion-window",
   "generation.max_new_tokens": "--max-new-tokens",

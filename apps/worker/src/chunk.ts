@@ -10,6 +10,7 @@ import type { Frontiers } from "./frontier.ts";
 import type { Gate } from "./gate.ts";
 import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
 import { stopKind } from "./job-stop.ts";
+import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
 import type { StopWatch } from "./stop-watch.ts";
 
@@ -19,7 +20,7 @@ export interface ChunkDependencies extends ItemDependencies {
   readonly batches: OpenBatches;
   readonly stops: StopWatch;
   readonly frontiers: Frontiers;
-  /** Items of all chunks that are under way at once. */
+  /** Items of all chunks that are under way at once, each weighing its frames. */
   readonly itemGate: Gate;
 }
 
@@ -39,7 +40,7 @@ export async function runChunk(
   if (claim.kind !== "run") return "done";
   const stop = stops.watch(id);
   try {
-    const batch = await batches.open(id, claim.plan, model.preprocessing, signal);
+    const batch = await batches.open(id, claim.plan, model, signal);
     const { items, firstItem } = await readItems(dependencies, batch, chunk, signal);
     const results = await runItems(dependencies, model, batch, { items, firstItem }, AbortSignal.any([signal, stop.signal]));
     // Looked at in this order: a worker that shuts down hands a cancelled chunk back too.
@@ -96,7 +97,8 @@ async function runItems(
   const results: (ItemResult | null)[] = items.map(() => null);
   const underWay = new Set<Promise<void>>();
   for (const [index, item] of items.entries()) {
-    const pass = await dependencies.itemGate.enter(either).catch(() => null);
+    const frames = framesOf(sourcesOf(item, batch.request.frames, model.maxFrames));
+    const pass = await dependencies.itemGate.enter(either, frames).catch(() => null);
     if (pass === null) break;
     const done = runItem(dependencies, model, batch, { item, number: firstItem + index }, either)
       .then((result) => void (results[index] = result))

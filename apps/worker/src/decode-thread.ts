@@ -1,17 +1,20 @@
-/** One decode thread: bytes of an image in, normalised pixels out. Owns nothing between two images. */
+/** One decode thread: bytes of an image in, normalised pixels of its frames out. Owns nothing between two images. */
 import { parentPort } from "node:worker_threads";
 import { isCoded, type ErrorCode } from "@flamboyance/contracts";
-import { decodePixels, type Preprocessing } from "@flamboyance/model";
+import { decodeFrames, decodePixels, type Media, type Preprocessing } from "@flamboyance/model";
 
 export interface DecodeTask {
   readonly id: number;
   readonly bytes: Uint8Array;
   readonly preprocessing: Preprocessing;
+  /** How many are taken of an animation; null: its first alone. */
+  readonly frames: number | null;
   readonly maxPixels: number;
+  readonly maxAnimationPixels: number;
 }
 
 export type DecodeAnswer =
-  | { readonly id: number; readonly kind: "pixels"; readonly pixels: Float32Array }
+  | { readonly id: number; readonly kind: "pixels"; readonly pixels: Media }
   | { readonly id: number; readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };
 
 const port = parentPort;
@@ -19,14 +22,19 @@ if (port === null) throw new Error("decode-thread runs as a worker thread only")
 
 port.on("message", (task: DecodeTask) => {
   void answer(task).then((found) => {
-    const owned = found.kind === "pixels" && found.pixels.buffer instanceof ArrayBuffer ? [found.pixels.buffer] : [];
+    const frames = found.kind === "pixels" ? found.pixels : [];
+    const owned = frames.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
     port.postMessage(found, owned);
   });
 });
 
-async function answer({ id, bytes, preprocessing, maxPixels }: DecodeTask): Promise<DecodeAnswer> {
+async function answer({ id, bytes, preprocessing, frames, ...bounds }: DecodeTask): Promise<DecodeAnswer> {
   try {
-    return { id, kind: "pixels", pixels: await decodePixels(bytes, preprocessing, { maxPixels }) };
+    const pixels =
+      frames === null
+        ? [await decodePixels(bytes, preprocessing, bounds)]
+        : await decodeFrames(bytes, preprocessing, { ...bounds, frames });
+    return { id, kind: "pixels", pixels };
   } catch (error) {
     // Whatever a decoder throws is about these bytes.
     const message = error instanceof Error ? error.message : String(error);

@@ -3,13 +3,13 @@ import { openDecoder, type Decoder } from "./decode.ts";
 
 const thread = new URL("./testing/fake-decode-thread.ts", import.meta.url);
 const signal = new AbortController().signal;
-const preprocessing = { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] } satisfies Parameters<Decoder["decode"]>[1];
+const look = { preprocessing: { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] }, frames: null } satisfies Parameters<Decoder["decode"]>[1];
 
 const opened: Decoder[] = [];
 function open(threads: number) {
   const decoder = openDecoder({ threads, thread });
   opened.push(decoder);
-  return (text: string, given: AbortSignal = signal) => decoder.decode(Buffer.from(text), preprocessing, given);
+  return (text: string, given: AbortSignal = signal) => decoder.decode(Buffer.from(text), look, given);
 }
 afterEach(async () => {
   for (const decoder of opened.splice(0)) await decoder.close();
@@ -19,7 +19,7 @@ it("gives each image its own pixels, however many threads there are", async () =
   const decode = open(2);
   const letters = ["a", "b", "c", "d", "e", "f", "g"];
   const pixels = await Promise.all(letters.map((letter) => decode(letter)));
-  expect(pixels.map(([first]) => String.fromCharCode(first ?? 0))).toEqual(letters);
+  expect(pixels.map(([first]) => String.fromCharCode(first?.[0] ?? 0))).toEqual(letters);
 });
 
 it("says what is wrong with an image, and goes on", async () => {

@@ -4,19 +4,26 @@
  */
 import { Worker } from "node:worker_threads";
 import { CodedError, limits } from "@flamboyance/contracts";
-import type { Preprocessing } from "@flamboyance/model";
+import type { Media, Preprocessing } from "@flamboyance/model";
 import type { DecodeAnswer, DecodeTask } from "./decode-thread.ts";
 import { threadFile } from "./thread-file.ts";
 
+/** What is made of an image. */
+export interface Look {
+  readonly preprocessing: Preprocessing;
+  /** How many frames are taken of an animation; null: its first alone. */
+  readonly frames: number | null;
+}
+
 export interface Decoder {
-  /** The image's pixels (3, size, size). Throws image_unsupported, image_unreadable, image_too_large; engine_failed where the thread died; the signal's reason. */
-  decode(bytes: Uint8Array, preprocessing: Preprocessing, signal: AbortSignal): Promise<Float32Array>;
+  /** The pixels (3, size, size) of each frame. Throws image_unsupported, image_unreadable, image_too_large; engine_failed where the thread died; the signal's reason. */
+  decode(bytes: Uint8Array, look: Look, signal: AbortSignal): Promise<Media>;
   close(): Promise<void>;
 }
 
 interface Waiting {
   readonly task: DecodeTask;
-  readonly resolve: (pixels: Float32Array) => void;
+  readonly resolve: (pixels: Media) => void;
   readonly reject: (error: unknown) => void;
 }
 
@@ -70,10 +77,11 @@ export function openDecoder({ threads: count, thread: file = threadFile("decode-
   fill();
 
   return {
-    decode: (bytes, preprocessing, signal) => {
+    decode: (bytes, look, signal) => {
       signal.throwIfAborted();
-      const { promise, resolve, reject } = Promise.withResolvers<Float32Array>();
-      const entry: Waiting = { task: { id: ++lastId, bytes, preprocessing, maxPixels: limits.imagePixels }, resolve, reject };
+      const { promise, resolve, reject } = Promise.withResolvers<Media>();
+      const bounds = { maxPixels: limits.imagePixels, maxAnimationPixels: limits.animationPixels };
+      const entry: Waiting = { task: { id: ++lastId, bytes, ...look, ...bounds }, resolve, reject };
       // An image that is being decoded is decoded to its end; nobody waits for it any more.
       const giveUp = () => {
         waiting.delete(entry);

@@ -11,6 +11,7 @@ import type { Engine, EnginePrompt } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage } from "./fetch.ts";
 import { generationOptions } from "./generation.ts";
+import { loadMedia, sourcesOf, type Source } from "./media.ts";
 import type { Metrics } from "./metrics.ts";
 import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
@@ -30,6 +31,8 @@ export interface ItemDependencies {
 export interface ItemModel {
   readonly name: string;
   readonly preprocessing: Preprocessing;
+  /** That one media may have. */
+  readonly maxFrames: number;
   readonly engine: Engine;
 }
 
@@ -51,12 +54,15 @@ export async function runItem(
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   try {
     const owner = { buckets: request.buckets, serviceBucket };
-    const stages = {
-      fetch: () => metrics.time("fetch", () => fetchImage(storage, item.image, owner, signal)),
-      decode: (bytes: Uint8Array) => metrics.time("decode", () => decoder.decode(bytes, model.preprocessing, signal)),
-    };
-    const pixels = await pixelCache.get(request.id, item.image, () => readAhead.load(stages, signal), signal);
-    const prompt = { id: `${request.id}-${number}`, prefix: batch.prefix, text: queryText(request, item), media: [[pixels]] };
+    const stages = ({ image, frames }: Source) => ({
+      fetch: () => metrics.time("fetch", () => fetchImage(storage, image, owner, signal)),
+      decode: (bytes: Uint8Array) =>
+        metrics.time("decode", () => decoder.decode(bytes, { preprocessing: model.preprocessing, frames }, signal)),
+    });
+    const frames = await loadMedia(sourcesOf(item, request.frames, model.maxFrames), (source) =>
+      pixelCache.get(request.id, source, () => readAhead.load(stages(source), signal), signal),
+    );
+    const prompt = { id: `${request.id}-${number}`, prefix: batch.prefix, text: queryText(request, item), media: [frames] };
     const completion = await metrics.time("engine", () => complete(model.engine, request, item, prompt, signal));
     const line = succeededLine(identity, { created: Math.floor(Date.now() / 1_000), model: request.model.name, ...completion });
     metrics.item(model.name, "ok");

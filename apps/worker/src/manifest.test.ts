@@ -1,4 +1,4 @@
-import { limits, type BatchRequest } from "@flamboyance/contracts";
+import { item, limits, type BatchRequest } from "@flamboyance/contracts";
 import type { Storage } from "@flamboyance/storage";
 import { describe, expect, it } from "vitest";
 import { readManifest, type ManifestEntry } from "./manifest.ts";
@@ -104,6 +104,32 @@ describe("a manifest", () => {
     expect(brief(await read(holding(lines), { task: "classify" }))).toEqual(["a", "2: invalid_line labels"]);
     expect(await itemsOf({ task: "classify", labels: ["a bird", "a cat"] })).toEqual([{ ...first, labels: ["one", "two"] }, second]);
     expect(await itemsOf({})).toEqual([first, second]);
+  });
+});
+
+describe("a video's line", () => {
+  const line = (fields: object) => `${JSON.stringify({ custom_id: "a", ...fields })}\n`;
+  const images = ["s3://photos/1", "s3://photos/2", "s3://photos/1"];
+
+  it("keeps its list whole and in order", async () => {
+    const entries = await read(holding(line({ images })));
+    expect(entries).toEqual([{ kind: "item", item: { custom_id: "a", line: 1, images, question: null } }]);
+    // As a worker reads it back, and as older plans wrote an image.
+    for (const stored of [
+      ...entries.map((entry) => entry.kind === "item" && entry.item),
+      { custom_id: "b", line: 2, image: "s3://photos/1", question: null },
+    ])
+      expect(item.parse(JSON.parse(JSON.stringify(stored)))).toEqual(stored);
+  });
+
+  it.each([
+    ["neither image nor images", {}, "image"],
+    ["both", { image: "s3://photos/1", images }, "images"],
+    ["an empty list", { images: [] }, "images"],
+    ["a list that is too long", { images: Array.from({ length: limits.imagesPerItem + 1 }, () => "s3://photos/1") }, "images"],
+    ["an image elsewhere in its list", { images: ["s3://photos/1", "2"] }, "images.1"],
+  ])("is refused with %s", async (_what, fields, param) => {
+    expect(brief(await read(holding(line(fields))))).toEqual([`1: invalid_line ${param}`]);
   });
 });
 

@@ -81,12 +81,13 @@ function readLine(line: Line, request: BatchRequest, customIds: CustomIds): Mani
       ...(param === undefined || param === "" ? {} : { param }),
     });
   }
-  const { custom_id, image, ...own } = parsed.data;
+  const { custom_id, ...own } = parsed.data;
   const lacking = lackingField(request, own);
   if (lacking !== null) return refuse("invalid_line", `neither the line nor the batch has a ${lacking}`, { ...named, param: lacking });
   if (customIds.seen(custom_id))
     return refuse("duplicate_custom_id", "an earlier line has the same custom_id", { ...named, param: "custom_id" });
-  return { kind: "item", item: { custom_id, line: line.number, image, ...itemWords(request, own) } };
+  const shown = "image" in own ? { image: own.image } : { images: own.images };
+  return { kind: "item", item: { custom_id, line: line.number, ...shown, ...itemWords(request, own) } };
 }
 
 type OwnWords = Pick<ManifestLine, "question" | "prompt" | "labels">;

@@ -3,10 +3,12 @@
  * Owns their bounded memory; each batch is read once per worker. Refuses to hold anything that changes: all of it was written before the plan was adopted.
  */
 import { batchRequest, CodedError, plan as planSchema, type BatchRequest, type Plan } from "@flamboyance/contracts";
-import type { Passage, Preprocessing } from "@flamboyance/model";
+import type { Media, Passage } from "@flamboyance/model";
 import { batchKeys, readJson, type Storage } from "@flamboyance/storage";
 import type { Decoder } from "./decode.ts";
 import type { PrefixSource } from "./engine.ts";
+import type { ItemModel } from "./item.ts";
+import { sourcesOf } from "./media.ts";
 import { examplePassages } from "./prompt.ts";
 
 export interface OpenBatch {
@@ -16,9 +18,12 @@ export interface OpenBatch {
   readonly prefix: PrefixSource | null;
 }
 
+/** How the examples become pixels. */
+export type ExampleModel = Pick<ItemModel, "preprocessing" | "maxFrames">;
+
 export interface OpenBatches {
   /** Throws passing faults; the next call tries again. The caller's signal ends its wait; what is being read is read on, for whoever asks next. */
-  open(id: string, plan: string, preprocessing: Preprocessing, signal: AbortSignal): Promise<OpenBatch>;
+  open(id: string, plan: string, model: ExampleModel, signal: AbortSignal): Promise<OpenBatch>;
 }
 
 const batchesHeld = 16;
@@ -32,10 +37,10 @@ export function holdOpenBatches(dependencies: {
 }): OpenBatches {
   const held = new Map<string, Promise<OpenBatch>>();
   return {
-    open: (id, plan, preprocessing, signal) => {
+    open: (id, plan, model, signal) => {
       const name = `${id}/${plan}`;
       const known = held.get(name);
-      const opened = known ?? readBatch(dependencies, id, plan, preprocessing);
+      const opened = known ?? readBatch(dependencies, id, plan, model);
       // Used last, dropped last.
       held.delete(name);
       held.set(name, opened);
@@ -63,7 +68,7 @@ async function readBatch(
   { storage, bucket, decoder, signal }: Parameters<typeof holdOpenBatches>[0],
   id: string,
   planId: string,
-  preprocessing: Preprocessing,
+  { preprocessing, maxFrames }: ExampleModel,
 ): Promise<OpenBatch> {
   const keys = batchKeys(id);
   const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
@@ -71,14 +76,23 @@ async function readBatch(
   if (request === null || plan === null) throw new CodedError("internal_error", `${id}: its request or plan isn't in S3`);
   if (request.examples.length === 0) return { request, plan, prefix: null };
 
-  const pixels: (Float32Array | null)[] = [];
+  const media: (Media | null)[] = [];
+  const planned = keys.plan(planId);
   for (const [index, example] of plan.examples.entries()) {
-    if (example === null) pixels.push(null);
-    else {
-      const { bytes } = await storage.read({ bucket, key: keys.plan(planId).example(index) }, { signal });
-      pixels.push(await decoder.decode(bytes, preprocessing, signal));
+    if (example === null) {
+      media.push(null);
+      continue;
     }
+    const shown = Array.isArray(example)
+      ? { images: example.map((_, place) => planned.exampleFrame(index, place)) }
+      : { image: planned.example(index) };
+    const frames: Float32Array[] = [];
+    for (const { image: key, frames: wanted } of sourcesOf(shown, request.frames, maxFrames)) {
+      const { bytes } = await storage.read({ bucket, key }, { signal });
+      frames.push(...(await decoder.decode(bytes, { preprocessing, frames: wanted }, signal)));
+    }
+    media.push(frames);
   }
-  const passages = examplePassages(request, pixels).map(({ text, images }): Passage => ({ text, media: images.map((image) => [image]) }));
+  const passages = examplePassages(request, media).map(({ text, images }): Passage => ({ text, media: images }));
   return { request, plan, prefix: { key: `${id}/${planId}`, passages } };
 }

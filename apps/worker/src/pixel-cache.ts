@@ -1,17 +1,19 @@
 /**
  * Pixels of images that several items of a batch show (many questions about one image): fetched and decoded once while they stay here.
  * Owns a bounded number of bytes, used longest ago out first. Keyed by batch: another tenant's right to read an image is never taken for granted,
- * and a later batch sees an image's newest bytes.
+ * and a later batch sees an image's newest bytes. Keyed by what was taken of the image, too: an animation's first frame isn't its sampled ones.
  */
+import type { Media } from "@flamboyance/model";
 import { isOwnFault } from "./fate.ts";
+import type { Source } from "./media.ts";
 
 export interface PixelCache {
-  /** The image's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
-  get(batch: string, image: string, load: () => Promise<Float32Array>, signal: AbortSignal): Promise<Float32Array>;
+  /** The source's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
+  get(batch: string, source: Pick<Source, "image" | "frames">, load: () => Promise<Media>, signal: AbortSignal): Promise<Media>;
 }
 
 interface Entry {
-  readonly pixels: Promise<Float32Array>;
+  readonly pixels: Promise<Media>;
   bytes: number;
 }
 
@@ -36,12 +38,17 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
       drop(oldest, old);
     }
   };
-  const start = (key: string, load: () => Promise<Float32Array>): Entry => {
+  const start = (key: string, load: () => Promise<Media>): Entry => {
     const entry: Entry = { pixels: load(), bytes: 0 };
     entries.set(key, entry);
     weigh(key, entry, leastBytes);
     entry.pixels.then(
-      (pixels) => weigh(key, entry, pixels.byteLength),
+      (pixels) =>
+        weigh(
+          key,
+          entry,
+          pixels.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
+        ),
       (error: unknown) => {
         if (!isOwnFault(error)) drop(key, entry);
       },
@@ -50,8 +57,8 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
   };
 
   return {
-    get: async (batch, image, load, signal) => {
-      const key = `${batch} ${image}`;
+    get: async (batch, { image, frames }, load, signal) => {
+      const key = `${batch} ${frames ?? "first"} ${image}`;
       for (;;) {
         signal.throwIfAborted();
         const known = entries.get(key);
@@ -62,7 +69,7 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
           entries.set(key, known);
         }
         try {
-          return (await entry.pixels).slice();
+          return (await entry.pixels).map((frame) => frame.slice());
         } catch (error) {
           // Another item's load, given up with that item's chunk: this one loads for itself.
           if (known === undefined || isOwnFault(error)) throw error;

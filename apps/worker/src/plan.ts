@@ -85,28 +85,31 @@ async function writeExamples(
   const examples: Plan["examples"] = [];
   examplePassages(
     request,
-    request.examples.map(({ image }) => image ?? null),
+    request.examples.map(({ image, images }) => image ?? images ?? null),
   );
   labelsOf(request, {});
-  for (const [index, { image }] of request.examples.entries()) {
-    if (image === undefined) {
-      examples.push(null);
-      continue;
-    }
+  const copy = async (image: string, frames: number | null, key: string, param: string) => {
     const bytes = await fetchImage(storage, image, { buckets: request.buckets, serviceBucket }, signal)
       .then(async (found) => {
-        await decoder.decode(found, anyPreprocessing, signal);
+        await decoder.decode(found, { preprocessing: anyPreprocessing, frames }, signal);
         return found;
       })
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
-        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, {
-          param: `examples[${index}].image`,
-          cause: error,
-        });
+        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, { param, cause: error });
       });
-    await storage.write({ bucket: serviceBucket, key: keys.example(index) }, bytes, { contentType: "application/octet-stream", signal });
-    examples.push({ sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length });
+    await storage.write({ bucket: serviceBucket, key }, bytes, { contentType: "application/octet-stream", signal });
+    return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };
+  };
+  for (const [index, { image, images }] of request.examples.entries()) {
+    if (image !== undefined) examples.push(await copy(image, request.frames ?? null, keys.example(index), `examples[${index}].image`));
+    else if (images === undefined) examples.push(null);
+    else {
+      const frames = [];
+      for (const [place, frame] of images.entries())
+        frames.push(await copy(frame, null, keys.exampleFrame(index, place), `examples[${index}].images[${place}]`));
+      examples.push(frames);
+    }
   }
   return examples;
 }

@@ -94,7 +94,12 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
       await engine.close();
       return found.key;
     }
-    const consumer = consume(found.key, { name, preprocessing: description.preprocessing, engine });
+    const consumer = consume(found.key, {
+      name,
+      preprocessing: description.preprocessing,
+      maxFrames: description.limits.maxFrames,
+      engine,
+    });
     const taken = { name, engine, consumer };
     served.set(found.key, taken);
     engine.lost.addEventListener("abort", () => lose(found.key, taken), { once: true });

@@ -31,6 +31,9 @@ export interface RunningWorker {
   close(): Promise<void>;
 }
 
+/** Frames under way at once, of all rows: their pixels are held until the engine has them, so videos of many frames have fewer rows. */
+const framesPerRow = 8;
+
 /** Plans and finalizes of large batches have slots of their own: neither waits for chunks. */
 const planSlots = 2;
 const finalizeSlots = 2;
@@ -75,7 +78,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     ...shared,
     worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
-    itemGate: new Gate({ holders: config.engineRows }),
+    itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };

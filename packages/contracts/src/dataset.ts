@@ -24,13 +24,16 @@ const labels = z
 export const task = z.enum(["caption", "vqa", "classify", "prompt"]);
 export type Task = z.infer<typeof task>;
 
+/** What an example shows: one image, or the frames of a video in order. */
+const shown = { image: s3Location.optional(), images: z.array(s3Location).min(1).max(limits.frames).optional() };
+
 /**
  * A solved example: `text` for a caption, a label, or what follows a prompt (`prompt`; without it the batch's), `question` and `answer` for vqa.
  * Without an image it is text only, its `<image>` left out.
  */
 export const supportExample = z.union([
-  z.strictObject({ image: s3Location.optional(), prompt: prompt.optional(), text: z.string().max(limits.questionCharacters) }),
-  z.strictObject({ image: s3Location.optional(), question, answer: z.string().max(limits.questionCharacters) }),
+  z.strictObject({ ...shown, prompt: prompt.optional(), text: z.string().max(limits.questionCharacters) }),
+  z.strictObject({ ...shown, question, answer: z.string().max(limits.questionCharacters) }),
 ]);
 export type SupportExample = z.infer<typeof supportExample>;
 
@@ -63,6 +66,14 @@ export const createDatasetBatch = z
       .describe(
         "classify: the label with the best mean (default, as OpenFlamingo's evaluation has it) or sum of its tokens' log-probabilities wins.",
       ),
+    frames: z
+      .int()
+      .min(1)
+      .max(limits.frames)
+      .optional()
+      .describe(
+        "Frames taken, evenly spaced, of each animation (GIF, WebP) or list of `images`; all where there are fewer. Default: of an animation its first, of a list as many as the model takes.",
+      ),
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),
     completion_window: completionWindow.default("24h"),
@@ -93,18 +104,28 @@ export type CreateDatasetBatch = z.output<typeof createDatasetBatch>;
 export type CreateDatasetBatchInput = z.input<typeof createDatasetBatch>;
 
 function exampleFault(what: Task, example: SupportExample, batchHasPrompt: boolean): string | null {
+  if (example.image !== undefined && example.images !== undefined) return "an example has an image or images, not both";
   if (what === "vqa") return "question" in example ? null : "a vqa example needs question and answer";
   if (!("text" in example)) return `a ${what} example needs text`;
   if (what === "prompt") return example.prompt !== undefined || batchHasPrompt ? null : "neither the example nor the batch has a prompt";
   return example.prompt === undefined ? null : `a ${what} example has no prompt`;
 }
 
-/** A line of a dataset's manifest. Unknown fields are refused, so that a misspelt one isn't silently ignored. */
-export const manifestLine = z.strictObject({
-  custom_id: z.string().min(1).max(limits.customIdCharacters),
-  image: s3Location,
-  question: question.optional(),
-  prompt: prompt.optional(),
-  labels: labels.optional(),
-});
+/** A line of a dataset's manifest: one image, or `images`, the frames of a video in order. Unknown fields are refused, so that a misspelt one isn't silently ignored. */
+export const manifestLine = z
+  .strictObject({
+    custom_id: z.string().min(1).max(limits.customIdCharacters),
+    image: s3Location.optional(),
+    images: z.array(s3Location).min(1).max(limits.imagesPerItem).optional(),
+    question: question.optional(),
+    prompt: prompt.optional(),
+    labels: labels.optional(),
+  })
+  .transform(({ image, images, ...line }, context) => {
+    if (image !== undefined && images === undefined) return { ...line, image };
+    if (images !== undefined && image === undefined) return { ...line, images };
+    const message = image === undefined ? "a line needs an image, or images" : "a line has an image or images, not both";
+    context.addIssue({ code: "custom", path: [image === undefined ? "image" : "images"], message });
+    return z.NEVER;
+  });
 export type ManifestLine = z.infer<typeof manifestLine>;

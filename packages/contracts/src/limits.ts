@@ -7,7 +7,14 @@ export const limits = {
   questionCharacters: 4_000,
   examples: 64,
   imageBytes: 64 * 1024 * 1024,
+  /** Of the frames taken from an animation, together. */
   imagePixels: 100_000_000,
+  /** Of all its frames together, taken or not: each is painted over those before it. */
+  animationPixels: 400_000_000,
+  /** Taken of an item's or a support example's video; also the images that a support example may list. */
+  frames: 64,
+  /** That a line of the manifest may list. */
+  imagesPerItem: 1_000,
   metadataPairs: 16,
   metadataKeyCharacters: 64,
   metadataValueCharacters: 512,

@@ -34,6 +34,8 @@ export const batchRequest = z.object({
   prompt: z.string().optional(),
   labels: z.array(z.string()).optional(),
   rank_by: z.enum(["mean", "sum"]).optional(),
+  /** Absent where none was asked for: then an animation's first frame is meant, and of a list as many as the model takes. */
+  frames: z.int().optional(),
   /** Settled: with its defaults, and where it samples with a seed. For classify it means nothing. */
   generation: generation.extend({ max_new_tokens: z.int(), num_beams: z.int() }),
   on_invalid: z.enum(["fail", "skip"]),
@@ -46,16 +48,20 @@ export type BatchRequest = z.infer<typeof batchRequest>;
 export const control = z.object({ kind: z.enum(["cancel", "pause", "resume"]) });
 export type Control = z.infer<typeof control>;
 
-/** A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. */
-export const item = z.object({
+const itemWords = z.object({
   custom_id: z.string(),
   line: z.int(),
-  image: z.string(),
   question: z.string().nullable(),
   /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
   prompt: z.string().optional(),
   labels: z.array(z.string()).optional(),
 });
+
+/**
+ * A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. `images` is the list as it was given:
+ * which of it are looked at follows from the batch's `frames` and the model.
+ */
+export const item = z.union([itemWords.extend({ image: z.string() }), itemWords.extend({ images: z.array(z.string()) })]);
 export type Item = z.infer<typeof item>;
 
 /**
@@ -65,6 +71,8 @@ export type Item = z.infer<typeof item>;
 export const refusedLine = lineError.extend({ custom_id: z.string().nullable(), line: z.int(), before_item: z.int() });
 export type RefusedLine = z.infer<typeof refusedLine>;
 
+const exampleBytes = z.object({ sha256: z.string(), size_bytes: z.int() });
+
 /** plan.json, written last: without it the plan's folder doesn't exist. */
 export const plan = z.object({
   plan: z.string(),
@@ -72,8 +80,8 @@ export const plan = z.object({
   chunks: z.int(),
   refused: z.int(),
   items_sha256: z.string(),
-  /** Hash and byte count of each examples/<index>; null for a text-only example. */
-  examples: z.array(z.object({ sha256: z.string(), size_bytes: z.int() }).nullable()),
+  /** Of examples/<index>; a list, of examples/<index>/<place>, for one of several images; null for a text-only example. */
+  examples: z.array(z.union([exampleBytes, z.array(exampleBytes)]).nullable()),
 });
 export type Plan = z.infer<typeof plan>;
 

@@ -6,7 +6,7 @@ import { isCoded } from "@flamboyance/contracts";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { clipNormalisation } from "./description.ts";
-import { decodePixels, decodeRaster } from "./image.ts";
+import { decodeFrameRasters, decodeFrames, decodePixels, decodeRaster, type FrameOptions } from "./image.ts";
 import { readSafetensors } from "./import/safetensors.ts";
 
 const reference = join(import.meta.dirname, "../reference");
@@ -130,4 +130,100 @@ describe("what isn't decoded", () => {
   test("an image that is no longer wanted isn't decoded", async () => {
     expect(await codeOf(decodeRaster(photo, { maxPixels, signal: AbortSignal.abort() }))).toBe("aborted");
   });
+});
+
+describe.each(["gif", "webp"] as const)("frames of a %s animation", (format) => {
+  const [width, height] = [8, 6];
+  /** Frame k shows k white pixels more than a black first one, at places 1 … k: each is told from every other, and is right only on top of all before it. */
+  const animation = (count: number, options: { size?: readonly [number, number] } = {}) => {
+    const [across, down] = options.size ?? [width, height];
+    const stack = Uint8Array.from({ length: across * down * count * 3 }, (_, at) => {
+      const pixel = Math.trunc(at / 3);
+      const place = pixel % (across * down);
+      return place >= 1 && place <= Math.trunc(pixel / (across * down)) ? 255 : 0;
+    });
+    const image = sharp(stack, { raw: { width: across, height: down * count, channels: 3, pageHeight: down } });
+    const delay = Array.from({ length: count }, () => 40);
+    return (format === "gif" ? image.gif({ delay, interFrameMaxError: 0 }) : image.webp({ delay, lossless: true })).toBuffer();
+  };
+  const decode = async (bytes: Uint8Array, frames: number, further: Partial<FrameOptions> = {}) => {
+    const rasters = [];
+    for await (const raster of decodeFrameRasters(bytes, { frames, maxPixels, maxAnimationPixels: maxPixels, ...further }))
+      rasters.push(raster);
+    return rasters;
+  };
+  /** Which frame it is, by its white pixels; all of them must be where that frame has them. */
+  const numberOf = ({ data, channels }: { readonly data: Uint8Array; readonly channels: number }) => {
+    const white = [...Array(data.length / channels).keys()].filter((place) => (data[place * channels] ?? 0) > 128);
+    expect(white).toEqual(white.map((_, index) => index + 1));
+    return white.length;
+  };
+
+  test("are those of the law, each whole", async () => {
+    const bytes = await animation(10);
+    for (const [wanted, expected] of [
+      [1, [5]],
+      [3, [1, 5, 8]],
+      [4, [1, 3, 6, 8]],
+      [10, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
+      [64, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]],
+    ] as const) {
+      const rasters = await decode(bytes, wanted);
+      expect(rasters.map(numberOf)).toEqual(expected);
+      for (const raster of rasters)
+        expect([raster.width, raster.height, raster.data.length]).toEqual([width, height, width * height * raster.channels]);
+    }
+  });
+
+  test("are the same where not all that lie between fit into one run", async () => {
+    const bytes = await animation(10);
+    const further = { maxPixels: 4 * width * height, maxAnimationPixels: 10 * width * height };
+    expect((await decode(bytes, 4, further)).map(numberOf)).toEqual([1, 3, 6, 8]);
+  });
+
+  test("become pixels as images of their own do", async () => {
+    const bytes = await animation(7, { size: [48, 40] });
+    const preprocessing = { imageSize: 32, ...clipNormalisation };
+    const pixels = await decodeFrames(bytes, preprocessing, { frames: 3, maxPixels, maxAnimationPixels: maxPixels });
+    const alone = await Promise.all(
+      (await decode(bytes, 3)).map(async ({ data, width: across, height: down, channels }) =>
+        decodePixels(
+          await sharp(data, { raw: { width: across, height: down, channels } })
+            .png()
+            .toBuffer(),
+          preprocessing,
+          { maxPixels },
+        ),
+      ),
+    );
+    expect(pixels).toEqual(alone);
+    expect(new Set(pixels.map((frame) => frame.join())).size).toBe(3);
+  });
+
+  test("are refused where those taken, or all of them, have too many pixels, and the first alone is not", async () => {
+    const bytes = await animation(40);
+    const area = width * height;
+    expect(await codeOf(decode(bytes, 4, { maxPixels: 4 * area - 1 }))).toBe("image_too_large");
+    expect(await codeOf(decode(bytes, 1, { maxPixels: area, maxAnimationPixels: 40 * area - 1 }))).toBe("image_too_large");
+    expect((await decodeRaster(bytes, { maxPixels: area })).height).toBe(height);
+  });
+
+  test("that are cut off are image_unreadable", async () => {
+    const bytes = await animation(10);
+    for (const share of [0.3, 0.5, 0.7, 0.9, 0.97])
+      expect(await codeOf(decode(bytes.subarray(0, Math.trunc(bytes.length * share)), 4)), `${share} of it`).toBe("image_unreadable");
+  });
+});
+
+test("an image that is no animation has one frame, however many are asked for", async () => {
+  const photo = readFileSync(join(images, "photo.jpg"));
+  const pages = await sharp(new Uint8Array(6 * 8 * 3), { raw: { width: 6, height: 8, channels: 3, pageHeight: 4 } })
+    .tiff()
+    .toBuffer();
+  const still = await plain().webp().toBuffer();
+  for (const bytes of [photo, pages, still]) {
+    const preprocessing = { imageSize: 32, ...clipNormalisation };
+    const frames = await decodeFrames(bytes, preprocessing, { frames: 8, maxPixels, maxAnimationPixels: maxPixels });
+    expect(frames).toEqual([await decodePixels(bytes, preprocessing, { maxPixels })]);
+  }
 });

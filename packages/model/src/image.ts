@@ -1,21 +1,31 @@
 /**
- * Bytes of an image to a model's pixels. The only file that imports sharp: decoding at full size, no turning by EXIF, no colour profiles, first frame of many.
- * Owns the image_* errors and the limit of pixels, which is checked before anything is decoded; refuses formats that can carry scripts or references (SVG, PDF).
+ * Bytes of an image to a model's pixels. The only file that imports sharp: decoding at full size, no turning by EXIF, no colour profiles; of many frames the first,
+ * or some of an animation's, as the screen shows them. Owns the image_* errors and the limits of pixels, which are checked before anything is decoded;
+ * refuses formats that can carry scripts or references (SVG, PDF).
  */
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { CodedError } from "@flamboyance/contracts";
+import { chooseFrames } from "./choose-frames.ts";
 import type { Preprocessing } from "./description.ts";
+import { gifIsCutOff } from "./gif-blocks.ts";
 import { normalise, resizeToSquare, type Raster } from "./resample.ts";
 
 export interface DecodeOptions {
-  /** Width × height above which an image isn't decoded: `image_too_large`. */
+  /** Width × height, times the frames taken, above which an image isn't decoded: `image_too_large`. */
   readonly maxPixels: number;
   readonly signal?: AbortSignal;
 }
 
+export interface FrameOptions extends DecodeOptions {
+  /** How many frames are taken, evenly spaced (chooseFrames); all of an animation that has fewer, and the one of an image that is none. */
+  readonly frames: number;
+  /** Width × height × all frames above which an animation isn't decoded, for each frame is painted over those before it: `image_too_large`. */
+  readonly maxAnimationPixels: number;
+}
+
 /**
  * An image as (3, imageSize, imageSize) normalised fp32, as OpenFlamingo's preprocessing with Pillow gives it (palette images are expanded to RGB first, which that doesn't).
- * Throws CodedError image_unsupported, image_unreadable, image_too_large, aborted. Decoding runs on libuv's threads, resampling on the caller's.
+ * Of an animation, its first frame. Throws CodedError image_unsupported, image_unreadable, image_too_large, aborted. Decoding runs on libuv's threads, resampling on the caller's.
  */
 export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessing, options: DecodeOptions): Promise<Float32Array> {
   const raster = await decodeRaster(bytes, options);
@@ -23,31 +33,103 @@ export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessi
   return normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing);
 }
 
+/** Frames of a GIF or WebP animation, in order, each as `decodePixels` gives an image. Throws as it does. */
+export async function decodeFrames(bytes: Uint8Array, preprocessing: Preprocessing, options: FrameOptions): Promise<Float32Array[]> {
+  const frames: Float32Array[] = [];
+  for await (const raster of decodeFrameRasters(bytes, options))
+    frames.push(normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing));
+  return frames;
+}
+
 /** An image as Pillow would hold it: grey, grey and alpha, RGB or RGBA, 8 bits. */
 export async function decodeRaster(bytes: Uint8Array, { maxPixels, signal }: DecodeOptions): Promise<Raster> {
+  const image = await openImage(bytes, signal);
+  refuseTooLarge(image, 1, maxPixels);
+  refuseAborted(signal);
+  return decodeWhole(image);
+}
+
+/** The frames taken, one after the other, whole as the screen shows them: what a frame leaves as it was is there. */
+export async function* decodeFrameRasters(
+  bytes: Uint8Array,
+  { frames, maxPixels, maxAnimationPixels, signal }: FrameOptions,
+): AsyncGenerator<Raster> {
+  const image = await openImage(bytes, signal);
+  if (image.format === "gif" && gifIsCutOff(bytes)) throw unreadable("gif", "cut off");
+  const chosen = chooseFrames(image.frames, frames);
+  refuseTooLarge(image, chosen.length, maxPixels);
+  refuseTooLarge(image, image.frames, Math.max(maxPixels, maxAnimationPixels));
+  const { width, height } = image.metadata;
+  for (const span of spansOf(chosen, Math.trunc(maxPixels / (width * height)))) {
+    refuseAborted(signal);
+    const first = span[0] ?? 0;
+    const last = span.at(-1) ?? first;
+    const stack = await decodeWhole(image, image.frames === 1 ? null : { first, last });
+    const frameBytes = width * height * stack.channels;
+    for (const index of span) {
+      refuseAborted(signal);
+      yield { ...stack, height, data: stack.data.subarray((index - first) * frameBytes, (index - first + 1) * frameBytes) };
+    }
+  }
+}
+
+/** Neighbours that are decoded in one run, none of which spans more than `most` frames: a run starts over at the animation's first frame, and holds all from its own first to its last. */
+function spansOf(chosen: readonly number[], most: number): number[][] {
+  const spans: number[][] = [];
+  for (const index of chosen) {
+    const span = spans.at(-1);
+    if (span !== undefined && index - (span[0] ?? 0) < most) span.push(index);
+    else spans.push([index]);
+  }
+  return spans;
+}
+
+interface OpenImage {
+  readonly bytes: Uint8Array;
+  readonly format: ImageFormat;
+  /** Of its first frame. */
+  readonly metadata: Metadata;
+  /** 1 for all but animations: a TIFF's pages are images of their own. */
+  readonly frames: number;
+}
+
+/** Reads no further than the headers. */
+async function openImage(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<OpenImage> {
   refuseAborted(signal);
   const format = formatOf(bytes);
   if (format === null) throw new CodedError("image_unsupported", "the bytes aren't a JPEG, PNG, WebP, GIF, TIFF or AVIF image");
-  // Warnings (as of stray bytes between markers) don't stop Pillow either; missing data does.
-  const image = sharp(bytes, { failOn: "error", limitInputPixels: false, ignoreIcc: true });
-  const metadata = await image.metadata().catch((cause: unknown) => {
-    throw unreadable(format, cause);
-  });
-  const { width, height } = metadata;
-  if (width * height > maxPixels)
-    throw new CodedError("image_too_large", `the image has ${width} × ${height} pixels; at most ${maxPixels} are decoded`);
-  refuseAborted(signal);
-  const { data, info } = await inPillowsMode(image, format, metadata, bytes)
+  const metadata = await sharp(bytes, reading)
+    .metadata()
+    .catch((cause: unknown) => {
+      throw unreadable(format, cause);
+    });
+  return { bytes, format, metadata, frames: format === "gif" || format === "webp" ? (metadata.pages ?? 1) : 1 };
+}
+
+/** Its first frame, or those from `first` to `last` one below the other. */
+async function decodeWhole(image: OpenImage, frames: { readonly first: number; readonly last: number } | null = null): Promise<Raster> {
+  const { bytes, format, metadata } = image;
+  const pages = frames === null ? {} : { page: frames.first, pages: frames.last - frames.first + 1 };
+  const { data, info } = await inPillowsMode(sharp(bytes, { ...reading, ...pages }), format, metadata, bytes)
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true })
     .catch((cause: unknown) => {
-      throw unreadable(format, cause);
+      throw unreadable(format, cause, frames);
     });
   const { channels } = info;
   if (channels !== 1 && channels !== 2 && channels !== 3 && channels !== 4) throw unreadable(format, `${String(channels)} channels`);
   if (metadata.space === "cmyk") return { data: colourOfInk(data), width: info.width, height: info.height, channels: 3 };
   return { data, width: info.width, height: info.height, channels };
 }
+
+function refuseTooLarge({ metadata: { width, height } }: OpenImage, frames: number, maxPixels: number): void {
+  if (width * height * frames <= maxPixels) return;
+  const what = frames === 1 ? `the image has ${width} × ${height} pixels` : `${frames} frames of ${width} × ${height} pixels are too many`;
+  throw new CodedError("image_too_large", `${what}; at most ${maxPixels} are decoded`);
+}
+
+// Warnings (as of stray bytes between markers) don't stop Pillow either; missing data does.
+const reading = { failOn: "error", limitInputPixels: false, ignoreIcc: true } as const;
 
 // One thread per image: a worker decodes several at once. Nothing is decoded twice, so there is nothing to cache.
 sharp.concurrency(1);
@@ -96,8 +178,13 @@ function formatOf(bytes: Uint8Array): ImageFormat | null {
   return null;
 }
 
-function unreadable(format: ImageFormat, cause: unknown): CodedError {
-  return new CodedError("image_unreadable", `the image begins like ${format.toUpperCase()} but can't be decoded`, { cause });
+function unreadable(
+  format: ImageFormat,
+  cause: unknown,
+  frames: { readonly first: number; readonly last: number } | null = null,
+): CodedError {
+  const where = frames === null ? "" : ` (frames ${frames.first} to ${frames.last}, from 0)`;
+  return new CodedError("image_unreadable", `the image begins like ${format.toUpperCase()} but can't be decoded${where}`, { cause });
 }
 
 function refuseAborted(signal: AbortSignal | undefined): void {

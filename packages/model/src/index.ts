@@ -25,7 +25,8 @@ export type {
   TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
-export { decodePixels, type DecodeOptions } from "./image.ts";
+export { chooseFrames } from "./choose-frames.ts";
+export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./image.ts";
 export {
   buildPrompt,
   promptTemplates,

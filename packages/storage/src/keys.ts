@@ -40,6 +40,8 @@ export interface PlanKeys {
   readonly index: string;
   /** The bytes of the support example at this place, from 0. */
   example(index: number): string;
+  /** The bytes of one of its images, where it has several. */
+  exampleFrame(index: number, place: number): string;
   /** The refused lines. */
   readonly errors: string;
   /** plan.json: items, chunks, refused, hashes. */
@@ -107,6 +109,7 @@ function planKeys(folder: string): PlanKeys {
     items: `${folder}items.jsonl`,
     index: `${folder}index`,
     example: (index) => `${folder}examples/${index}`,
+    exampleFrame: (index, place) => `${folder}examples/${index}/${place}`,
     errors: `${folder}errors.jsonl`,
     manifest: `${folder}plan.json`,
   };

@@ -9,5 +9,5 @@ parentPort?.on("message", ({ id, bytes }: DecodeTask) => {
   if (first === "x".charCodeAt(0)) process.exit(1);
   if (first === "h".charCodeAt(0)) return;
   if (first === "?".charCodeAt(0)) answer({ id, kind: "failed", code: "image_unreadable", message: "no image" });
-  else answer({ id, kind: "pixels", pixels: Float32Array.of(first) });
+  else answer({ id, kind: "pixels", pixels: [Float32Array.of(first)] });
 });
