@@ -112,7 +112,7 @@ describe("a list of images", () => {
   it("fails its batch where it is an example's and can't be read", async () => {
     const example = { images: [...images(0), at("gone.png")], text: "a bird" };
     const { batch } = await run("example", { one: { image: at("scene.png") } }, { examples: [example] });
-    expect(batch).toMatchObject({ status: "failed", errors: { data: [{ code: "bad_example", param: "examples.0.images.1" }] } });
+    expect(batch).toMatchObject({ status: "failed", errors: { data: [{ code: "bad_example", param: "examples[0].images[1]" }] } });
   });
 });
 

@@ -241,7 +241,8 @@ describe("an idempotency key", () => {
 
   it("answers an accepted batch though its model and its input are gone since", async () => {
     const key = { "idempotency-key": "kept" };
-    await service.put(serviceBucket, "models/passing/flamingo.json", JSON.stringify({ contentHash: "c".repeat(64), precision: "fp32" }));
+    const description = { contentHash: "c".repeat(64), precision: "fp32", limits: { maxFrames: 64 } };
+    await service.put(serviceBucket, "models/passing/flamingo.json", JSON.stringify(description));
     await service.put(imagesBucket, "passing.jsonl", "{}\n");
     const body = { model: "passing", input: `s3://${imagesBucket}/passing.jsonl` };
     const first = await submit(body, key);
