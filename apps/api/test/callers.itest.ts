@@ -141,6 +141,14 @@ describe("the command line", () => {
     expect(await run(["results", id, "--output", nowhere])).toMatchObject({ code: 2, err: expect.stringContaining("can't be written") });
   });
 
+  it("says why a batch whose plan was refused has no results", async () => {
+    const { id } = await client.batches.create(caption);
+    await service.queue.refusePlan({ id, errors: [{ code: "invalid_json_line", message: "not JSON", param: null, line: 3 }] });
+    const err = `${id} failed and has no results: line 3: not JSON (invalid_json_line)\n`;
+    expect(await run(["results", id])).toMatchObject({ out: "", err });
+    expect(await run(["results", id, "--table"])).toMatchObject({ out: "", err });
+  });
+
   it("detaches at Ctrl-C and says how to come back", async () => {
     const { id } = await client.batches.create(caption);
     await plan(service, id, [1]);

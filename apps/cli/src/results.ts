@@ -25,10 +25,22 @@ export async function showResults(client: Client, terminal: Terminal, id: string
     if (flags.output !== undefined) await writeFile(flags.output, lines, terminal);
     else if (flags.table) await printTable(lines, terminal);
     else for await (const line of lines) await print(out, `${JSON.stringify(line)}\n`);
+    await sayWhyNothing(client, terminal, id);
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new Detached(flags.output === undefined ? "Stopped." : `Stopped; ${flags.output} wasn't written.`);
   }
+}
+
+/** A batch whose plan was refused has no lines: silence would look like a batch without results. */
+async function sayWhyNothing(client: Client, { signal, err }: Terminal, id: string): Promise<void> {
+  const { errors, request_counts } = await client.batches.get(id, { signal });
+  const [first] = errors?.data ?? [];
+  if (first === undefined || request_counts.total > 0) return;
+  await print(
+    err,
+    `${id} failed and has no results: ${first.line === null ? "" : `line ${first.line}: `}${first.message} (${first.code})\n`,
+  );
 }
 
 /** Beside its place first, then renamed there: nobody finds half a file. */

@@ -1,9 +1,9 @@
 /**
  * `npm run demo`: a whole Flamboyance on this machine turns pictures in S3 into captions and answers, and shows how many are right.
- * Owns the order of the show. Leaves no process and no port behind, also on Ctrl-C; the results stay in `.flamboyance/demo/`.
+ * Owns the order of the show. Leaves no process and no port behind, also on Ctrl-C; the results stay in `.flamboyance/demo/` until the next demo.
  */
 import { once } from "node:events";
-import { mkdir, rm, writeFile } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createClient, type Client } from "@flamboyance/client";
@@ -17,7 +17,7 @@ import { serviceBucket, startSystem, type S3Address, type System } from "./syste
 const help = `npm run demo [-- options]
 
 Starts Redis, an S3 server, the api and a worker on this machine, uploads pictures of coloured shapes, and has the demo model caption them and answer
-a question about each. Ends everything again; the results stay in .flamboyance/demo/.
+a question about each. Ends everything again; the results stay in .flamboyance/demo/ until the next demo.
 
   --images <n>   how many pictures (200)
   --keep         leave the system up until Ctrl-C, to submit batches of your own
@@ -26,7 +26,30 @@ a question about each. Ends everything again; the results stay in .flamboyance/d
 const folder = resolve(import.meta.dirname, "../../../.flamboyance");
 const wantedPorts = { api: 8080, s3: 9000, redis: 6390 };
 const shownRows = 8;
+const ownerFile = "owner.pid";
 const stopped = "stopped; nothing is left running\n";
+
+/**
+ * The last demo's folder, emptied; beside it one of its own where a demo is still up there, whose data it is. The owner's process id stands in it.
+ */
+async function takeHome(parent: string): Promise<{ readonly home: string; [Symbol.asyncDispose](): Promise<void> }> {
+  const usual = join(parent, "demo");
+  const home = (await isOwned(usual)) ? join(parent, `demo-${process.pid}`) : usual;
+  await rm(home, { recursive: true, force: true });
+  await mkdir(home, { recursive: true });
+  await writeFile(join(home, ownerFile), String(process.pid));
+  return { home, [Symbol.asyncDispose]: () => rm(join(home, ownerFile), { force: true }) };
+}
+
+async function isOwned(home: string): Promise<boolean> {
+  const owner = Number(await readFile(join(home, ownerFile), "utf8").catch(() => "0"));
+  if (!Number.isInteger(owner) || owner <= 0) return false;
+  try {
+    return process.kill(owner, 0);
+  } catch {
+    return false;
+  }
+}
 
 async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<boolean> {
   const screen = openScreen(process.stdout);
@@ -34,9 +57,8 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   const modelFolder = await importDemoModel(folder, signal);
 
   screen.step("2/5  Starting Redis, S3, a worker and the api");
-  const home = join(folder, "demo");
-  await rm(home, { recursive: true, force: true });
-  await mkdir(home, { recursive: true });
+  await using place = await takeHome(folder);
+  const { home } = place;
   await using system = await startDemoSystem(home, modelFolder, signal);
   signal.throwIfAborted();
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -73,6 +73,17 @@ describe("a model folder", () => {
     const written = await writeModelFolder(model(1), folder);
     expect((await readModelFolder(folder)).contentHash).toBe(written.contentHash);
     expect(await readdir(parent)).toEqual(["tiny"]);
+  });
+
+  it("never replaces a folder that holds anything but a model", async () => {
+    await mkdir(folder);
+    await writeFile(join(folder, "thesis.txt"), "years of work");
+    await expect(writeModelFolder(model(), folder)).rejects.toMatchObject({ code: "model_folder_invalid" });
+    expect(await readdir(folder)).toEqual(["thesis.txt"]);
+    expect(await readdir(parent)).toEqual(["tiny"]);
+    await rm(join(folder, "thesis.txt"));
+    await writeModelFolder(model(), folder);
+    expect(await readdir(folder)).toContain("flamingo.json");
   });
 
   it("isn't there after a write that failed or was given up", async () => {

@@ -3,7 +3,7 @@
  * and running (session.ts). One tensor is in memory at a time.
  */
 import { createHash, randomUUID, type Hash } from "node:crypto";
-import { mkdir, open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
+import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { basename, dirname, join, resolve } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import {
@@ -41,11 +41,12 @@ const defaultMaxPositions = 2048;
 const defaultMaxFrames = 64;
 
 /**
- * Writes the folder beside its place and renames it there, so that it is whole or not there; a folder that stood there is replaced.
- * Throws tensor_missing, tensor_surplus, tensor_misshapen (a graph and the tensors disagree) and what reading the pieces throws.
+ * Writes the folder beside its place and renames it there, so that it is whole or not there; a model folder that stood there is replaced, and one that holds
+ * anything else is `model_folder_invalid` and left alone. Throws tensor_missing, tensor_surplus, tensor_misshapen (a graph and the tensors disagree) and what reading the pieces throws.
  */
 export async function writeModelFolder(imported: ImportedModel, folder: string, options: WriteOptions = {}): Promise<ModelDescription> {
   const place = resolve(folder);
+  await refuseOtherFolder(place);
   const { architecture, tensors } = imported;
   const { precision = "fp32" } = options;
   const products = productForms[precision];
@@ -227,6 +228,16 @@ function describe(
 
 function hexDigest(hash: Hash, bytes: Uint8Array): string {
   return hash.update(bytes).digest("hex");
+}
+
+/** What is replaced is a model or nothing: a mistyped path mustn't cost anybody's files. */
+async function refuseOtherFolder(place: string): Promise<void> {
+  const entries: readonly string[] = await readdir(place).catch((error: unknown): string[] => {
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    throw new CodedError("model_folder_invalid", `${place} can't become a model folder`, { cause: error });
+  });
+  if (entries.length > 0 && !entries.includes(folderFiles.description))
+    throw new CodedError("model_folder_invalid", `${place} holds files and is no model folder: it isn't replaced`);
 }
 
 /** A rename can't replace a folder with files in it: the old one steps aside first. */
