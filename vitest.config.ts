@@ -1,5 +1,5 @@
 /**
- * The two kinds of tests: `unit` (beside the sources, nothing started) and `integration` (*.itest.ts: Redis, S3, processes).
+ * The two kinds of tests: `unit` (beside the sources, nothing started, quick) and `integration` (*.itest.ts: whole models, Redis, S3, processes).
  * Workspace packages are read from their sources, so no test needs a build.
  */
 import { availableParallelism } from "node:os";
