@@ -4,6 +4,7 @@
  */
 import { openModel, type Model, type ModelStats } from "@flamboyance/model";
 import { engineJob, type ShotsMeasure } from "./engine-job.ts";
+import { peakMemoryBytes } from "./peak-memory.ts";
 
 const job = engineJob.parse(JSON.parse(process.argv[2] ?? "null"));
 
@@ -61,4 +62,4 @@ for (const shots of job.shots) {
   }
 }
 await model.close();
-process.stdout.write(`${JSON.stringify({ measures, peakBytes: process.resourceUsage().maxRSS * 1024 })}\n`);
+process.stdout.write(`${JSON.stringify({ measures, peakBytes: await peakMemoryBytes() })}\n`);

@@ -7,8 +7,15 @@ import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, cpus, homedir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { precisionSchema, type Precision } from "@flamboyance/model";
-import { decoderProducts, measureMachine, visionProducts, writeRandomModel, type MachineLimits } from "@flamboyance/model/bench";
+import { precisionSchema, readModelFolder, type Precision } from "@flamboyance/model";
+import {
+  decoderProducts,
+  measureMachine,
+  productForms,
+  visionProducts,
+  writeRandomModel,
+  type MachineLimits,
+} from "@flamboyance/model/bench";
 import { engineReport, peerReport, type EngineJob, type EngineReport, type PeerReport, type ShotsMeasure } from "./engine-job.ts";
 import { architecture3B, letterTokenizer, specialTokens } from "./flamingo-3b.ts";
 
@@ -90,7 +97,6 @@ async function prepare(folder: string, precision: Precision, keep: boolean): Pro
 }
 
 async function isThere(folder: string): Promise<boolean> {
-  const { readModelFolder } = await import("@flamboyance/model");
   return readModelFolder(folder).then(
     () => true,
     () => false,
@@ -148,12 +154,10 @@ function printStages(images: number, reports: ReadonlyMap<Precision, EngineRepor
   for (const [precision, { measures }] of reports) {
     for (const { shots, prefix, spent } of measures) {
       const encoded = images + (prefix === "within" ? shots : 0);
-      const [visionForm, decoderForm] = ({ fp32: ["float32", "float32"], int8: ["int8", "int8"], int4: ["int8", "int4"] } as const)[
-        precision
-      ];
-      const vision = (encoded * visionProducts(architecture3B)) / spent.vision / 1e9 / limits.gigaOperations[visionForm];
+      const forms = productForms[precision];
+      const vision = (encoded * visionProducts(architecture3B)) / spent.vision / 1e9 / limits.gigaOperations[forms.vision];
       const decode =
-        (images * beams * decodeSteps * decoderProducts(architecture3B)) / spent.decode / 1e9 / limits.gigaOperations[decoderForm];
+        (images * beams * decodeSteps * decoderProducts(architecture3B)) / spent.decode / 1e9 / limits.gigaOperations[forms.decoder];
       const cells = [spent.vision, spent.prefill, spent.decode, spent.host].map((seconds) => seconds.toFixed(2));
       say(`| ${precision} | ${shots} | ${prefix} | ${cells.join(" | ")} | ${percent(vision)} | ${percent(decode)} |`);
     }

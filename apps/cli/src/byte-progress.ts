@@ -1,6 +1,5 @@
 /** Progress of bytes on the screen: a bar with rate and time left; without a terminal, a line at each tenth. */
-import { SingleBar } from "cli-progress";
-import { Pace } from "./progress.ts";
+import { newBar, Pace } from "./progress.ts";
 import { formatDuration } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -20,16 +19,7 @@ export function openByteProgress(
 
 function openBar(err: Terminal["err"], label: string, nowMs: () => number): ByteProgress {
   const seen = paced(nowMs);
-  const bar = new SingleBar({
-    stream: err,
-    format: "{label} {bar} {doneText} of {totalText}  {pace}",
-    barsize: 30,
-    barCompleteChar: "█",
-    barIncompleteChar: "░",
-    hideCursor: true,
-    emptyOnZero: true,
-    fps: 10,
-  });
+  const bar = newBar(err, "{label} {bar} {doneText} of {totalText}  {pace}");
   let started = false;
   return {
     show(doneBytes, totalBytes) {

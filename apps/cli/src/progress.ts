@@ -14,11 +14,11 @@ export function openProgress({ err }: Pick<Terminal, "err">, nowMs: () => number
   return err.isTTY === true ? openBar(err, nowMs) : openLines(err, nowMs);
 }
 
-function openBar(err: Terminal["err"], nowMs: () => number): Progress {
-  const pace = new Pace(nowMs);
-  const bar = new SingleBar({
-    stream: err,
-    format: "{status} {bar} {value}/{total}  {pace}{failed}",
+/** How every bar looks; `format` in cli-progress's words. */
+export function newBar(stream: Terminal["err"], format: string): SingleBar {
+  return new SingleBar({
+    stream,
+    format,
     barsize: 30,
     barCompleteChar: "█",
     barIncompleteChar: "░",
@@ -26,6 +26,11 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
     emptyOnZero: true,
     fps: 10,
   });
+}
+
+function openBar(err: Terminal["err"], nowMs: () => number): Progress {
+  const pace = new Pace(nowMs);
+  const bar = newBar(err, "{status} {bar} {value}/{total}  {pace}{failed}");
   let started = false;
   return {
     show(batch) {

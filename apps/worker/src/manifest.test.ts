@@ -2,25 +2,9 @@ import { item, limits, type BatchRequest } from "@flamboyance/contracts";
 import type { Storage } from "@flamboyance/storage";
 import { describe, expect, it } from "vitest";
 import { readManifest, type ManifestEntry } from "./manifest.ts";
+import { requestOf } from "./testing/request.ts";
 
-const request: BatchRequest = {
-  id: "batch_1",
-  tenant: "birds",
-  buckets: ["photos"],
-  created_at: 0,
-  expires_at: 1,
-  idempotency_key: null,
-  model: { name: "m", key: "k" },
-  task: "caption",
-  input: "s3://photos/manifest.jsonl",
-  output: null,
-  examples: [],
-  question: null,
-  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
-  on_invalid: "fail",
-  completion_window: "24h",
-  metadata: null,
-};
+const request = requestOf({ input: "s3://photos/manifest.jsonl" });
 
 /** S3 as far as a manifest is read from it. */
 function holding(manifest: Uint8Array | string, keys: readonly string[] = []): Storage {

@@ -1,29 +1,13 @@
-import type { BatchRequest } from "@flamboyance/contracts";
 import { expect, it } from "vitest";
 import { examplePassages, labelsOf, queryText } from "./prompt.ts";
-
-const request = (changes: Partial<BatchRequest>): BatchRequest => ({
-  id: "batch_1",
-  tenant: "birds",
-  buckets: ["photos"],
-  created_at: 0,
-  expires_at: 1,
-  idempotency_key: null,
-  model: { name: "m", key: "k" },
-  task: "caption",
-  input: "s3://photos/",
-  output: null,
-  examples: [],
-  question: null,
-  generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
-  on_invalid: "fail",
-  completion_window: "24h",
-  metadata: null,
-  ...changes,
-});
+import { requestOf } from "./testing/request.ts";
 
 it("puts the prompt behind the image: the item's, the example's, or the batch's", () => {
-  const batch = request({ task: "prompt", prompt: "The colour is", examples: [{ text: " red" }, { prompt: "Its size:", text: " small" }] });
+  const batch = requestOf({
+    task: "prompt",
+    prompt: "The colour is",
+    examples: [{ text: " red" }, { prompt: "Its size:", text: " small" }],
+  });
   expect(examplePassages(batch, ["first", null])).toEqual([
     { text: "<image>The colour is red<|endofchunk|>", images: ["first"] },
     { text: "Its size: small<|endofchunk|>", images: [] },
@@ -34,7 +18,7 @@ it("puts the prompt behind the image: the item's, the example's, or the batch's"
 });
 
 it("asks for a label as for a caption, among the item's own or the batch's", () => {
-  const batch = request({ task: "classify", labels: ["a bird", "a cat"], examples: [{ text: "a bird" }] });
+  const batch = requestOf({ task: "classify", labels: ["a bird", "a cat"], examples: [{ text: "a bird" }] });
   expect(examplePassages(batch, ["first"])).toEqual([{ text: "<image>Output:a bird<|endofchunk|>", images: ["first"] }]);
   expect(queryText(batch, { question: null })).toBe("<image>Output:");
   expect(labelsOf(batch, {})).toEqual(["a bird", "a cat"]);

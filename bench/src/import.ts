@@ -4,16 +4,15 @@
  */
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, readFile, rm, stat } from "node:fs/promises";
+import { mkdtemp, rm, stat } from "node:fs/promises";
 import { availableParallelism, cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { z } from "zod";
-import { checkModel, type ModelCheck } from "../check-model.ts";
-import { readModelFolder } from "../folder.ts";
-import { importModel } from "../import-model.ts";
-import { findPreset, presets, type Preset } from "../import/presets.ts";
-import { writeReleasedPieces } from "./write.ts";
+import { checkModel, importModel, readModelFolder, type ModelCheck, type Preset } from "@flamboyance/model";
+import { writeReleasedPieces } from "@flamboyance/model/bench";
+import { findPreset, presets } from "@flamboyance/model/presets";
+import { peakMemoryBytes } from "./peak-memory.ts";
 
 const help = `npm run bench:import -- [--preset openflamingo-3b-vitl-mpt1b] [--holes] [--folder <dir>] [--no-verify]
 
@@ -87,7 +86,7 @@ async function runStep(step: Step, preset: Preset, folder: string, holes: boolea
   const { bytes, remark } = await steps[step](preset, pieces, model, holes);
   const { user, system } = process.cpuUsage();
   const seconds = (performance.now() - started) / 1_000;
-  const result: StepResult = { seconds, processorSeconds: (user + system) / 1e6, bytes, peakBytes: await peakMemory(), remark };
+  const result: StepResult = { seconds, processorSeconds: (user + system) / 1e6, bytes, peakBytes: await peakMemoryBytes(), remark };
   process.send?.(result);
   return 0;
 }
@@ -116,13 +115,6 @@ const steps: Record<Step, (preset: Preset, pieces: string, model: string, holes:
 function describeCheck(check: ModelCheck): string {
   if (check.kind === "skipped") return `skipped: ${gigabytes(check.neededBytes)} needed, ${gigabytes(check.availableBytes)} free`;
   return `${check.newTokens} tokens (${check.finish}), mean log-probability ${check.meanLogProbability.toFixed(3)}`;
-}
-
-/** Linux counts the peak of a process since it began; elsewhere what the system says of its use. */
-async function peakMemory(): Promise<number> {
-  const status = await readFile("/proc/self/status", "utf8").catch(() => "");
-  const kibibytes = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
-  return 1024 * (kibibytes === undefined ? process.resourceUsage().maxRSS : Number(kibibytes));
 }
 
 function gigabytes(bytes: number): string {
