@@ -7,6 +7,14 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codesOf, customerBucket, linesOf, startService, wholeBatch, type Service } from "./testing/service.ts";
 import { until } from "./testing/until.ts";
 
+/** The batch is in its middle: rows wait at the gate. */
+const rowsInEngine = (service: Service) =>
+  until(
+    "rows in the engine",
+    () => service.gate.waiting().length,
+    (waiting) => waiting > 0,
+  );
+
 /** Keys that nobody may read, on the one server that can be told so. */
 const forbidden = "forbidden/";
 
@@ -228,11 +236,7 @@ describe.each(testServers())("on $name", (server) => {
     const { input, customIds } = await service.writeManifest("cancelled", 100);
     service.gate.hold(30);
     const { id } = await service.submit({ input });
-    await until(
-      "rows in the engine",
-      () => service.gate.waiting().length,
-      (waiting) => waiting > 0,
-    );
+    await rowsInEngine(service);
     await service.client.batches.cancel(id);
     const batch = await service.ended(id);
     service.gate.open();
@@ -246,11 +250,7 @@ describe.each(testServers())("on $name", (server) => {
     const { input, customIds } = await service.writeManifest("paused", 100);
     service.gate.hold(30);
     const { id } = await service.submit({ input });
-    await until(
-      "rows in the engine",
-      () => service.gate.waiting().length,
-      (waiting) => waiting > 0,
-    );
+    await rowsInEngine(service);
     expect((await service.client.batches.pause(id)).status).toBe("paused");
     service.gate.open();
     // The chunks that run finish, those that wait are put back.
@@ -292,11 +292,7 @@ describe.each(testServers())("on $name", (server) => {
     const { input, customIds } = await service.writeManifest("restarted", 40);
     service.gate.hold(10);
     const { id } = await service.submit({ input });
-    await until(
-      "rows in the engine",
-      () => service.gate.waiting().length,
-      (waiting) => waiting > 0,
-    );
+    await rowsInEngine(service);
     await service.restartApi();
     service.gate.open();
     expect((await service.ended(id)).status).toBe("completed");

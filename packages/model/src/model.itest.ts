@@ -1,4 +1,7 @@
-/** An open model as the worker sees it, on one of the small references. That its texts are OpenFlamingo's is parity's; here stand the laws of the loop. */
+/**
+ * An open model as the worker sees it, on one of the small references. That its texts are OpenFlamingo's is parity's; here stand the laws of the loop.
+ * One file, for making and opening a model costs seconds and all of them look at the same one.
+ */
 import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";

@@ -1,3 +1,4 @@
+/** Plan, hand-out, claim, release and record, each law of their scripts. One file, for all begin with the batch in progress that `running` makes. */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Queue } from "./queue.ts";
 import { requestOf, startTestRedis, tallyOf, type TestRedis } from "./test-redis.ts";

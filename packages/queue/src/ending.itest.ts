@@ -1,3 +1,4 @@
+/** Expiry, seal, refusal, end, sweep and repair, each law of their scripts. One file, for all begin with the batch in progress made below. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";

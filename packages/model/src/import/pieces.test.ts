@@ -1,4 +1,4 @@
-/** The five reference models, in their real forms; then the same pieces with one thing wrong. */
+/** The five reference models, in their real forms; then the same pieces with one thing wrong. Long, for there are many things that can be wrong. */
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
