@@ -45,8 +45,6 @@ export async function openSession(path: string, { threads }: SessionOptions = {}
           // Two sessions that spin wait against each other for the same cores.
           intra_op: { allow_spinning: "0" },
           inter_op: { allow_spinning: "0" },
-          // Processors without VNNI add pairs of u8 × s8 products in 16 bits, where they saturate; this makes them take exact sums, at the same speed.
-          x64quantprecision: "1",
         },
       },
     }),

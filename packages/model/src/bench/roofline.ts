@@ -2,16 +2,9 @@
  * What the machine could do at best, measured with the very runtime and products that the engine uses: a large product's operations per second, and the
  * bytes per second of reading a weight for a single row. And how many operations a Flamingo needs. Owns both sides of a roofline; refuses the engine itself.
  */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { patchCount, type Architecture } from "../architecture.ts";
 import type { ProductForm } from "../graph/layers.ts";
-import { linear } from "../graph/linear.ts";
-import { createGraph } from "../onnx/graph-builder.ts";
-import { encodeModel } from "../onnx/model-file.ts";
-import { packWeight } from "../onnx/weight-form.ts";
-import { openSession } from "../session.ts";
+import { openProduct } from "./open-product.ts";
 
 export interface MachineLimits {
   /** 10⁹ operations (a multiplication and an addition are two) per second at many rows. */
@@ -44,35 +37,16 @@ interface Product {
 
 /** The best of several tries: the machine's limit, not its mood. */
 async function secondsOf({ form, rows, inWidth, outWidth, threads }: Product): Promise<number> {
-  const folder = await mkdtemp(join(tmpdir(), "flamboyance-roofline-"));
-  try {
-    const graph = createGraph("product");
-    const wiring = { graph, has: (name: string) => name.endsWith("weight"), products: form };
-    const input = graph.input("rows", "float32", ["rows", inWidth]);
-    graph.output("products", linear(wiring, input, "product", outWidth, inWidth), "float32", ["rows", outWidth]);
-    const declared = graph.finish();
-    const numbers = someNumbers(outWidth * inWidth);
-    const bytes: Uint8Array[] = [];
-    let end = 0;
-    for (const weight of declared.weights) {
-      bytes.push(new Uint8Array(weight.offsetBytes - end), packWeight(weight.form, numbers, weight.tensorShape));
-      end = weight.offsetBytes + weight.sizeBytes;
-    }
-    await writeFile(join(folder, "product.data"), Buffer.concat(bytes));
-    await writeFile(join(folder, "product.onnx"), encodeModel(declared, "product.data"));
-    const session = await openSession(join(folder, "product.onnx"), { threads });
-    const data = someNumbers(rows * inWidth);
-    let best = Infinity;
-    for (let attempt = 0; attempt < tries; attempt++) {
-      const started = performance.now();
-      await session.run({ rows: { type: "float32", data, shape: [rows, inWidth] } }, ["products"]);
-      best = Math.min(best, (performance.now() - started) / 1000);
-    }
-    await session.release();
-    return best;
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  const session = await openProduct(form, someNumbers(outWidth * inWidth), [outWidth, inWidth], { threads });
+  const data = someNumbers(rows * inWidth);
+  let best = Infinity;
+  for (let attempt = 0; attempt < tries; attempt++) {
+    const started = performance.now();
+    await session.run({ rows: { type: "float32", data, shape: [rows, inWidth] } }, ["products"]);
+    best = Math.min(best, (performance.now() - started) / 1000);
   }
+  await session.release();
+  return best;
 }
 
 function someNumbers(count: number): Float32Array {

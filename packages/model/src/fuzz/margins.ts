@@ -2,7 +2,8 @@
  * How near a search came to deciding otherwise. Owns the measure, from the same logits that the search sees: kernels differ in the last bits with the number of rows,
  * so a row's tokens may differ in company exactly where this is as small as such a difference. Refuses to excuse anything.
  */
-import { logSumExp, type Search, type SearchOutcome } from "../generate/search.ts";
+import { logSumExp } from "../generate/log-sum-exp.ts";
+import type { Search, SearchOutcome } from "../generate/search.ts";
 import type { Draw } from "../generate/draw.ts";
 import type { GenerationOptions, SamplingOptions } from "../model.ts";
 import { samplingProbabilities } from "../sampling.ts";

@@ -2,7 +2,8 @@
  * Beam search as Hugging Face's generate does it (transformers 4.28–4.33: BeamSearchScorer, BeamHypotheses). Owns its rules to the letter, odd ones too:
  * a score divides by the *whole* length, prompt and all; refuses to be improved.
  */
-import { logSumExp, type Answer, type Search, type SearchOutcome } from "./search.ts";
+import { logSumExp } from "./log-sum-exp.ts";
+import type { Answer, Search, SearchOutcome } from "./search.ts";
 
 export interface BeamOptions {
   readonly beams: number;
@@ -111,17 +112,21 @@ function bestCandidates(
 ): Candidate[] {
   const wanted = 2 * beams;
   const best: Candidate[] = [];
-  running.forEach(({ sum: before }, beam) => {
+  /** The last of them, once there are enough: nearly every token of a whole vocabulary goes no further than the comparison with it. */
+  let least = Number.NaN;
+  for (const [beam, { sum: before }] of running.entries()) {
     const row = logits.subarray(beam * vocabulary, (beam + 1) * vocabulary);
     const normaliser = logSumExp(row);
     for (let token = 0; token < vocabulary; token++) {
+      const unbanned = before + (row[token] ?? -Infinity) - normaliser;
+      if (unbanned <= least) continue;
       // The end token is taken away after the log-softmax, without renormalising.
-      const sum = endForbidden && token === endToken ? -Infinity : before + (row[token] ?? -Infinity) - normaliser;
-      if (best.length === wanted && sum <= (best[wanted - 1]?.sum ?? -Infinity)) continue;
-      const place = best.findLastIndex((other) => other.sum >= sum) + 1;
-      best.splice(place, 0, { beam, token, sum });
+      const sum = endForbidden && token === endToken ? -Infinity : unbanned;
+      if (sum <= least) continue;
+      best.splice(best.findLastIndex((other) => other.sum >= sum) + 1, 0, { beam, token, sum });
       if (best.length > wanted) best.pop();
+      if (best.length === wanted) least = best[wanted - 1]?.sum ?? -Infinity;
     }
-  });
+  }
   return best;
 }

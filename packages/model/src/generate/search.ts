@@ -2,6 +2,8 @@
  * What to do with an item's logits: the next tokens, or the end. Owns the interface of decoding strategies, which see numbers of one item and nothing of
  * its company; refuses tensors and caches. One file per strategy: greedy here, sampled-search.ts, beam-search.ts, ranking.ts.
  */
+import { logSumExp } from "./log-sum-exp.ts";
+
 export interface SearchStep {
   /** Beam i goes on from what beam parents[i] has seen; after the prompt all from 0. */
   readonly parents: readonly number[];
@@ -74,15 +76,6 @@ function likeliest(logits: Float32Array, forbidden: number | null): number {
     bestLogit = logit;
   }
   return best;
-}
-
-/** log Σ exp of one row: what its logits are normalised by. */
-export function logSumExp(logits: Float32Array): number {
-  let most = -Infinity;
-  for (const logit of logits) if (logit > most) most = logit;
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - most);
-  return most + Math.log(sum);
 }
 
 /** The natural logarithm of a token's probability under one row of logits. */
