@@ -248,6 +248,29 @@ describe("an open model", () => {
     expect(behind.tokens).toEqual(spelled.tokens);
   });
 
+  it("takes a dialogue's earlier turns as a prefix, whether the next turn brings an image or asks on about the last one", async () => {
+    const turns = [
+      { text: "<image>Question:Who is there? Short answer:two people<|endofchunk|>", media: [image("tall.jpg")] },
+      { text: "Question:And a dog? Short answer:no<|endofchunk|>", media: [] },
+    ];
+    const next = [
+      { text: "Question:What colour? Short answer:", media: [] },
+      { text: "<image>Question:And here? Short answer:", media: [image("scene.png")] },
+    ];
+    const prefix = model.openPrefix(turns);
+    const generation = { maxNewTokens: 8, minNewTokens: 3 };
+    const found = await Promise.all(next.map((turn, index) => model.generate({ id: `turn-${index}`, ...turn, prefix, generation })));
+    const whole = next.map((turn) => ({
+      text: [...turns, turn].map(({ text }) => text).join(""),
+      media: [...turns, turn].flatMap(({ media }) => media),
+    }));
+    const spelled = await Promise.all(whole.map((turn, index) => model.generate({ id: `whole-${index}`, ...turn, generation })));
+    expect(found.map(({ tokens }) => tokens)).toEqual(spelled.map(({ tokens }) => tokens));
+    expect(found.every(({ cachedTokens }) => cachedTokens === prefix.tokens)).toBe(true);
+    // The image of the first turn, which the second answer still looks at, was encoded once for both ways.
+    expect(model.stats().media.encoded).toBe(2);
+  });
+
   it("runs rows together, and lets others in as some end", async () => {
     await Promise.all(someRows(20, 3).map((row) => model.generate(row)));
     const { rowsPerStep, rows } = model.stats();
