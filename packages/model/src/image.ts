@@ -8,7 +8,8 @@ import { CodedError } from "@flamboyance/contracts";
 import { chooseFrames } from "./choose-frames.ts";
 import type { Preprocessing } from "./description.ts";
 import { gifIsCutOff } from "./gif-blocks.ts";
-import { normalise, resizeToSquare, type Raster } from "./resample.ts";
+import type { Raster } from "./raster.ts";
+import { normalise, resizeToSquare } from "./resample.ts";
 
 export interface DecodeOptions {
   /** Width × height, times the frames taken, above which an image isn't decoded: `image_too_large`. */
