@@ -7,6 +7,16 @@ export interface Raster {
   readonly height: number;
   /** Grey, grey and alpha, RGB, RGBA. */
   readonly channels: 1 | 2 | 3 | 4;
+  /** Of a picture that was decoded smaller. */
+  readonly shrunkFrom?: ShrunkFrom;
+}
+
+export interface ShrunkFrom {
+  readonly width: number;
+  readonly height: number;
+  /** How many of the raster's pixels all of the picture would take up: a little more than there are where the decoder left a picture's last ones out. Not whole numbers. */
+  readonly across: number;
+  readonly down: number;
 }
 
 /** Colours × alpha / 255, rounded as Pillow's MULDIV255; alpha stays. */

@@ -6,16 +6,21 @@
 import { filterRaster, precisionBits, type Weights } from "./filter.ts";
 import { premultiplied, unpremultiplied, type Raster } from "./raster.ts";
 
-/** The short side becomes `size`, the long side is cropped to its middle: (size, size, channels). */
+/**
+ * The short side becomes `size`, the long side is cropped to its middle: (size, size, channels). Of a picture that was decoded smaller each output pixel shows the same
+ * place as it would of the whole one.
+ */
 export function resizeToSquare(raster: Raster, size: number): Raster {
-  const { width, height, channels } = raster;
+  const { channels } = raster;
+  const { width, height } = raster.shrunkFrom ?? raster;
+  const held = raster.shrunkFrom ?? { across: width, down: height };
   const short = Math.min(width, height);
   const resized = (length: number): number => (length === short ? size : Math.trunc((size * length) / short));
   const [across, down] = [resized(width), resized(height)];
   // A size that stays is copied, not filtered: so alpha isn't rounded through a multiplication either.
-  const hasAlpha = (channels === 2 || channels === 4) && (across !== width || down !== height);
-  const columns = weightsOf(width, across, cropBegin(across, size), size);
-  const lines = weightsOf(height, down, cropBegin(down, size), size);
+  const hasAlpha = (channels === 2 || channels === 4) && (across !== held.across || down !== held.down);
+  const columns = weightsOf(raster.width, held.across, across, cropBegin(across, size), size);
+  const lines = weightsOf(raster.height, held.down, down, cropBegin(down, size), size);
   const square = filterRaster(hasAlpha ? premultiplied(raster) : raster, columns, lines);
   return hasAlpha ? unpremultiplied(square) : square;
 }
@@ -46,8 +51,8 @@ function cropBegin(length: number, size: number): number {
   return below % 2 === 0 ? below : below + 1;
 }
 
-/** For the outputs begin … begin + count − 1 of resizing `from` to `to` numbers. */
-function weightsOf(from: number, to: number, begin: number, count: number): Weights {
+/** For the outputs begin … begin + count − 1 of resizing `from` to `to` numbers, of which the first `held` are there. */
+function weightsOf(held: number, from: number, to: number, begin: number, count: number): Weights {
   const scale = from / to;
   const filterScale = Math.max(scale, 1);
   const support = 2 * filterScale;
@@ -64,7 +69,7 @@ function weightsOf(from: number, to: number, begin: number, count: number): Weig
     }
     const centre = (begin + output + 0.5) * scale;
     const first = Math.max(0, Math.trunc(centre - support + 0.5));
-    const length = Math.min(from, Math.trunc(centre + support + 0.5)) - first;
+    const length = Math.min(held, Math.trunc(centre + support + 0.5)) - first;
     let sum = 0;
     for (let index = 0; index < length; index += 1) {
       const weight = bicubic((index + first - centre + 0.5) * (1 / filterScale));
