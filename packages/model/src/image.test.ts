@@ -150,12 +150,12 @@ describe("fast pixels", () => {
 
   test.each([
     // 433 and 611 are shrunk by 4, 193 by 2, 647 by 8: each leaves something over.
-    ["jpeg", 611, 433, 1],
-    ["jpeg", 193, 1_000, 1],
-    ["jpeg", 1_001, 647, 1],
+    ["jpeg", 611, 433, 1.5],
+    ["jpeg", 193, 1_000, 1.5],
+    ["jpeg", 1_001, 647, 1.5],
     ["webp", 611, 433, 2],
     ["webp", 193, 1_000, 2],
-  ] as const)("of a %s of %i × %i lie within %i of 256 levels of the exact ones, at the mean", async (format, width, height, levels) => {
+  ] as const)("of a %s of %i × %i lie within %d of 256 levels of the exact ones, at the mean", async (format, width, height, levels) => {
     const [exact = new Float32Array(), fast = new Float32Array()] = await both(await waves(width, height).toFormat(format).toBuffer());
     expect(fast.length).toBe(3 * 32 * 32);
     expect(fast).not.toEqual(exact);
