@@ -81,7 +81,7 @@ export const createDatasetBatch = z
     pixels: pixelMode
       .default("exact")
       .describe(
-        "How images become pixels, items' and examples' alike. exact: as OpenFlamingo prepares them, to the bit. fast: a JPEG or WebP at least six times the model's side is decoded smaller, to twice the side, and resized from there.",
+        "How images become pixels, items' and examples' alike. exact: as OpenFlamingo prepares them, to the bit. fast: a JPEG or WebP of at least six times the model's side is decoded to two or three times the side, and resized from there.",
       ),
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),

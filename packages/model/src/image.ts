@@ -8,15 +8,16 @@ import { CodedError, type PixelMode } from "@flamboyance/contracts";
 import { chooseFrames } from "./choose-frames.ts";
 import type { Preprocessing } from "./description.ts";
 import { gifIsCutOff } from "./gif-blocks.ts";
-import type { Raster, ShrunkFrom } from "./raster.ts";
+import type { Raster } from "./raster.ts";
 import { normalise, resizeToSquare } from "./resample.ts";
+import { shrunkFrom, shrunkSize } from "./shrink.ts";
 
 export interface DecodeOptions {
   /** Width × height, times the frames taken, above which an image isn't decoded: `image_too_large`. */
   readonly maxPixels: number;
   /**
-   * exact (where it is left out): as Pillow makes them. fast: an image of at least six times the model's side, a JPEG or a WebP that is no animation, is decoded to twice
-   * the side by libjpeg's or libwebp's own scaling and libvips, and resized from there: most levels are off by one or none.
+   * exact (where it is left out): as Pillow makes them. fast: a JPEG, or a WebP that is no animation, of at least six times the model's side is decoded to two or
+   * three times the side, and resized from there: a level or two of 256 off at the mean, most often less.
    */
   readonly pixels?: PixelMode;
   readonly signal?: AbortSignal;
@@ -24,8 +25,8 @@ export interface DecodeOptions {
 
 /** As bytes become a raster: what the model takes isn't known. */
 type RasterOptions = Omit<DecodeOptions, "pixels"> & {
-  /** The short side that is enough; null: the image's own. */
-  readonly enoughSide?: number | null;
+  /** The side of the model that a smaller picture is enough for (shrink.ts); null: the picture comes whole. */
+  readonly shrinkFor?: number | null;
 };
 
 export interface FrameOptions extends DecodeOptions {
@@ -40,7 +41,7 @@ export interface FrameOptions extends DecodeOptions {
  * Of an animation, its first frame. Throws CodedError image_unsupported, image_unreadable, image_too_large, aborted. Decoding runs on libuv's threads, resampling on the caller's.
  */
 export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessing, options: DecodeOptions): Promise<Float32Array> {
-  const raster = await decodeRaster(bytes, { ...options, enoughSide: enoughFor(preprocessing, options) });
+  const raster = await decodeRaster(bytes, { ...options, shrinkFor: options.pixels === "fast" ? preprocessing.imageSize : null });
   refuseAborted(options.signal);
   return normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing);
 }
@@ -48,23 +49,26 @@ export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessi
 /** Frames of a GIF or WebP animation, in order, each as `decodePixels` gives an image. Throws as it does. */
 export async function decodeFrames(bytes: Uint8Array, preprocessing: Preprocessing, options: FrameOptions): Promise<Float32Array[]> {
   const frames: Float32Array[] = [];
-  for await (const raster of decodeFrameRasters(bytes, { ...options, enoughSide: enoughFor(preprocessing, options) }))
+  for await (const raster of decodeFrameRasters(bytes, {
+    ...options,
+    shrinkFor: options.pixels === "fast" ? preprocessing.imageSize : null,
+  }))
     frames.push(normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing));
   return frames;
 }
 
 /** An image as Pillow would hold it: grey, grey and alpha, RGB or RGBA, 8 bits. */
-export async function decodeRaster(bytes: Uint8Array, { maxPixels, enoughSide = null, signal }: RasterOptions): Promise<Raster> {
+export async function decodeRaster(bytes: Uint8Array, { maxPixels, shrinkFor = null, signal }: RasterOptions): Promise<Raster> {
   const image = await openImage(bytes, signal);
   refuseTooLarge(image, 1, maxPixels);
   refuseAborted(signal);
-  return decodeWhole(image, { size: shrunkSize(image, enoughSide) });
+  return decodeWhole(image, { shrinkFor });
 }
 
 /** The frames taken, one after the other, whole as the screen shows them: what a frame leaves as it was is there. */
 export async function* decodeFrameRasters(
   bytes: Uint8Array,
-  { frames, maxPixels, maxAnimationPixels, enoughSide = null, signal }: Omit<FrameOptions, "pixels"> & RasterOptions,
+  { frames, maxPixels, maxAnimationPixels, shrinkFor = null, signal }: Omit<FrameOptions, "pixels"> & RasterOptions,
 ): AsyncGenerator<Raster> {
   const image = await openImage(bytes, signal);
   if (image.format === "gif" && gifIsCutOff(bytes)) throw unreadable("gif", "cut off");
@@ -73,7 +77,7 @@ export async function* decodeFrameRasters(
   refuseTooLarge(image, image.frames, Math.max(maxPixels, maxAnimationPixels));
   if (image.frames === 1) {
     refuseAborted(signal);
-    yield await decodeWhole(image, { size: shrunkSize(image, enoughSide) });
+    yield await decodeWhole(image, { shrinkFor });
     return;
   }
   const { width, height } = image.metadata;
@@ -123,14 +127,15 @@ async function openImage(bytes: Uint8Array, signal: AbortSignal | undefined): Pr
   return { bytes, format, metadata, frames: format === "gif" || format === "webp" ? (metadata.pages ?? 1) : 1 };
 }
 
-/** Its first frame, of another size where one is given; or those from `first` to `last` one below the other. */
+/** Its first frame, as small as is enough for a model; or those from `first` to `last` one below the other. */
 async function decodeWhole(
   image: OpenImage,
-  { frames = null, size = null }: { readonly frames?: Span | null; readonly size?: Size | null },
+  { frames = null, shrinkFor = null }: { readonly frames?: Span | null; readonly shrinkFor?: number | null },
 ): Promise<Raster> {
   const { bytes, format, metadata } = image;
   const pages = frames === null ? {} : { page: frames.first, pages: frames.last - frames.first + 1 };
   const input = sharp(bytes, { ...reading, ...pages });
+  const size = shrinkFor === null ? null : shrunkSize(image, shrinkFor);
   const sized = size === null ? input : input.resize({ ...size, fit: "fill" });
   const { data, info } = await inPillowsMode(sized, format, metadata, bytes)
     .raw({ depth: "uchar" })
@@ -148,42 +153,6 @@ async function decodeWhole(
 interface Span {
   readonly first: number;
   readonly last: number;
-}
-
-interface Size {
-  readonly width: number;
-  readonly height: number;
-}
-
-/** Null for exact pixels. Twice the side: with once the side JPEGs are off by up to ten times as much, with three times they are hardly nearer (measured). */
-function enoughFor({ imageSize }: Preprocessing, { pixels = "exact" }: DecodeOptions): number | null {
-  return pixels === "fast" ? 2 * imageSize : null;
-}
-
-/** sharp has a JPEG's decoder shrink from here on (jpegShrink); below, all of it would be decoded all the same, and resized by libvips instead of as Pillow does. */
-const leastShrink = 3;
-
-/** By what a JPEG's decoder shrinks before libvips does the rest: sharp's rule, which it has no words for. */
-function jpegShrink(shrink: number): 1 | 2 | 4 | 8 {
-  if (shrink >= 9) return 8;
-  if (shrink >= 5) return 4;
-  return shrink >= leastShrink ? 2 : 1;
-}
-
-/** A JPEG that is shrunk by eight loses up to seven last columns and lines, for libvips wants whole pixels; all else is resized from edge to edge. */
-function shrunkFrom({ format, metadata: { width, height } }: OpenImage, size: Size): ShrunkFrom {
-  const factor = format === "jpeg" ? jpegShrink(Math.min(width / size.width, height / size.height)) : 1;
-  const held = (length: number): number => Math.trunc(length / factor) * factor;
-  return { width, height, across: (size.width * width) / held(width), down: (size.height * height) / held(height) };
-}
-
-/** Null where the image comes as it is. Inks are left alone: sharp resizes them in a printer's colours. */
-function shrunkSize({ format, frames, metadata: { width, height, space } }: OpenImage, enoughSide: number | null): Size | null {
-  const short = Math.min(width, height);
-  const shrinks = (format === "jpeg" && space !== "cmyk") || (format === "webp" && frames === 1);
-  if (enoughSide === null || !shrinks || short < leastShrink * enoughSide) return null;
-  const shrunk = (length: number): number => Math.round((length * enoughSide) / short);
-  return { width: shrunk(width), height: shrunk(height) };
 }
 
 function refuseTooLarge({ metadata: { width, height } }: OpenImage, frames: number, maxPixels: number): void {
