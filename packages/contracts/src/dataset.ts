@@ -79,9 +79,9 @@ export const createDatasetBatch = z
         "Frames taken, evenly spaced, of each animation (GIF, WebP) or list of `images`; all where there are fewer. Default: of an animation its first, of a list as many as the model takes.",
       ),
     pixels: pixelMode
-      .default("exact")
+      .optional()
       .describe(
-        "How images become pixels, items' and examples' alike. exact: as OpenFlamingo prepares them, to the bit. fast: a JPEG or WebP of at least six times the model's side is decoded to two or three times the side, and resized from there.",
+        "How images become pixels, items' and examples' alike. exact (default): as OpenFlamingo prepares them, to the bit. fast: a JPEG or WebP of at least six times the model's side is decoded to two or three times the side, and resized from there.",
       ),
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),
