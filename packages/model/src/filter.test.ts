@@ -82,6 +82,21 @@ test.each([1, 2, 3, 4] as const)("random images of %i channels are filtered as i
   }
 });
 
+test.each([2, 4] as const)("colours of %i channels are weighed by alpha as in plain arithmetic, to the bit", (channels) => {
+  const draw = draws(20 + channels);
+  for (let round = 0; round < 10; round += 1) {
+    const image = randomRaster(draw, 1 + draw(60), 1 + draw(60), channels);
+    const [columns, lines] = [randomWeights(draw, image.width, 9, 9, 20), randomWeights(draw, image.height, 9, 9, 20)];
+    const data = image.data.map((level, at) => {
+      const alpha = image.data[at - (at % channels) + channels - 1] ?? 0;
+      const product = level * (at % channels === channels - 1 ? 255 : alpha) + 128;
+      return ((product >> 8) + product) >> 8;
+    });
+    const expected = plainFilter({ ...image, data }, columns, lines);
+    expect(Buffer.compare(filterRaster(image, columns, lines, true).data, expected), `round ${round}`).toBe(0);
+  }
+});
+
 test("windows at the far ends of an image read what is there, and nothing beyond", () => {
   const draw = draws(7);
   const image = randomRaster(draw, 33, 21, 3);

@@ -1,4 +1,4 @@
-;; The two passes of Pillow's resizing: bytes × fixed-point weights, summed, rounded and clipped to bytes again. Owns the arithmetic alone: what lies where,
+;; The two passes of Pillow's resizing: bytes × fixed-point weights, summed, rounded and clipped to bytes again; before them, colours weighed by alpha. Owns the arithmetic alone: what lies where,
 ;; and that all of it lies within the memory, is filter.ts's, which also says how the tables look.
 ;;
 ;; A weight has 22 bits behind the point and a few before it, too many for a product of 16 bits. So it comes in two, high × 4096 + low, and the one instruction
@@ -15,6 +15,28 @@
         (i32x4.add (i32x4.shl (local.get $high) (i32.const 12)) (local.get $low))
         (v128.const i32x4 0x200000 0x200000 0x200000 0x200000)) ;; 1 << 21
       (i32.const 22)))
+
+  ;; One line's colours × alpha / 255, rounded as Pillow's MULDIV255, in their place; alpha × 255 / 255 stays what it is. 16 bytes at a time.
+  (func (export "weighLine")
+    (param $line i32)
+    (param $endLine i32)
+    (param $alphas i32)     ;; a list of places that picks for each byte its pixel's alpha, and a mask that makes 255 of alpha's own
+    (local $places v128) (local $own v128) (local $bytes v128) (local $alpha v128) (local $lower v128) (local $upper v128)
+    (local.set $places (v128.load (local.get $alphas)))
+    (local.set $own (v128.load offset=16 (local.get $alphas)))
+    (loop $sixteens
+      (local.set $bytes (v128.load (local.get $line)))
+      (local.set $alpha (v128.or (i8x16.swizzle (local.get $bytes) (local.get $places)) (local.get $own)))
+      (local.set $lower (call $div255 (i16x8.extmul_low_i8x16_u (local.get $bytes) (local.get $alpha))))
+      (local.set $upper (call $div255 (i16x8.extmul_high_i8x16_u (local.get $bytes) (local.get $alpha))))
+      (v128.store (local.get $line) (i8x16.narrow_i16x8_u (local.get $lower) (local.get $upper)))
+      (local.set $line (i32.add (local.get $line) (i32.const 16)))
+      (br_if $sixteens (i32.lt_u (local.get $line) (local.get $endLine)))))
+
+  ;; Products of two bytes: (p + 128 + (p + 128) / 256) / 256, which 16 bits without a sign can hold.
+  (func $div255 (param $products v128) (result v128)
+    (local.set $products (i16x8.add (local.get $products) (v128.const i16x8 128 128 128 128 128 128 128 128)))
+    (i16x8.shr_u (i16x8.add (local.get $products) (i16x8.shr_u (local.get $products) (i32.const 8))) (i32.const 8)))
 
   ;; One line, narrowed: an output pixel at a time, four of the line's pixels at a time.
   (func (export "filterLine")

@@ -1,4 +1,4 @@
-/** An image as bytes, and what Pillow does to its colours before and after a resize where it has alpha. Owns no sizes; refuses anything but 8 bits. */
+/** An image as bytes, and what Pillow does to its colours after a resize where it has alpha. Owns no sizes; refuses anything but 8 bits. */
 
 export interface Raster {
   /** (height, width, channels), 8 bits each. */
@@ -17,20 +17,6 @@ export interface ShrunkFrom {
   /** How many of the raster's pixels all of the picture would take up: a little more than there are where the decoder left a picture's last ones out. Not whole numbers. */
   readonly across: number;
   readonly down: number;
-}
-
-/** Colours × alpha / 255, rounded as Pillow's MULDIV255; alpha stays. */
-export function premultiplied(raster: Raster): Raster {
-  const { data, channels } = raster;
-  const weighed = data.slice();
-  for (let pixel = 0; pixel < data.length; pixel += channels) {
-    const alpha = data[pixel + channels - 1] ?? 0;
-    for (let channel = 0; channel < channels - 1; channel += 1) {
-      const product = (data[pixel + channel] ?? 0) * alpha + 128;
-      weighed[pixel + channel] = ((product >> 8) + product) >> 8;
-    }
-  }
-  return { ...raster, data: weighed };
 }
 
 /** Colours × 255 / alpha, cut off; unchanged where alpha is 0 or 255. */

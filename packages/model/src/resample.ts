@@ -4,7 +4,7 @@
  * would throw away. Source: Pillow's Resample.c and Image.resize, torchvision's Resize and CenterCrop; sizes and roundings are theirs.
  */
 import { filterRaster, precisionBits, type Weights } from "./filter.ts";
-import { premultiplied, unpremultiplied, type Raster } from "./raster.ts";
+import { unpremultiplied, type Raster } from "./raster.ts";
 
 /**
  * The short side becomes `size`, the long side is cropped to its middle: (size, size, channels). Of a picture that was decoded smaller each output pixel shows the same
@@ -21,7 +21,7 @@ export function resizeToSquare(raster: Raster, size: number): Raster {
   const hasAlpha = (channels === 2 || channels === 4) && (across !== held.across || down !== held.down);
   const columns = weightsOf(raster.width, held.across, across, cropBegin(across, size), size);
   const lines = weightsOf(raster.height, held.down, down, cropBegin(down, size), size);
-  const square = filterRaster(hasAlpha ? premultiplied(raster) : raster, columns, lines);
+  const square = filterRaster(raster, columns, lines, hasAlpha);
   return hasAlpha ? unpremultiplied(square) : square;
 }
 
