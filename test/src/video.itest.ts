@@ -1,6 +1,6 @@
 /**
  * Videos through the whole service with a model that tells frames apart: lists of images answer as OpenFlamingo's own code says of these frames,
- * animations as the engine does when it is given the frames that the law chooses.
+ * animations as the engine does when it is given the frames that the law chooses. And, with the same model, large images in exact and in fast pixels.
  */
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -159,6 +159,48 @@ describe.each(["gif", "webp"] as const)("a %s animation", (format) => {
     expect(apart(expected.logprobs)).toBeLessThan(1e-4);
     // The figures tell frames apart: of others the text or how likely it is differs.
     expect(another.text === expected.text && apart(another.logprobs) < 1e-3).toBe(false);
+  });
+});
+
+describe("a large JPEG", () => {
+  const [width, height] = [601, 401];
+  const generation = { num_beams: 1, max_new_tokens: 6, logprobs: true };
+  let bytes: Buffer;
+  beforeAll(async () => {
+    const stripes = Uint8Array.from({ length: width * height * 3 }, (_, place) => (Math.trunc(place / 3) % 23 < 9 ? 250 : place % 97));
+    bytes = await sharp(stripes, { raw: { width, height, channels: 3 } })
+      .jpeg()
+      .toBuffer();
+    await put("images/stripes.jpg", bytes);
+  });
+
+  const likelihoods = async (pixels: "exact" | "fast", shown: string, changes: Partial<CreateDatasetBatchInput> = {}) => {
+    const { lines } = await run(`${pixels}-${shown}`, { shown: { image: at(shown) } }, { generation, pixels, ...changes });
+    const { logprobs } = choiceOf(lines[0] ?? { response: null });
+    return (logprobs?.content ?? []).map(({ logprob }) => logprob);
+  };
+  const apart = (one: readonly number[], other: readonly number[]) =>
+    Math.max(...one.map((number, index) => Math.abs(number - (other[index] ?? NaN))));
+
+  it("is seen exactly, or fast where the batch asks for it", async () => {
+    const expected = async (pixels: "exact" | "fast") => {
+      const large = await decodePixels(bytes, model.description.preprocessing, { maxPixels: 1e6, pixels });
+      const options = { maxNewTokens: 6, logProbabilities: true };
+      const answer = await model.generate({ id: pixels, text: "<image>Output:", media: [[large]], generation: options });
+      return (answer.logProbabilities ?? []).map(({ logProbability }) => logProbability);
+    };
+    const [exact, fast] = [await likelihoods("exact", "stripes.jpg"), await likelihoods("fast", "stripes.jpg")];
+    expect(apart(exact, await expected("exact"))).toBeLessThan(1e-4);
+    expect(apart(fast, await expected("fast"))).toBeLessThan(1e-4);
+    expect(apart(exact, fast)).toBeGreaterThan(1e-4);
+  });
+
+  it("is seen so in an example, too; a PNG is the same in both", async () => {
+    const examples = [{ image: at("stripes.jpg"), text: "stripes" }];
+    const both = async (changes: Partial<CreateDatasetBatchInput>) =>
+      apart(await likelihoods("exact", frame(1), changes), await likelihoods("fast", frame(1), changes));
+    expect(await both({ examples })).toBeGreaterThan(1e-5);
+    expect(await both({})).toBe(0);
   });
 });
 

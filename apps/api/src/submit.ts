@@ -111,6 +111,7 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     ...(body.labels === undefined ? {} : { labels: body.labels }),
     ...(body.task === "classify" ? { rank_by: body.rank_by ?? "mean" } : {}),
     ...(body.frames === undefined ? {} : { frames: body.frames }),
+    pixels: body.pixels ?? "exact",
     generation: settle(id, body),
     on_invalid: body.on_invalid,
     completion_window: body.completion_window,

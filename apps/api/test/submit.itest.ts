@@ -77,6 +77,11 @@ describe("submit", () => {
     expect(await stored(batchKeys(await submitted()).request)).not.toHaveProperty("frames");
   });
 
+  it("freezes how images become pixels: exactly, unless fast is asked for", async () => {
+    expect(await stored(batchKeys(await submitted()).request)).toMatchObject({ pixels: "exact" });
+    expect(await stored(batchKeys(await submitted({ pixels: "fast" })).request)).toMatchObject({ pixels: "fast" });
+  });
+
   it("takes a prefix or a pattern for input, also one without objects", async () => {
     for (const input of ["s3://demo-images/", "s3://demo-images/2024/**/*.{jpg,png}", "s3://demo-images/none/"]) {
       expect((await submit({ input })).status).toBe(200);
@@ -105,6 +110,7 @@ describe("submit", () => {
       [{ prompt: "The colour is" }, "prompt"],
       [{ frames: 0 }, "frames"],
       [{ frames: 65 }, "frames"],
+      [{ pixels: "blurred" }, "pixels"],
       [{ examples: [{ image: "s3://demo-images/a.png", images: ["s3://demo-images/b.png"], text: "two ways" }] }, "examples[0]"],
       [{ examples: [{ images: [], text: "none" }] }, "examples[0].images"],
       [{ metadata: { key: 1 } }, "metadata.key"],

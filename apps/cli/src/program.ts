@@ -1,6 +1,6 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { newKey, task, type Control } from "@flamboyance/contracts";
+import { newKey, pixelMode, task, type Control } from "@flamboyance/contracts";
 import type { Precision } from "@flamboyance/model";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
@@ -99,6 +99,9 @@ flamboyance submit --file request.json --max-new-tokens 30`,
       new Option("--rank-by <how>", "classify: by the labels' mean (default) or sum of log-probabilities").choices(["mean", "sum"]),
     )
     .option("--frames <number>", "frames taken, evenly spaced, of each animation or list of images (the first; of a list all)", wholeNumber)
+    .addOption(
+      new Option("--pixels <how>", "exact (default), or fast: large JPEG and WebP images are decoded smaller").choices(pixelMode.options),
+    )
     .option("--max-new-tokens <number>", "longest answer (20, for vqa 5)", wholeNumber)
     .option("--min-new-tokens <number>", "shortest answer (0)", wholeNumber)
     .option("--num-beams <number>", "beams (3; 1 with --stop and anything of sampling)", wholeNumber)

@@ -64,6 +64,7 @@ it("has a flag for every way to generate and to classify", async () => {
   const classified = await read({ ...least, task: "classify", labels: ["a bird", "a cat"], rankBy: "sum" });
   expect(classified).toMatchObject({ task: "classify", labels: ["a bird", "a cat"], rank_by: "sum" });
   expect(await read({ ...least, frames: 4 })).toMatchObject({ frames: 4 });
+  expect(await read({ ...least, pixels: "fast" })).toMatchObject({ pixels: "fast" });
   expect(await read({ ...least, task: "prompt", prompt: "The colour is" })).toMatchObject({ task: "prompt", prompt: "The colour is" });
 });
 
@@ -84,6 +85,7 @@ it("names the flag, field or line that is wrong", async () => {
     [{ ...least, temperature: 0.5, numBeams: 3 }, /^--temperature samples, which goes with one beam: num_beams is 3$/],
     [{ ...least, stop: ["x".repeat(65)] }, /^--stop /],
     [{ ...least, frames: 65 }, /^--frames /],
+    [{ ...least, pixels: "blurred" }, /^--pixels /],
     [{ ...least, labels: ["a bird", "a cat"] }, /^--labels is for the task classify$/],
     [{ ...least, examples: "half.jsonl" }, /^half.jsonl: .*line 2/],
     [{ file: "list-for-request.json" }, /^list-for-request.json: not a JSON object$/],

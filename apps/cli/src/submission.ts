@@ -16,6 +16,7 @@ export interface SubmitFlags {
   readonly labels?: readonly string[];
   readonly rankBy?: string;
   readonly frames?: number;
+  readonly pixels?: string;
   readonly maxNewTokens?: number;
   readonly minNewTokens?: number;
   readonly numBeams?: number;
@@ -64,6 +65,7 @@ export async function readSubmission(
     labels: flags.labels,
     rank_by: flags.rankBy,
     frames: flags.frames,
+    pixels: flags.pixels,
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
     metadata: flags.metadata,
@@ -136,6 +138,7 @@ const flagOf: Readonly<Record<string, string>> = {
   labels: "--labels",
   rank_by: "--rank-by",
   frames: "--frames",
+  pixels: "--pixels",
   on_invalid: "--on-invalid",
   completion_window: "--completion-window",
   "generation.max_new_tokens": "--max-new-tokens",

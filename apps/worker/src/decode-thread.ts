@@ -1,6 +1,6 @@
 /** One decode thread: bytes of an image in, normalised pixels of its frames out. Owns nothing between two images. */
 import { parentPort } from "node:worker_threads";
-import { isCoded, type ErrorCode } from "@flamboyance/contracts";
+import { isCoded, type ErrorCode, type PixelMode } from "@flamboyance/contracts";
 import { decodeFrames, decodePixels, type Media, type Preprocessing } from "@flamboyance/model";
 
 export interface DecodeTask {
@@ -9,6 +9,7 @@ export interface DecodeTask {
   readonly preprocessing: Preprocessing;
   /** How many are taken of an animation; null: its first alone. */
   readonly frames: number | null;
+  readonly pixels: PixelMode;
   readonly maxPixels: number;
   readonly maxAnimationPixels: number;
 }
@@ -28,12 +29,12 @@ port.on("message", (task: DecodeTask) => {
   });
 });
 
-async function answer({ id, bytes, preprocessing, frames, ...bounds }: DecodeTask): Promise<DecodeAnswer> {
+async function answer({ id, bytes, preprocessing, frames, ...options }: DecodeTask): Promise<DecodeAnswer> {
   try {
     const pixels =
       frames === null
-        ? [await decodePixels(bytes, preprocessing, bounds)]
-        : await decodeFrames(bytes, preprocessing, { ...bounds, frames });
+        ? [await decodePixels(bytes, preprocessing, options)]
+        : await decodeFrames(bytes, preprocessing, { ...options, frames });
     return { id, kind: "pixels", pixels };
   } catch (error) {
     // Whatever a decoder throws is about these bytes.

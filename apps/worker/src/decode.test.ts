@@ -3,7 +3,9 @@ import { openDecoder, type Decoder } from "./decode.ts";
 
 const thread = new URL("./testing/fake-decode-thread.ts", import.meta.url);
 const signal = new AbortController().signal;
-const look = { preprocessing: { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] }, frames: null } satisfies Parameters<Decoder["decode"]>[1];
+const look = { preprocessing: { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] }, frames: null, pixels: "exact" } satisfies Parameters<
+  Decoder["decode"]
+>[1];
 
 const opened: Decoder[] = [];
 function open(threads: number) {

@@ -3,7 +3,7 @@
  * A thread that dies is replaced; what it worked on fails as a passing fault. Refuses to hold more than one image per thread: callers bound what waits.
  */
 import { Worker } from "node:worker_threads";
-import { CodedError, limits } from "@flamboyance/contracts";
+import { CodedError, limits, type PixelMode } from "@flamboyance/contracts";
 import type { Media, Preprocessing } from "@flamboyance/model";
 import type { DecodeAnswer, DecodeTask } from "./decode-thread.ts";
 import { threadFile } from "./thread-file.ts";
@@ -13,6 +13,7 @@ export interface Look {
   readonly preprocessing: Preprocessing;
   /** How many frames are taken of an animation; null: its first alone. */
   readonly frames: number | null;
+  readonly pixels: PixelMode;
 }
 
 export interface Decoder {

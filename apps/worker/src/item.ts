@@ -57,7 +57,7 @@ export async function runItem(
     const stages = ({ image, frames }: Source) => ({
       fetch: () => metrics.time("fetch", () => fetchImage(storage, image, owner, signal)),
       decode: (bytes: Uint8Array) =>
-        metrics.time("decode", () => decoder.decode(bytes, { preprocessing: model.preprocessing, frames }, signal)),
+        metrics.time("decode", () => decoder.decode(bytes, { preprocessing: model.preprocessing, frames, pixels: request.pixels }, signal)),
     });
     const frames = await loadMedia(sourcesOf(item, request.frames, model.maxFrames), (source) =>
       pixelCache.get(request.id, source, () => readAhead.load(stages(source), signal), signal),

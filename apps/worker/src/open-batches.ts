@@ -89,7 +89,7 @@ async function readBatch(
     const frames: Float32Array[] = [];
     for (const { image: key, frames: wanted } of sourcesOf(shown, request.frames, maxFrames)) {
       const { bytes } = await storage.read({ bucket, key }, { signal });
-      frames.push(...(await decoder.decode(bytes, { preprocessing, frames: wanted }, signal)));
+      frames.push(...(await decoder.decode(bytes, { preprocessing, frames: wanted, pixels: request.pixels }, signal)));
     }
     media.push(frames);
   }

@@ -2,6 +2,7 @@
  * Pixels of images that several items of a batch show (many questions about one image): fetched and decoded once while they stay here.
  * Owns a bounded number of bytes, used longest ago out first. Keyed by batch: another tenant's right to read an image is never taken for granted,
  * and a later batch sees an image's newest bytes. Keyed by what was taken of the image, too: an animation's first frame isn't its sampled ones.
+ * (Exact and fast pixels never meet: a batch's are all of one kind, so its id tells them apart.)
  */
 import type { Media } from "@flamboyance/model";
 import { isOwnFault } from "./fate.ts";

@@ -91,7 +91,7 @@ async function writeExamples(
   const copy = async (image: string, frames: number | null, key: string, param: string) => {
     const bytes = await fetchImage(storage, image, { buckets: request.buckets, serviceBucket }, signal)
       .then(async (found) => {
-        await decoder.decode(found, { preprocessing: anyPreprocessing, frames }, signal);
+        await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
         return found;
       })
       .catch((error: unknown) => {

@@ -24,6 +24,10 @@ const labels = z
 export const task = z.enum(["caption", "vqa", "classify", "prompt"]);
 export type Task = z.infer<typeof task>;
 
+/** exact: as the model's reference prepares them, to the bit. fast: large JPEG and WebP images are decoded at a lower resolution. */
+export const pixelMode = z.enum(["exact", "fast"]);
+export type PixelMode = z.infer<typeof pixelMode>;
+
 /** What an example shows: one image, or the frames of a video in order. */
 const shown = { image: s3Location.optional(), images: z.array(s3Location).min(1).max(limits.frames).optional() };
 
@@ -73,6 +77,11 @@ export const createDatasetBatch = z
       .optional()
       .describe(
         "Frames taken, evenly spaced, of each animation (GIF, WebP) or list of `images`; all where there are fewer. Default: of an animation its first, of a list as many as the model takes.",
+      ),
+    pixels: pixelMode
+      .optional()
+      .describe(
+        "How images become pixels, items' and examples' alike. exact (default): as OpenFlamingo prepares them, to the bit. fast: a JPEG or WebP of at least six times the model's side is decoded to two or three times the side, and resized from there.",
       ),
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),

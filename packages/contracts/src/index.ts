@@ -16,11 +16,13 @@ export {
   completionWindowSeconds,
   createDatasetBatch,
   manifestLine,
+  pixelMode,
   supportExample,
   task,
   type CreateDatasetBatch,
   type CreateDatasetBatchInput,
   type ManifestLine,
+  type PixelMode,
   type SupportExample,
   type Task,
 } from "./dataset.ts";

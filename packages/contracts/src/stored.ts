@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { completionWindow, metadata, supportExample, task } from "./dataset.ts";
+import { completionWindow, metadata, pixelMode, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
 
@@ -36,6 +36,8 @@ export const batchRequest = z.object({
   rank_by: z.enum(["mean", "sum"]).optional(),
   /** Absent where none was asked for: then an animation's first frame is meant, and of a list as many as the model takes. */
   frames: z.int().optional(),
+  /** Exact in batches that were frozen before one could ask. */
+  pixels: pixelMode.default("exact"),
   /** Settled: with its defaults, and where it samples with a seed. For classify it means nothing. */
   generation: generation.extend({ max_new_tokens: z.int(), num_beams: z.int() }),
   on_invalid: z.enum(["fail", "skip"]),

@@ -24,6 +24,14 @@ export interface DemoOrder {
   readonly pixelSize?: number;
 }
 
+/** How scenes become files: left out, sizes vary from 192 to 256, and PNG, JPEG and WebP take turns. */
+export interface Drawing {
+  readonly pixelSize?: number | undefined;
+  readonly format?: Format;
+}
+
+type Format = "png" | "jpeg" | "webp";
+
 /**
  * `count` images of held-out scenes (their combinations of shape, colour and size were never trained on), as PNG, JPEG and WebP in turn.
  * The same order gives the same texts, and the same bytes with one version of sharp.
@@ -43,10 +51,14 @@ export async function makeSupportExamples({ seed, count, pixelSize }: DemoOrder)
  * The scenes on which the model is measured (at most 500), drawn and encoded like any other image. With `support`, other held-out scenes
  * for the examples before them.
  */
-export async function* measuredScenes(count: number, purpose: "queries" | "support" = "queries"): AsyncIterable<DemoImage> {
+export async function* measuredScenes(
+  count: number,
+  purpose: "queries" | "support" = "queries",
+  drawing: Drawing = {},
+): AsyncIterable<DemoImage> {
   if (count > MEASURED_SCENES) throw new RangeError(`at most ${MEASURED_SCENES} scenes are kept for measuring`);
   const from = purpose === "queries" ? 0 : SUPPORT_FROM;
-  for (let index = 0; index < count; index++) yield imageOf(makeScene({ seed: from + index, heldOut: true }), index, undefined);
+  for (let index = 0; index < count; index++) yield imageOf(makeScene({ seed: from + index, heldOut: true }), index, drawing);
 }
 
 export const MEASURED_SCENES = 500;
@@ -56,15 +68,16 @@ const DEMO_FROM = 1_000_000;
 const SUPPORT_FROM = 900_000;
 const SEEDS_EACH = 1_000_000;
 
-function demoImage(seed: number, index: number, fixedSize: number | undefined): Promise<DemoImage> {
-  return imageOf(makeScene({ seed: (DEMO_FROM + seed * SEEDS_EACH + index) >>> 0, heldOut: true }), index, fixedSize);
+function demoImage(seed: number, index: number, pixelSize: number | undefined): Promise<DemoImage> {
+  return imageOf(makeScene({ seed: (DEMO_FROM + seed * SEEDS_EACH + index) >>> 0, heldOut: true }), index, { pixelSize });
 }
 
-async function imageOf(scene: Scene, index: number, fixedSize: number | undefined): Promise<DemoImage> {
+async function imageOf(scene: Scene, index: number, drawing: Drawing): Promise<DemoImage> {
   const random = seededRandom(scene.seed, 10);
-  const pixelSize = fixedSize ?? 192 + random.below(65);
+  const pixelSize = drawing.pixelSize ?? 192 + random.below(65);
+  const format = drawing.format ?? FORMATS[index % FORMATS.length] ?? "png";
   const { question, answer } = random.pick(questionsOf(scene, random));
-  const { extension, mediaType, bytes } = await encode(scene, pixelSize, index % 3);
+  const { extension, mediaType, bytes } = await encode(scene, pixelSize, format);
   return {
     name: `scene-${String(index).padStart(6, "0")}.${extension}`,
     bytes,
@@ -76,9 +89,12 @@ async function imageOf(scene: Scene, index: number, fixedSize: number | undefine
   };
 }
 
-async function encode(scene: Scene, pixelSize: number, format: number) {
+const FORMATS: readonly Format[] = ["png", "jpeg", "webp"];
+
+async function encode(scene: Scene, pixelSize: number, format: Format) {
   const drawing = drawScene(scene, pixelSize);
-  if (format === 0) return { extension: "png", mediaType: "image/png" as const, bytes: await drawing.png().toBuffer() };
-  if (format === 1) return { extension: "jpg", mediaType: "image/jpeg" as const, bytes: await drawing.jpeg({ quality: 90 }).toBuffer() };
+  if (format === "png") return { extension: "png", mediaType: "image/png" as const, bytes: await drawing.png().toBuffer() };
+  if (format === "jpeg")
+    return { extension: "jpg", mediaType: "image/jpeg" as const, bytes: await drawing.jpeg({ quality: 90 }).toBuffer() };
   return { extension: "webp", mediaType: "image/webp" as const, bytes: await drawing.webp({ quality: 92 }).toBuffer() };
 }

@@ -1,23 +1,10 @@
 // `npm run demo:evaluate`: how often the shipped demo model is exactly right on 500 held-out scenes, with the project's own engine, from
-// encoded image files on. `npm run bench:quality` holds the precisions side by side by the same measure. Owns the measure (exact text) and the
-// targets; train.py keeps a quicker one of its own for training.
-import { mkdtemp, rm } from "node:fs/promises";
-import { cpus, tmpdir } from "node:os";
-import { join } from "node:path";
+// encoded image files on. `npm run bench:quality` holds the precisions side by side by the same measure (measure.ts). Owns the targets.
+import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import {
-  buildPrompt,
-  decodePixels,
-  importModel,
-  openModel,
-  precisionSchema,
-  type Model,
-  type Precision,
-  type PromptPassage,
-} from "@flamboyance/model";
-import { MEASURED_SCENES, measuredScenes, type DemoImage } from "./dataset.ts";
-import { demoPieces } from "./pieces.ts";
-import type { ExampleTask } from "./tasks.ts";
+import { precisionSchema, type Precision } from "@flamboyance/model";
+import { MEASURED_SCENES } from "./dataset.ts";
+import { answerAll, readScenes, withDemoModel, type Measure } from "./measure.ts";
 
 /** How far below fp32 a precision for many rows may lie. */
 const AWAY_POINTS = 0.5;
@@ -33,16 +20,12 @@ Exits with 1 where a target is missed, or where int8 lies more than ${AWAY_POINT
   --beams <n>             beams                             (default: 1)
 `;
 
-type Task = "caption" | "vqa" | ExampleTask;
-
-interface Measure {
-  readonly task: Task;
-  readonly shots: number;
+interface AimedMeasure extends Measure {
   /** The share that must be exactly right; left out where the figure only stands beside another. */
   readonly target?: number;
 }
 
-const MEASURES: readonly Measure[] = [
+const MEASURES: readonly AimedMeasure[] = [
   { task: "caption", shots: 0, target: 0.95 },
   { task: "caption", shots: 4 },
   { task: "vqa", shots: 0, target: 0.96 },
@@ -54,15 +37,6 @@ const MEASURES: readonly Measure[] = [
   { task: "count", shots: 0 },
   { task: "count", shots: 3, target: 0.95 },
 ];
-
-// Each run of so many scenes has its own support examples, as a batch has; so no figure hangs on one lucky choice of them.
-const SCENES_PER_PREFIX = 25;
-const MOST_SHOTS = 4;
-
-interface Seen {
-  readonly image: DemoImage;
-  readonly pixels: Float32Array; // (3, side, side)
-}
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -95,28 +69,20 @@ async function main(): Promise<number> {
 
 /** Beside MEASURES: the shares that are right, and some of what is wrong. */
 async function measureAll(precision: Precision, pieces: string | undefined, scenes: number, beams: number) {
-  const folder = await mkdtemp(join(tmpdir(), "flamboyance-demo-"));
-  try {
-    await importModel(demoPieces(pieces), join(folder, "model"), { precision });
-    const model = await openModel(join(folder, "model"));
-    try {
-      const { queries, support } = await readScenes(model, scenes);
-      const found: number[] = [];
-      const wrong: string[][] = [];
-      for (const [index, measure] of MEASURES.entries()) {
-        if (process.stderr.isTTY) process.stderr.write(`\r${precision}: ${index + 1} of ${MEASURES.length} measures `);
-        const answered = await answerAll(model, measure, queries, support, beams);
-        found.push(answered.right / queries.length);
-        wrong.push(answered.wrong);
-      }
-      if (process.stderr.isTTY) process.stderr.write("\n");
-      return { found, wrong };
-    } finally {
-      await model.close();
+  return withDemoModel({ pieces, precision }, async (model) => {
+    const seen = await readScenes(model, scenes);
+    const found: number[] = [];
+    const wrong: string[][] = [];
+    for (const [index, measure] of MEASURES.entries()) {
+      if (process.stderr.isTTY) process.stderr.write(`\r${precision}: ${index + 1} of ${MEASURES.length} measures `);
+      const answers = await answerAll(model, measure, seen, beams);
+      const missed = answers.filter(({ got, wanted }) => got !== wanted);
+      found.push(1 - missed.length / answers.length);
+      wrong.push(missed.map(({ name, got, wanted }) => `  ${name}: "${got}" for "${wanted}"`));
     }
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+    if (process.stderr.isTTY) process.stderr.write("\n");
+    return { found, wrong };
+  });
 }
 
 function missedTargets(precision: Precision, found: readonly number[], wrong: readonly (readonly string[])[]): string[] {
@@ -146,57 +112,6 @@ function printTable(shares: ReadonlyMap<Precision, readonly number[]>): void {
     const found = [...shares.values()].map((each) => percent(each[index] ?? 0));
     row([task, String(shots), ...found, target === undefined ? "" : `≥ ${percent(target)}`]);
   }
-}
-
-async function readScenes(model: Model, count: number): Promise<{ queries: Seen[]; support: Seen[] }> {
-  const { preprocessing } = model.description;
-  const see = async (images: AsyncIterable<DemoImage>) => {
-    const seen: Seen[] = [];
-    for await (const image of images) seen.push({ image, pixels: await decodePixels(image.bytes, preprocessing, { maxPixels: 1e6 }) });
-    return seen;
-  };
-  const prefixes = Math.ceil(count / SCENES_PER_PREFIX);
-  return { queries: await see(measuredScenes(count)), support: await see(measuredScenes(prefixes * MOST_SHOTS, "support")) };
-}
-
-async function answerAll(model: Model, { task, shots }: Measure, queries: readonly Seen[], support: readonly Seen[], numBeams: number) {
-  let right = 0;
-  const wrong: string[] = [];
-  for (let start = 0; start < queries.length; start += SCENES_PER_PREFIX) {
-    const first = (start / SCENES_PER_PREFIX) * MOST_SHOTS;
-    const examples = support.slice(first, first + shots);
-    const answers = queries.slice(start, start + SCENES_PER_PREFIX).map((query) => answer(model, task, examples, query, numBeams));
-    for (const { got, wanted, name } of await Promise.all(answers)) {
-      if (got === wanted) right++;
-      else wrong.push(`  ${name}: "${got}" for "${wanted}"`);
-    }
-  }
-  return { right, wrong };
-}
-
-async function answer(model: Model, task: Task, examples: readonly Seen[], query: Seen, numBeams: number) {
-  const asked = ({ image, pixels }: Seen) => (task === "vqa" ? { image: pixels, question: image.question } : { image: pixels });
-  const solved = examples.map((seen) => Object.assign(asked(seen), { answer: truth(task, seen.image) }));
-  const prompt = buildPrompt(task === "vqa" ? "vqa" : "caption", solved, asked(query));
-  const { text } = await model.generate({
-    id: query.image.name,
-    ...passageOf(prompt.query),
-    // OpenFlamingo's limits: 5 new tokens for answers, 20 for captions.
-    generation: { maxNewTokens: task === "vqa" ? 5 : 20, numBeams },
-    // Equal prefixes are prefilled once.
-    ...(examples.length === 0 ? {} : { prefix: model.openPrefix(prompt.examples.map(passageOf)) }),
-  });
-  const name = task === "vqa" ? `${query.image.name}, ${query.image.question}` : query.image.name;
-  return { got: text, wanted: truth(task, query.image), name };
-}
-
-function passageOf({ text, images }: PromptPassage<Float32Array>) {
-  return { text, media: images.map((pixels) => [pixels]) };
-}
-
-function truth(task: Task, image: DemoImage): string {
-  if (task === "caption") return image.caption;
-  return task === "vqa" ? image.answer : image.told[task];
 }
 
 function percent(share: number): string {

@@ -132,6 +132,72 @@ describe("what isn't decoded", () => {
   });
 });
 
+describe("fast pixels", () => {
+  const preprocessing = { imageSize: 32, ...clipNormalisation };
+  /** Waves of several lengths, none a divisor of a side: what a shift or a coarse filter would show. */
+  const waves = (width: number, height: number) =>
+    sharp(
+      Uint8Array.from({ length: width * height * 3 }, (_, at) => {
+        const [x, y, channel] = [Math.trunc(at / 3) % width, Math.trunc(at / 3 / width), at % 3];
+        return 128 + 60 * Math.sin((x + 2 * y) / 37 + channel) + 50 * Math.cos((x - y) / 11);
+      }),
+      { raw: { width, height, channels: 3 } },
+    );
+  const both = (bytes: Uint8Array) =>
+    Promise.all((["exact", "fast"] as const).map((pixels) => decodePixels(bytes, preprocessing, { maxPixels, pixels })));
+  const meanLevels = (one: Float32Array, other: Float32Array) =>
+    (one.reduce((sum, value, index) => sum + Math.abs(value - (other[index] ?? 0)), 0) / one.length) * 0.27 * 255;
+
+  test.each([
+    // 433 and 611 are shrunk by 4, 193 by 2, 647 by 8: each leaves something over.
+    ["jpeg", 611, 433, 1.5],
+    ["jpeg", 193, 1_000, 1.5],
+    ["jpeg", 1_001, 647, 1.5],
+    ["webp", 611, 433, 1.5],
+    ["webp", 193, 1_000, 1.5],
+  ] as const)("of a %s of %i × %i lie within %d levels of 256 of the exact ones, at the mean", async (format, width, height, levels) => {
+    const [exact = new Float32Array(), fast = new Float32Array()] = await both(await waves(width, height).toFormat(format).toBuffer());
+    expect(fast.length).toBe(3 * 32 * 32);
+    expect(fast).not.toEqual(exact);
+    expect(meanLevels(exact, fast)).toBeLessThan(levels);
+  });
+
+  test("come of an image decoded to no less than was enough", async () => {
+    const bytes = await waves(611, 433).jpeg().toBuffer();
+    const { width, height } = await decodeRaster(bytes, { maxPixels, shrinkFor: 32 });
+    expect([width, height]).toEqual([90, 64]);
+  });
+
+  test("are the exact ones where an image isn't large enough, or of another form", async () => {
+    const large = waves(200, 200);
+    for (const bytes of [
+      await waves(191, 300).jpeg().toBuffer(),
+      await large.clone().png().toBuffer(),
+      await large.clone().tiff().toBuffer(),
+      await large.clone().toColourspace("cmyk").jpeg().toBuffer(),
+    ]) {
+      const [exact, fast] = await both(bytes);
+      expect(fast).toEqual(exact);
+    }
+  });
+
+  test("keep grey grey, and say as exact ones do what can't be decoded", async () => {
+    const grey = await waves(400, 300).toColourspace("b-w").jpeg().toBuffer();
+    expect((await decodeRaster(grey, { maxPixels, shrinkFor: 32 })).channels).toBe(1);
+    const cut = { maxPixels, pixels: "fast" } as const;
+    expect(await codeOf(decodePixels(grey.subarray(0, grey.length / 2), preprocessing, cut))).toBe("image_unreadable");
+    expect(await codeOf(decodePixels(grey, preprocessing, { ...cut, maxPixels: 400 * 300 - 1 }))).toBe("image_too_large");
+  });
+
+  test("are the same where frames are asked for of an image that has one", async () => {
+    const bytes = await waves(611, 433).webp().toBuffer();
+    const options = { maxPixels, pixels: "fast" } as const;
+    expect(await decodeFrames(bytes, preprocessing, { ...options, frames: 3, maxAnimationPixels: maxPixels })).toEqual([
+      await decodePixels(bytes, preprocessing, options),
+    ]);
+  });
+});
+
 describe.each(["gif", "webp"] as const)("frames of a %s animation", (format) => {
   const [width, height] = [8, 6];
   /** Frame k shows k white pixels more than a black first one, at places 1 … k: each is told from every other, and is right only on top of all before it. */

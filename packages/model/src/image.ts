@@ -1,20 +1,33 @@
 /**
- * Bytes of an image to a model's pixels. The only file that imports sharp: decoding at full size, no turning by EXIF, no colour profiles; of many frames the first,
- * or some of an animation's, as the screen shows them. Owns the image_* errors and the limits of pixels, which are checked before anything is decoded;
+ * Bytes of an image to a model's pixels. The only file that imports sharp: decoding at full size unless fast pixels are asked for, no turning by EXIF, no colour
+ * profiles; of many frames the first, or some of an animation's, as the screen shows them. Owns the image_* errors and the limits of pixels, which are checked before anything is decoded;
  * refuses formats that can carry scripts or references (SVG, PDF).
  */
 import sharp, { type Metadata, type Sharp } from "sharp";
-import { CodedError } from "@flamboyance/contracts";
+import { CodedError, type PixelMode } from "@flamboyance/contracts";
 import { chooseFrames } from "./choose-frames.ts";
 import type { Preprocessing } from "./description.ts";
 import { gifIsCutOff } from "./gif-blocks.ts";
-import { normalise, resizeToSquare, type Raster } from "./resample.ts";
+import type { Raster } from "./raster.ts";
+import { normalise, resizeToSquare } from "./resample.ts";
+import { shrunkFrom, shrunkSize } from "./shrink.ts";
 
 export interface DecodeOptions {
   /** Width × height, times the frames taken, above which an image isn't decoded: `image_too_large`. */
   readonly maxPixels: number;
+  /**
+   * exact (where it is left out): as Pillow makes them. fast: a JPEG, or a WebP that is no animation, of at least six times the model's side is decoded to two or
+   * three times the side, and resized from there: a level or two of 256 off at the mean, most often less.
+   */
+  readonly pixels?: PixelMode;
   readonly signal?: AbortSignal;
 }
+
+/** As bytes become a raster: what the model takes isn't known. */
+type RasterOptions = Omit<DecodeOptions, "pixels"> & {
+  /** The side of the model that a smaller picture is enough for (shrink.ts); null: the picture comes whole. */
+  readonly shrinkFor?: number | null;
+};
 
 export interface FrameOptions extends DecodeOptions {
   /** How many frames are taken, evenly spaced (chooseFrames); all of an animation that has fewer, and the one of an image that is none. */
@@ -28,7 +41,7 @@ export interface FrameOptions extends DecodeOptions {
  * Of an animation, its first frame. Throws CodedError image_unsupported, image_unreadable, image_too_large, aborted. Decoding runs on libuv's threads, resampling on the caller's.
  */
 export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessing, options: DecodeOptions): Promise<Float32Array> {
-  const raster = await decodeRaster(bytes, options);
+  const raster = await decodeRaster(bytes, { ...options, shrinkFor: options.pixels === "fast" ? preprocessing.imageSize : null });
   refuseAborted(options.signal);
   return normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing);
 }
@@ -36,35 +49,43 @@ export async function decodePixels(bytes: Uint8Array, preprocessing: Preprocessi
 /** Frames of a GIF or WebP animation, in order, each as `decodePixels` gives an image. Throws as it does. */
 export async function decodeFrames(bytes: Uint8Array, preprocessing: Preprocessing, options: FrameOptions): Promise<Float32Array[]> {
   const frames: Float32Array[] = [];
-  for await (const raster of decodeFrameRasters(bytes, options))
+  for await (const raster of decodeFrameRasters(bytes, {
+    ...options,
+    shrinkFor: options.pixels === "fast" ? preprocessing.imageSize : null,
+  }))
     frames.push(normalise(resizeToSquare(raster, preprocessing.imageSize), preprocessing));
   return frames;
 }
 
 /** An image as Pillow would hold it: grey, grey and alpha, RGB or RGBA, 8 bits. */
-export async function decodeRaster(bytes: Uint8Array, { maxPixels, signal }: DecodeOptions): Promise<Raster> {
+export async function decodeRaster(bytes: Uint8Array, { maxPixels, shrinkFor = null, signal }: RasterOptions): Promise<Raster> {
   const image = await openImage(bytes, signal);
   refuseTooLarge(image, 1, maxPixels);
   refuseAborted(signal);
-  return decodeWhole(image);
+  return decodeWhole(image, { shrinkFor });
 }
 
 /** The frames taken, one after the other, whole as the screen shows them: what a frame leaves as it was is there. */
 export async function* decodeFrameRasters(
   bytes: Uint8Array,
-  { frames, maxPixels, maxAnimationPixels, signal }: FrameOptions,
+  { frames, maxPixels, maxAnimationPixels, shrinkFor = null, signal }: Omit<FrameOptions, "pixels"> & RasterOptions,
 ): AsyncGenerator<Raster> {
   const image = await openImage(bytes, signal);
   if (image.format === "gif" && gifIsCutOff(bytes)) throw unreadable("gif", "cut off");
   const chosen = chooseFrames(image.frames, frames);
   refuseTooLarge(image, chosen.length, maxPixels);
   refuseTooLarge(image, image.frames, Math.max(maxPixels, maxAnimationPixels));
+  if (image.frames === 1) {
+    refuseAborted(signal);
+    yield await decodeWhole(image, { shrinkFor });
+    return;
+  }
   const { width, height } = image.metadata;
   for (const span of spansOf(chosen, Math.trunc(maxPixels / (width * height)))) {
     refuseAborted(signal);
     const first = span[0] ?? 0;
     const last = span.at(-1) ?? first;
-    const stack = await decodeWhole(image, image.frames === 1 ? null : { first, last });
+    const stack = await decodeWhole(image, { frames: { first, last } });
     const frameBytes = width * height * stack.channels;
     for (const index of span) {
       refuseAborted(signal);
@@ -106,20 +127,32 @@ async function openImage(bytes: Uint8Array, signal: AbortSignal | undefined): Pr
   return { bytes, format, metadata, frames: format === "gif" || format === "webp" ? (metadata.pages ?? 1) : 1 };
 }
 
-/** Its first frame, or those from `first` to `last` one below the other. */
-async function decodeWhole(image: OpenImage, frames: { readonly first: number; readonly last: number } | null = null): Promise<Raster> {
+/** Its first frame, as small as is enough for a model; or those from `first` to `last` one below the other. */
+async function decodeWhole(
+  image: OpenImage,
+  { frames = null, shrinkFor = null }: { readonly frames?: Span | null; readonly shrinkFor?: number | null },
+): Promise<Raster> {
   const { bytes, format, metadata } = image;
   const pages = frames === null ? {} : { page: frames.first, pages: frames.last - frames.first + 1 };
-  const { data, info } = await inPillowsMode(sharp(bytes, { ...reading, ...pages }), format, metadata, bytes)
+  const input = sharp(bytes, { ...reading, ...pages });
+  const size = shrinkFor === null ? null : shrunkSize(image, shrinkFor);
+  const sized = size === null ? input : input.resize({ ...size, fit: "fill" });
+  const { data, info } = await inPillowsMode(sized, format, metadata, bytes)
     .raw({ depth: "uchar" })
     .toBuffer({ resolveWithObject: true })
     .catch((cause: unknown) => {
       throw unreadable(format, cause, frames);
     });
-  const { channels } = info;
+  const { channels, width, height } = info;
   if (channels !== 1 && channels !== 2 && channels !== 3 && channels !== 4) throw unreadable(format, `${String(channels)} channels`);
-  if (metadata.space === "cmyk") return { data: colourOfInk(data), width: info.width, height: info.height, channels: 3 };
-  return { data, width: info.width, height: info.height, channels };
+  if (metadata.space === "cmyk") return { data: colourOfInk(data), width, height, channels: 3 };
+  return { data, width, height, channels, ...(size === null ? {} : { shrunkFrom: shrunkFrom(image, size) }) };
+}
+
+/** Frames of an animation. */
+interface Span {
+  readonly first: number;
+  readonly last: number;
 }
 
 function refuseTooLarge({ metadata: { width, height } }: OpenImage, frames: number, maxPixels: number): void {
@@ -178,11 +211,7 @@ function formatOf(bytes: Uint8Array): ImageFormat | null {
   return null;
 }
 
-function unreadable(
-  format: ImageFormat,
-  cause: unknown,
-  frames: { readonly first: number; readonly last: number } | null = null,
-): CodedError {
+function unreadable(format: ImageFormat, cause: unknown, frames: Span | null = null): CodedError {
   const where = frames === null ? "" : ` (frames ${frames.first} to ${frames.last}, from 0)`;
   return new CodedError("image_unreadable", `the image begins like ${format.toUpperCase()} but can't be decoded${where}`, { cause });
 }

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import { normalise, resizeToSquare, type Raster } from "./resample.ts";
+import type { Raster } from "./raster.ts";
+import { normalise, resizeToSquare } from "./resample.ts";
 
 const raster = (
   width: number,

@@ -81,6 +81,7 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
     output: null,
     examples: [],
     question: null,
+    pixels: "exact",
     generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 1 },
     on_invalid: "fail",
     completion_window: "1h",
