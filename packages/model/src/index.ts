@@ -8,9 +8,11 @@ export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
 export { findPreset, presets, quirks, type HubPiece, type Preset, type Quirk } from "./import/presets.ts";
 export type {
+  DeviceChoice,
   GenerationOptions,
   Media,
   Model,
+  ModelDevice,
   ModelStats,
   OpenOptions,
   Passage,

@@ -123,10 +123,23 @@ export interface ModelStats {
   readonly seconds: { readonly vision: number; readonly prefill: number; readonly decode: number; readonly host: number };
   readonly media: { readonly encoded: number; readonly hits: number; readonly bytes: number };
   readonly prefixes: { readonly prefilled: number; readonly hits: number; readonly bytes: number };
+  /** On a device: tensors that lie in its memory, and bytes that have crossed from and to the host. */
+  readonly device?: { readonly tensors: number; readonly bytesToHost: number; readonly bytesToDevice: number };
+}
+
+/** `auto`: the device where there is one that is faster than the CPU and runs the model, else the CPU. */
+export type DeviceChoice = "cpu" | "webgpu" | "auto";
+
+/** Where a model computes. */
+export interface ModelDevice {
+  readonly kind: "cpu" | "webgpu";
+  /** Why `auto` fell back to the CPU; null where nothing was refused. */
+  readonly fallback: string | null;
 }
 
 export interface Model {
   readonly description: ModelDescription;
+  readonly device: ModelDevice;
   /**
    * Registers the few-shot prefix that many rows share (everything before the query's `<image>`). It is prefilled once, on first use;
    * opening an equal one again costs nothing. Throws CodedError prompt_too_long, invalid_request (media and `<image>` don't match).
@@ -145,6 +158,8 @@ export interface Model {
 }
 
 export interface OpenOptions {
+  /** Where it computes. Default: the CPU. */
+  readonly device?: DeviceChoice;
   /** Threads of one run. Default: all cores. */
   readonly threads?: number;
   /** Rows in flight at most. Default 48. */

@@ -11,7 +11,7 @@ import { linear } from "../graph/linear.ts";
 import { createGraph } from "../onnx/graph-builder.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import { packWeight } from "../onnx/weight-form.ts";
-import { openSession } from "../session.ts";
+import { openSession } from "../cpu-session.ts";
 
 export interface MachineLimits {
   /** 10⁹ operations (a multiplication and an addition are two) per second at many rows. */
