@@ -49,11 +49,13 @@ export async function openOnWebGpu(
   { folder, description, threads }: ModelGraphs,
   { faster }: { readonly faster: boolean },
 ): Promise<ModelSessions> {
-  const { precision } = description;
+  const { precision, files } = description;
   if (precision !== "fp32") {
     // onnxruntime would run these products on the CPU all the same, and carry every activation there and back.
     throw new CodedError("device_unavailable", `WebGPU has no kernels for the 8-bit products of ${precision} (MatMulIntegerToFloat)`);
   }
+  if (files[folderFiles.deviceVisionGraph] === undefined)
+    throw new CodedError("device_unavailable", `${folder} has no ${folderFiles.deviceVisionGraph}: it was imported before there was one`);
   const device = webGpuDevice();
   if (faster) {
     const onDevice = await productMs((graph) => device.openSession(graph, []));
@@ -67,7 +69,7 @@ export async function openOnWebGpu(
   const entries = entryNames(sizes);
   const opened: (() => Promise<void>)[] = [];
   try {
-    const vision = await device.openSession(join(folder, folderFiles.visionGraph), "all");
+    const vision = await device.openSession(join(folder, folderFiles.deviceVisionGraph), "all");
     opened.push(() => vision.release());
     const decoder = await device.openSession(join(folder, folderFiles.decoderGraph), [...entries.keys, ...entries.values]);
     opened.push(() => decoder.release());

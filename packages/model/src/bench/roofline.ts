@@ -47,7 +47,7 @@ async function secondsOf({ form, rows, inWidth, outWidth, threads }: Product): P
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-roofline-"));
   try {
     const graph = createGraph("product");
-    const wiring = { graph, has: (name: string) => name.endsWith("weight"), products: form };
+    const wiring = { graph, has: (name: string) => name.endsWith("weight"), products: form, attention: "fused" } as const;
     const input = graph.input("rows", "float32", ["rows", inWidth]);
     graph.output("products", linear(wiring, input, "product", outWidth, inWidth), "float32", ["rows", outWidth]);
     const declared = graph.finish();

@@ -17,7 +17,7 @@ export interface ArrangedTensors {
 
 export function buildArrangementGraph({ count, heads, headWidth }: ArrangedTensors): GraphDeclaration {
   const graph = createGraph("arrangement");
-  const wiring: Wiring = { graph, has: () => false, products: "float32" };
+  const wiring: Wiring = { graph, has: () => false, products: "float32", attention: "spelled" };
   const start = graph.input("start", "int32", ["groups", 1, "entries"]);
   const step = graph.input("step", "int32", ["groups", 1, "entries"]);
   const shape = graph.input("shape", "int64", ["axes"]);

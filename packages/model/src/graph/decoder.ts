@@ -27,7 +27,7 @@ export function buildDecoderGraph(
 ): GraphDeclaration {
   const { decoder, crossAttention, resampler } = architecture;
   const graph = createGraph("decoder");
-  const wiring: Wiring = { graph, has, products };
+  const wiring: Wiring = { graph, has, products, attention: "spelled" };
   const headWidth = decoder.width / decoder.heads;
   const crossHeads = crossAttention.innerWidth / attentionHeadWidth;
   const crossLayers = new Set(crossAttentionLayers(architecture));
