@@ -17,7 +17,8 @@ export type ToEngine =
 type Named<Row extends EnginePrompt> = Omit<Row, "prefix"> & { readonly prefix: string | null };
 
 export type FromEngine =
-  | { readonly kind: "ready" }
+  /** `fallback`: why it computes on the CPU although a device was wanted. */
+  | { readonly kind: "ready"; readonly fallback: string | null }
   /** The model can't be opened. */
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: "answer"; readonly call: number; readonly answer: EngineAnswer }
@@ -33,9 +34,10 @@ const answer = (message: FromEngine) => port.postMessage(message);
 const { folder, sizes } = workerData as { readonly folder: string; readonly sizes: EngineSizes };
 try {
   // The model's own bound holds for images and for prefixes, each by itself.
-  const { threads, rowBytes, cacheBytes } = sizes;
-  serve(await openModel(folder, { threads, maxRowBytes: rowBytes, maxCacheBytes: Math.floor(cacheBytes / 2) }));
-  answer({ kind: "ready" });
+  const { device, threads, rowBytes, cacheBytes } = sizes;
+  const model = await openModel(folder, { device, threads, maxRowBytes: rowBytes, maxCacheBytes: Math.floor(cacheBytes / 2) });
+  serve(model);
+  answer({ kind: "ready", fallback: model.device.fallback });
 } catch (error) {
   answer({ kind: "refused", ...fault(error) });
 }

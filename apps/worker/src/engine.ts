@@ -78,6 +78,8 @@ export interface EngineOptions {
   /** The model's folder. */
   readonly folder: string;
   readonly sizes: EngineSizes;
+  /** Told why the model computes on the CPU although a device was wanted, each time a thread opens it. */
+  readonly onFallback?: (why: string) => void;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
@@ -182,11 +184,11 @@ function openPrefix(thread: Running, prefix: PrefixSource | null): void {
 }
 
 function start(
-  { folder, sizes: { threads, rowBytes, cacheBytes }, thread: file = threadFile("engine-thread") }: EngineOptions,
+  { folder, sizes: { device, threads, rowBytes, cacheBytes }, onFallback, thread: file = threadFile("engine-thread") }: EngineOptions,
   onDeath: (thread: Running) => void,
 ): Running {
   const ready = Promise.withResolvers<void>();
-  const worker = new Worker(file, { workerData: { folder, sizes: { threads, rowBytes, cacheBytes } } });
+  const worker = new Worker(file, { workerData: { folder, sizes: { device, threads, rowBytes, cacheBytes } } });
   const thread: Running = { worker, rows: new Map(), prefixes: new Set(), stats: [], ready: ready.promise };
   // Nobody may be waiting for it when it fails.
   thread.ready.catch(() => {});
@@ -198,8 +200,10 @@ function start(
     for (const resolve of thread.stats.splice(0)) resolve(null);
   };
   worker.on("message", (message: FromEngine) => {
-    if (message.kind === "ready") ready.resolve();
-    else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
+    if (message.kind === "ready") {
+      if (message.fallback !== null) onFallback?.(message.fallback);
+      ready.resolve();
+    } else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
     else if (message.kind === "refused") {
       die(new CodedError(message.code, message.message));
       void worker.terminate();

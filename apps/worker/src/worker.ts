@@ -92,7 +92,13 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     metrics,
     log,
     open: (folder) =>
-      config.engine.kind === "none" ? Promise.resolve(openNoOpEngine(config.engine)) : openEngine({ folder, sizes: config.engine }),
+      config.engine.kind === "none"
+        ? Promise.resolve(openNoOpEngine(config.engine))
+        : openEngine({
+            folder,
+            sizes: config.engine,
+            onFallback: (why) => log.warn({ folder, why }, "no device: the model runs on the CPU"),
+          }),
     consume: (key, model) =>
       queue.consume(
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },

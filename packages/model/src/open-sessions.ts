@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { openSession } from "./cpu-session.ts";
 import { folderFiles, type ModelDescription } from "./description.ts";
-import { productMs } from "./device-speed.ts";
+import { productGraph, slowness } from "./device-speed.ts";
 import { openDeviceMemory } from "./generate/device-memory.ts";
 import { hostMemory } from "./generate/host-memory.ts";
 import type { Memory } from "./generate/memory.ts";
@@ -57,13 +57,17 @@ export async function openOnWebGpu(
   if (files[folderFiles.deviceVisionGraph] === undefined)
     throw new CodedError("device_unavailable", `${folder} has no ${folderFiles.deviceVisionGraph}: it was imported before there was one`);
   const device = webGpuDevice();
+  const inPassing = (graph: Uint8Array): Promise<Session> => device.openSession(graph, []);
+  await inPassing(productGraph(1)).then(
+    (session) => session.release(),
+    (error: unknown) => {
+      throw new CodedError("device_unavailable", "there is no adapter, or no driver that WebGPU takes", { cause: error });
+    },
+  );
   if (faster) {
-    const onDevice = await productMs((graph) => device.openSession(graph, []));
-    const onCpu = await productMs((graph) => openSession(graph, threads === undefined ? {} : { threads }));
-    if (onDevice >= onCpu) {
-      const times = `${onDevice.toFixed(0)} ms for a product that takes the CPU ${onCpu.toFixed(0)} ms`;
-      throw new CodedError("device_unavailable", `the WebGPU device isn't faster than the CPU (${times}): a driver in software, perhaps`);
-    }
+    const slow = await slowness(inPassing, (graph) => openSession(graph, threads === undefined ? {} : { threads }));
+    if (slow !== null)
+      throw new CodedError("device_unavailable", `the WebGPU device isn't faster than the CPU, as a driver in software isn't: ${slow}`);
   }
   const sizes = tensorSizes(description.architecture);
   const entries = entryNames(sizes);

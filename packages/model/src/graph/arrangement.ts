@@ -35,7 +35,7 @@ export function buildArrangementGraph({ count, heads, headWidth }: ArrangedTenso
     const added = graph.input(`added.${index}`, "float32", ["added_groups", heads, "added_entries", headWidth]);
     const source = concat(wiring, [zeros, reshape(wiring, kept, [-1, headWidth]), reshape(wiring, added, [-1, headWidth])], 0); // (rows, headWidth)
     const arranged = graph.node("Gather", [source, rows], { axis: 0 }); // (groups, heads, entries, headWidth)
-    graph.output(`arranged.${index}`, reshape(wiring, arranged, shape), "float32", []);
+    graph.output(`arranged.${index}`, graph.node("Reshape", [arranged, shape], { allowzero: 1 }), "float32", []);
   }
   return graph.finish();
 }
