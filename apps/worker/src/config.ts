@@ -44,7 +44,7 @@ const environment = z.object({
     .enum(["cpu", "webgpu", "auto"])
     .default("cpu")
     .describe(
-      "Where models compute: cpu, webgpu (the GPU; fp32 models, others aren't served), or auto: the GPU where it is faster than the CPU and runs the model, else the CPU, with a line in the log.",
+      "Where models compute: cpu; webgpu: the GPU, for one fp32 model a worker, and no other is served; auto: the GPU where it is faster than the CPU and runs the model, else the CPU, with a line in the log.",
     ),
   FLAMBOYANCE_ENGINE_ROW_BYTES: bytes
     .default(2 * gibibyte)

@@ -27,6 +27,7 @@ export type {
   TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
+export { endDeviceClaim, newDeviceClaims, type DeviceClaims } from "./device-claim.ts";
 export { chooseFrames } from "./choose-frames.ts";
 export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./image.ts";
 export {

@@ -2,6 +2,7 @@
  * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
 import type { ModelDescription } from "./description.ts";
+import type { DeviceClaims } from "./device-claim.ts";
 import type { SamplingFilters } from "./sampling.ts";
 
 /** One media of a row: its frames as normalised pixels (3, size, size), in order; a single frame for an image. */
@@ -160,6 +161,8 @@ export interface Model {
 export interface OpenOptions {
   /** Where it computes. Default: the CPU. */
   readonly device?: DeviceChoice;
+  /** newDeviceClaims(), the same for all threads of a process that may open models on its device. Default: this thread is the only one. */
+  readonly claims?: DeviceClaims;
   /** Threads of one run. Default: all cores. */
   readonly threads?: number;
   /** Rows in flight at most. Default 48. */

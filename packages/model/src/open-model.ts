@@ -31,8 +31,13 @@ const mebibyte = 2 ** 20;
 export async function openModel(folder: string, options: OpenOptions = {}): Promise<Model> {
   const description = await readModelFolder(folder);
   const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
-  const { threads, device: choice = "cpu" } = options;
-  const graphs = { folder, description, ...(threads === undefined ? {} : { threads }) };
+  const { threads, claims, device: choice = "cpu" } = options;
+  const graphs = {
+    folder,
+    description,
+    ...(threads === undefined ? {} : { threads }),
+    ...(claims === undefined ? {} : { claims }),
+  };
   const { opened, device } = await chooseDevice(choice, {
     cpu: () => openOnCpu(graphs),
     webgpu: (demands) => openOnWebGpu(graphs, demands),

@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { openSession } from "./cpu-session.ts";
+import { claimDevice, type DeviceClaims } from "./device-claim.ts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { productGraph, slowness } from "./device-speed.ts";
 import { openDeviceMemory } from "./generate/device-memory.ts";
@@ -28,6 +29,7 @@ interface ModelGraphs {
   readonly folder: string;
   readonly description: ModelDescription;
   readonly threads?: number;
+  readonly claims?: DeviceClaims;
 }
 
 /** Throws CodedError engine_failed. */
@@ -46,7 +48,7 @@ export async function openOnCpu({ folder, description, threads }: ModelGraphs): 
  * (no kernels for the precision; with `faster`, a device that isn't quicker than the CPU).
  */
 export async function openOnWebGpu(
-  { folder, description, threads }: ModelGraphs,
+  { folder, description, threads, claims }: ModelGraphs,
   { faster }: { readonly faster: boolean },
 ): Promise<ModelSessions> {
   const { precision, files } = description;
@@ -56,6 +58,8 @@ export async function openOnWebGpu(
   }
   if (files[folderFiles.deviceVisionGraph] === undefined)
     throw new CodedError("device_unavailable", `${folder} has no ${folderFiles.deviceVisionGraph}: it was imported before there was one`);
+  if (claims !== undefined && !claimDevice(claims))
+    throw new CodedError("device_unavailable", "another model of this process has the device: one worker serves one model there");
   const device = webGpuDevice();
   const inPassing = (graph: Uint8Array): Promise<Session> => device.openSession(graph, []);
   await inPassing(productGraph(1)).then(
@@ -79,7 +83,7 @@ export async function openOnWebGpu(
     opened.push(() => decoder.release());
     const memory = await openDeviceMemory(sizes, (graph) => device.openSession(graph, "all"));
     opened.push(() => memory.release());
-    const sessions = { vision, decoder, memory, figures: device.figures };
+    const sessions = { vision, decoder, memory, figures: () => device.figures() };
     await runOnce(sessions, description);
     return sessions;
   } catch (error) {

@@ -26,7 +26,7 @@ export type Keeps = "all" | readonly string[];
 
 const errorsOnly = 3;
 
-/** The device that the system offers first. Whether there is one shows when a session is opened. */
+/** The device that the system offers first. Whether there is one shows when a session is opened. Only one thread of a process may use it (device-claim.ts). */
 export function webGpuDevice(): Device {
   const held = new Map<DeviceTensor, Tensor>();
   const bytes = { toHost: 0, toDevice: 0 };

@@ -120,7 +120,7 @@ export class DeviceGroups {
 }
 
 /** What no entry has filled: (heads, entries, headWidth). */
-export async function zeros(arranger: Arranger, entries: number): Promise<readonly KeptTensor[]> {
+export async function zeroEntries(arranger: Arranger, entries: number): Promise<readonly KeptTensor[]> {
   const places = [Array.from({ length: entries }, () => null)];
   return arrange(arranger, [], [], places, entries, [arranger.heads, entries, arranger.headWidth]);
 }

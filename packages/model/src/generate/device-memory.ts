@@ -5,7 +5,7 @@
 import { buildArrangementGraph } from "../graph/arrangement.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import type { KeptTensor, Session } from "../session.ts";
-import { DeviceGroups, dispose, zeros, type Arranger, type Source } from "./device-groups.ts";
+import { DeviceGroups, dispose, zeroEntries, type Arranger, type Source } from "./device-groups.ts";
 import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
@@ -33,7 +33,7 @@ export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Ar
   };
 
   const none = { type: "float32", data: new Float32Array(0), shape: [heads, 0, headWidth] } as const;
-  const [noValue = none, ...others] = await zeros(entries, surplus);
+  const [noValue = none, ...others] = await zeroEntries(entries, surplus);
   dispose(others);
 
   return {
