@@ -3,7 +3,7 @@
  * the presets are data, and have a door of their own. Owns what is fetched and what is said; refuses knowledge of forms.
  */
 import { stat } from "node:fs/promises";
-import type { ModelCheck, PieceName, Precision, Preset } from "@flamboyance/model";
+import type { DeviceChoice, ModelCheck, ModelDevice, PieceName, Precision, Preset } from "@flamboyance/model";
 import { findPreset, presets } from "@flamboyance/model/presets";
 import { formatBytes, openByteProgress } from "./byte-progress.ts";
 import { hubSettings } from "./config.ts";
@@ -21,6 +21,7 @@ export interface ImportFlags {
   readonly precision: Precision;
   readonly cache?: string;
   readonly verify: boolean;
+  readonly device: DeviceChoice;
   readonly json: boolean;
 }
 
@@ -75,7 +76,8 @@ async function importFolder(terminal: Terminal, folder: string, flags: ImportFla
   const { name, contentHash, precision, notes } = description;
   const lines = [`${name} (${precision}, content ${contentHash.slice(0, 12)}…) stands in ${folder}`, ...notes.map((note) => `  ${note}`)];
   await print(terminal.out, flags.json ? `${JSON.stringify(description)}\n` : `${lines.join("\n")}\n`);
-  if (flags.verify) await print(terminal.err, `${checkLine(await model.checkModel(folder, { signal: terminal.signal }))}\n`);
+  if (flags.verify)
+    await print(terminal.err, `${checkLine(await model.checkModel(folder, { device: flags.device, signal: terminal.signal }))}\n`);
 }
 
 async function fetchPieces(
@@ -98,9 +100,14 @@ async function fetchPieces(
 function checkLine(check: ModelCheck): string {
   if (check.kind === "skipped")
     return `not verified: a run needs about ${formatBytes(check.neededBytes)} of memory, and ${formatBytes(check.availableBytes)} are free`;
-  const { promptTokens, newTokens, finish, meanLogProbability, seconds } = check;
+  const { promptTokens, newTokens, finish, meanLogProbability, seconds, device } = check;
   const answer = `${newTokens} tokens (${finish}) after ${promptTokens}, mean log-probability ${meanLogProbability.toFixed(3)}`;
-  return `verified: one image and a prompt ran through both graphs: ${answer}, in ${seconds.toFixed(1)} s`;
+  return `verified: one image and a prompt ran through both graphs: ${answer}, in ${seconds.toFixed(1)} s on ${deviceText(device)}`;
+}
+
+function deviceText({ kind, fallback }: ModelDevice): string {
+  if (kind === "webgpu") return "WebGPU";
+  return fallback === null ? "the CPU" : `the CPU: ${fallback}`;
 }
 
 /** `model presets`. */

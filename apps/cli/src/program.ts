@@ -1,7 +1,7 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
 import { newKey, pixelMode, task, type Control } from "@flamboyance/contracts";
-import type { Precision } from "@flamboyance/model";
+import type { DeviceChoice, Precision } from "@flamboyance/model";
 import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
 import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
@@ -31,6 +31,7 @@ export async function runProgram(commandLine: readonly string[], terminal: Termi
 }
 
 const precisions: readonly Precision[] = ["fp32", "int8", "int4"];
+const devices: readonly DeviceChoice[] = ["cpu", "webgpu", "auto"];
 
 interface CommonFlags {
   readonly url?: string;
@@ -222,6 +223,11 @@ flamboyance model import models/mine --vision ViT-L-14.pt --lm mpt-1b-redpajama-
     )
     .option("--cache <folder>", `where downloads are kept (default: ~/${defaultCacheFolder})`)
     .option("--no-verify", "don't run the model once at the end")
+    .addOption(
+      new Option("--device <device>", "where that run computes; auto: the GPU where it is faster and runs the model")
+        .choices(devices)
+        .default("cpu"),
+    )
     .addHelpText(
       "after",
       `

@@ -5,6 +5,7 @@
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
 import { environmentTable, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
+import type { DeviceChoice } from "@flamboyance/model";
 import { redisOf, redisVariables } from "@flamboyance/queue";
 import { s3Of, s3Variables } from "@flamboyance/storage";
 import { z } from "zod";
@@ -39,6 +40,12 @@ const environment = z.object({
     .describe("model: runs the models. none: answers without one, for benchmarks and tests."),
   FLAMBOYANCE_ENGINE_GATE: z.url().optional().describe("engine none only: each row waits for an answer to GET <url>?row=<id>."),
   FLAMBOYANCE_ENGINE_THREADS: count.optional().describe("Threads of one run of a model. Unset: one per core."),
+  FLAMBOYANCE_DEVICE: z
+    .enum(["cpu", "webgpu", "auto"])
+    .default("cpu")
+    .describe(
+      "Where models compute: cpu; webgpu: the GPU, for one fp32 model a worker, and no other is served; auto: the GPU where it is faster than the CPU and runs the model, else the CPU, with a line in the log.",
+    ),
   FLAMBOYANCE_ENGINE_ROW_BYTES: bytes
     .default(2 * gibibyte)
     .describe("K and V of the rows that run together, for each model; further rows wait."),
@@ -88,8 +95,9 @@ const environment = z.object({
   FLAMBOYANCE_LOG_LEVEL: logLevel,
 });
 
-/** How much of the machine one model may take. */
+/** Where one model computes, and how much of the machine it may take. */
 export interface EngineSizes {
+  readonly device: DeviceChoice;
   /** Threads of one run. */
   readonly threads: number;
   readonly rowBytes: number;
@@ -136,6 +144,7 @@ export function readConfig(variables: Variables): Config {
       value.FLAMBOYANCE_ENGINE === "model"
         ? {
             kind: "model",
+            device: value.FLAMBOYANCE_DEVICE,
             threads: value.FLAMBOYANCE_ENGINE_THREADS ?? availableParallelism(),
             rowBytes: value.FLAMBOYANCE_ENGINE_ROW_BYTES,
             cacheBytes: value.FLAMBOYANCE_ENGINE_CACHE_BYTES,

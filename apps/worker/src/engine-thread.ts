@@ -1,7 +1,17 @@
 /** The engine's thread: one open model, rows in and text out. Owns the model and the names of its prefixes; decides nothing. */
 import { parentPort, workerData } from "node:worker_threads";
 import { isCoded, type ErrorCode } from "@flamboyance/contracts";
-import { openModel, type Model, type ModelStats, type Passage, type Prefix, type RankResult, type Sequence } from "@flamboyance/model";
+import {
+  openModel,
+  type DeviceClaims,
+  type Model,
+  type ModelDevice,
+  type ModelStats,
+  type Passage,
+  type Prefix,
+  type RankResult,
+  type Sequence,
+} from "@flamboyance/model";
 import type { EngineSizes } from "./config.ts";
 import type { EngineAnswer, EnginePrompt, EngineRanking, EngineRow, EngineSequence } from "./engine.ts";
 
@@ -11,13 +21,23 @@ export type ToEngine =
   | { readonly kind: "generate"; readonly call: number; readonly row: Named<EngineRow> }
   | { readonly kind: "rank"; readonly call: number; readonly row: Named<EngineRanking> }
   | { readonly kind: "cancel"; readonly call: number }
-  | { readonly kind: "stats" };
+  | { readonly kind: "stats" }
+  /** Give up all rows and close the model; the thread is then at rest. */
+  | { readonly kind: "close" };
+
+/** What a thread is started with. */
+export interface EngineData {
+  readonly folder: string;
+  readonly sizes: EngineSizes;
+  readonly claims: DeviceClaims;
+}
 
 /** With its prefix by name. */
 type Named<Row extends EnginePrompt> = Omit<Row, "prefix"> & { readonly prefix: string | null };
 
 export type FromEngine =
-  | { readonly kind: "ready" }
+  | { readonly kind: "ready"; readonly device: ModelDevice }
+  | { readonly kind: "closed" }
   /** The model can't be opened. */
   | { readonly kind: "refused"; readonly code: ErrorCode; readonly message: string }
   | { readonly kind: "answer"; readonly call: number; readonly answer: EngineAnswer }
@@ -30,12 +50,13 @@ if (port === null) throw new Error("engine-thread runs as a worker thread only")
 const answer = (message: FromEngine) => port.postMessage(message);
 
 // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- engine.ts starts this thread, and nobody else
-const { folder, sizes } = workerData as { readonly folder: string; readonly sizes: EngineSizes };
+const { folder, sizes, claims } = workerData as EngineData;
 try {
   // The model's own bound holds for images and for prefixes, each by itself.
-  const { threads, rowBytes, cacheBytes } = sizes;
-  serve(await openModel(folder, { threads, maxRowBytes: rowBytes, maxCacheBytes: Math.floor(cacheBytes / 2) }));
-  answer({ kind: "ready" });
+  const { device, threads, rowBytes, cacheBytes } = sizes;
+  const model = await openModel(folder, { device, claims, threads, maxRowBytes: rowBytes, maxCacheBytes: Math.floor(cacheBytes / 2) });
+  serve(model);
+  answer({ kind: "ready", device: model.device });
 } catch (error) {
   answer({ kind: "refused", ...fault(error) });
 }
@@ -70,6 +91,7 @@ function serve(model: Model): void {
     if (message.kind === "prefix") prefixes.set(message.key, open(model, message.passages));
     else if (message.kind === "drop") prefixes.delete(message.key);
     else if (message.kind === "stats") answer({ kind: "stats", stats: model.stats() });
+    else if (message.kind === "close") void model.close().finally(() => answer({ kind: "closed" }));
     else if (message.kind === "cancel") rows.get(message.call)?.abort();
     else {
       const { call } = message;

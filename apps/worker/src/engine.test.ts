@@ -6,7 +6,7 @@ import { openEngine, type Engine, type EngineRow } from "./engine.ts";
 
 const thread = new URL("./testing/fake-engine-thread.ts", import.meta.url);
 const signal = new AbortController().signal;
-const sizes = { threads: 1, rowBytes: 1, cacheBytes: 1 };
+const sizes = { device: "cpu", threads: 1, rowBytes: 1, cacheBytes: 1 } as const;
 const opened: Engine[] = [];
 async function open(folder = "model"): Promise<Engine> {
   const engine = await openEngine({ folder, sizes, thread });
@@ -98,6 +98,15 @@ it("is lost, and says so, when its thread dies and can't be opened again, and no
 
 it("doesn't open a model that can't be opened", async () => {
   await expect(openEngine({ folder: "broken", sizes, thread })).rejects.toMatchObject({ code: "model_folder_invalid" });
+});
+
+it("says why a model runs on the CPU although a device was wanted", async () => {
+  const told: string[] = [];
+  for (const folder of ["slow device", "fast device"]) {
+    const engine = await openEngine({ folder, sizes: { ...sizes, device: "auto" }, onFallback: (why) => told.push(why), thread });
+    await engine.close();
+  }
+  expect(told).toEqual(["the device is slow"]);
 });
 
 it("runs nothing after its close", async () => {

@@ -6,9 +6,20 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
-import type { GenerationOptions, Media, ModelStats, Passage, RankResult, RowResult, Sequence } from "@flamboyance/model";
+import {
+  endDeviceClaim,
+  newDeviceClaims,
+  type DeviceClaims,
+  type GenerationOptions,
+  type Media,
+  type ModelStats,
+  type Passage,
+  type RankResult,
+  type RowResult,
+  type Sequence,
+} from "@flamboyance/model";
 import type { EngineSizes } from "./config.ts";
-import type { ToEngine, FromEngine } from "./engine-thread.ts";
+import type { EngineData, FromEngine, ToEngine } from "./engine-thread.ts";
 import { threadFile } from "./thread-file.ts";
 
 /** A few-shot prefix: equal keys mean equal passages. */
@@ -72,12 +83,19 @@ interface Running {
   readonly prefixes: Set<string>;
   readonly stats: ((stats: ModelStats | null) => void)[];
   readonly ready: Promise<void>;
+  onDevice: boolean;
+  /** Resolves when the thread has closed its model as it was told to, or died. */
+  readonly atRest: Promise<void>;
 }
 
 export interface EngineOptions {
   /** The model's folder. */
   readonly folder: string;
   readonly sizes: EngineSizes;
+  /** Shared by all engines of the process. */
+  readonly claims?: DeviceClaims;
+  /** Told why the model computes on the CPU although a device was wanted, each time a thread opens it. */
+  readonly onFallback?: (why: string) => void;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
@@ -160,6 +178,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       if (thread === null) return;
       for (const { reject } of thread.rows.values()) reject(new CodedError("aborted", "the engine was closed"));
       thread.rows.clear();
+      // Ended in the middle of a run on a device, the thread would take the process with it.
+      if (thread.onDevice) {
+        post(thread, { kind: "close" });
+        await thread.atRest;
+      }
       await thread.worker.terminate();
     },
   };
@@ -182,24 +205,48 @@ function openPrefix(thread: Running, prefix: PrefixSource | null): void {
 }
 
 function start(
-  { folder, sizes: { threads, rowBytes, cacheBytes }, thread: file = threadFile("engine-thread") }: EngineOptions,
+  {
+    folder,
+    sizes: { device, threads, rowBytes, cacheBytes },
+    claims = newDeviceClaims(),
+    onFallback,
+    thread: file = threadFile("engine-thread"),
+  }: EngineOptions,
   onDeath: (thread: Running) => void,
 ): Running {
   const ready = Promise.withResolvers<void>();
-  const worker = new Worker(file, { workerData: { folder, sizes: { threads, rowBytes, cacheBytes } } });
-  const thread: Running = { worker, rows: new Map(), prefixes: new Set(), stats: [], ready: ready.promise };
+  const atRest = Promise.withResolvers<void>();
+  const data: EngineData = { folder, sizes: { device, threads, rowBytes, cacheBytes }, claims };
+  const worker = new Worker(file, { workerData: data });
+  const { threadId } = worker;
+  const thread: Running = {
+    worker,
+    rows: new Map(),
+    prefixes: new Set(),
+    stats: [],
+    ready: ready.promise,
+    onDevice: false,
+    atRest: atRest.promise,
+  };
   // Nobody may be waiting for it when it fails.
   thread.ready.catch(() => {});
   const die = (error: CodedError) => {
     onDeath(thread);
+    endDeviceClaim(claims, threadId);
+    atRest.resolve();
     ready.reject(error);
     for (const { reject } of thread.rows.values()) reject(error);
     thread.rows.clear();
     for (const resolve of thread.stats.splice(0)) resolve(null);
   };
   worker.on("message", (message: FromEngine) => {
-    if (message.kind === "ready") ready.resolve();
-    else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
+    if (message.kind === "ready") {
+      if (message.device.fallback !== null) onFallback?.(message.device.fallback);
+      thread.onDevice = message.device.kind !== "cpu";
+      ready.resolve();
+    } else if (message.kind === "closed") {
+      atRest.resolve();
+    } else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
     else if (message.kind === "refused") {
       die(new CodedError(message.code, message.message));
       void worker.terminate();

@@ -2,6 +2,7 @@
  * A worker: consumes plan, chunk and finalize jobs, repairs, and tells how it is. Owns the start and, mirrored, the end of everything in the process.
  * Refuses to exit it: that is main's.
  */
+import { newDeviceClaims } from "@flamboyance/model";
 import { newUlid, openQueue, type Handler, type Job, type JobKind, type Queue } from "@flamboyance/queue";
 import { openStorage } from "@flamboyance/storage";
 import { runChunk } from "./chunk.ts";
@@ -82,6 +83,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };
+  const claims = newDeviceClaims();
   const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
 
   const models = openServedModels({
@@ -92,7 +94,14 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     metrics,
     log,
     open: (folder) =>
-      config.engine.kind === "none" ? Promise.resolve(openNoOpEngine(config.engine)) : openEngine({ folder, sizes: config.engine }),
+      config.engine.kind === "none"
+        ? Promise.resolve(openNoOpEngine(config.engine))
+        : openEngine({
+            folder,
+            sizes: config.engine,
+            claims,
+            onFallback: (why) => log.warn({ folder, why }, "no device: the model runs on the CPU"),
+          }),
     consume: (key, model) =>
       queue.consume(
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },

@@ -86,6 +86,7 @@ export const errorTable = {
   tensor_surplus: invalid("The pieces hold a tensor that nothing uses."),
   tensor_misshapen: invalid("A tensor's shape isn't the one that the architecture needs."),
   model_folder_invalid: invalid("A model folder's flamingo.json or files are missing, wrong, or of another version."),
+  device_unavailable: invalid("The device that was asked for isn't on this machine, or can't run the model."),
   engine_failed: passing("The engine stopped or crashed; its work is taken up again."),
 
   // The Hugging Face Hub

@@ -5,7 +5,7 @@
 import { CodedError } from "@flamboyance/contracts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
-import type { Media } from "./model.ts";
+import type { DeviceChoice, Media, ModelDevice } from "./model.ts";
 import { openModel } from "./open-model.ts";
 
 export type ModelCheck =
@@ -17,23 +17,26 @@ export type ModelCheck =
       /** Of one token of the answer in the mean, by another run than the one that chose it. */
       readonly meanLogProbability: number;
       readonly seconds: number;
+      readonly device: ModelDevice;
     }
   /** Opening it would need more memory than there is: another machine may. */
   | { readonly kind: "skipped"; readonly neededBytes: number; readonly availableBytes: number };
 
 export interface CheckOptions {
+  /** Where it runs. Default: the CPU. */
+  readonly device?: DeviceChoice;
   readonly signal?: AbortSignal;
   /** Memory that may be used. Default: what the system, or the container, has free. */
   readonly availableBytes?: number;
 }
 
-/** Throws model_check_failed, and what opening and running throw: model_folder_invalid, engine_failed, aborted. */
+/** Throws model_check_failed, and what opening and running throw: model_folder_invalid, device_unavailable, engine_failed, aborted. */
 export async function checkModel(folder: string, options: CheckOptions = {}): Promise<ModelCheck> {
-  const { signal, availableBytes = process.availableMemory() } = options;
+  const { device = "cpu", signal, availableBytes = process.availableMemory() } = options;
   const neededBytes = memoryNeeded(await readModelFolder(folder));
   if (neededBytes > availableBytes) return { kind: "skipped", neededBytes, availableBytes };
   const started = performance.now();
-  const model = await openModel(folder, signal === undefined ? {} : { signal });
+  const model = await openModel(folder, { device, ...(signal === undefined ? {} : { signal }) });
   try {
     const passage = { text: "<image>Output:", media: [madeUpImage(model.description.preprocessing.imageSize)] };
     const { tokens, promptTokens, finish, text } = await model.generate({ id: "check", ...passage, generation: { maxNewTokens } }, signal);
@@ -45,7 +48,15 @@ export async function checkModel(folder: string, options: CheckOptions = {}): Pr
     if (tokens.length === 0 || tokens.length > maxNewTokens)
       throw new CodedError("model_check_failed", `${folder}: a first answer of ${tokens.length} tokens didn't end`);
     const seconds = (performance.now() - started) / 1_000;
-    return { kind: "passed", promptTokens, newTokens: tokens.length, finish, meanLogProbability: ranked.mean, seconds };
+    return {
+      kind: "passed",
+      promptTokens,
+      newTokens: tokens.length,
+      finish,
+      meanLogProbability: ranked.mean,
+      seconds,
+      device: model.device,
+    };
   } finally {
     await model.close();
   }

@@ -72,11 +72,13 @@ export const clipNormalisation = {
   std: [0.26862954, 0.26130258, 0.27577711],
 } satisfies Pick<Preprocessing, "mean" | "std">;
 
-/** The files of every model folder beside flamingo.json. */
+/** The files of a model folder. */
 export const folderFiles = {
   description: "flamingo.json",
   visionGraph: "vision.onnx",
   visionWeights: "vision.data",
+  /** In fp32 only: the vision graph for WebGPU, over the same weights. */
+  deviceVisionGraph: "vision.device.onnx",
   decoderGraph: "decoder.onnx",
   decoderWeights: "decoder.data",
   tokenizer: "tokenizer.json",

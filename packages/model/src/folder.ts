@@ -84,6 +84,13 @@ export async function writeModelFolder(imported: ImportedModel, folder: string, 
         },
       });
     }
+    if (precision === "fp32") {
+      const graph = buildVisionGraph(architecture, (name) => tensors.has(name), products.vision, "spelled");
+      files[folderFiles.deviceVisionGraph] = await writeWhole(
+        join(unfinished, folderFiles.deviceVisionGraph),
+        encodeModel(graph, folderFiles.visionWeights),
+      );
+    }
     files[folderFiles.tokenizer] = await writeWhole(
       join(unfinished, folderFiles.tokenizer),
       new TextEncoder().encode(imported.tokenizerJson),

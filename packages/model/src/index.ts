@@ -8,9 +8,11 @@ export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
 export { findPreset, presets, quirks, type HubPiece, type Preset, type Quirk } from "./import/presets.ts";
 export type {
+  DeviceChoice,
   GenerationOptions,
   Media,
   Model,
+  ModelDevice,
   ModelStats,
   OpenOptions,
   Passage,
@@ -25,6 +27,7 @@ export type {
   TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
+export { endDeviceClaim, newDeviceClaims, type DeviceClaims } from "./device-claim.ts";
 export { chooseFrames } from "./choose-frames.ts";
 export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./image.ts";
 export {

@@ -8,13 +8,14 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { openSession } from "./cpu-session.ts";
 import { folderFiles } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { importModel } from "./import-model.ts";
 import type { GenerationOptions, Model, Passage, RowRequest, RowResult, Sequence } from "./model.ts";
 import { assembleModel, openModel } from "./open-model.ts";
 import { readReference, type Reference } from "./parity/reference.ts";
-import { openSession, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
 
 let parent: string;
@@ -367,8 +368,8 @@ describe("an open model", () => {
     const faults = { left: 0 };
     const faulty = (session: Session): Session => ({
       ...session,
-      run: (inputs, outputs) => {
-        if (faults.left === 0) return session.run(inputs, outputs);
+      run: (inputs, outputs, kept) => {
+        if (faults.left === 0) return session.run(inputs, outputs, kept);
         faults.left -= 1;
         return Promise.reject(new CodedError("engine_failed", "out of memory"));
       },

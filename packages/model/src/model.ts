@@ -2,6 +2,7 @@
  * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
 import type { ModelDescription } from "./description.ts";
+import type { DeviceClaims } from "./device-claim.ts";
 import type { SamplingFilters } from "./sampling.ts";
 
 /** One media of a row: its frames as normalised pixels (3, size, size), in order; a single frame for an image. */
@@ -123,10 +124,23 @@ export interface ModelStats {
   readonly seconds: { readonly vision: number; readonly prefill: number; readonly decode: number; readonly host: number };
   readonly media: { readonly encoded: number; readonly hits: number; readonly bytes: number };
   readonly prefixes: { readonly prefilled: number; readonly hits: number; readonly bytes: number };
+  /** On a device: tensors that lie in its memory, and bytes that have crossed from and to the host. */
+  readonly device?: { readonly tensors: number; readonly bytesToHost: number; readonly bytesToDevice: number };
+}
+
+/** `auto`: the device where there is one that is faster than the CPU and runs the model, else the CPU. */
+export type DeviceChoice = "cpu" | "webgpu" | "auto";
+
+/** Where a model computes. */
+export interface ModelDevice {
+  readonly kind: "cpu" | "webgpu";
+  /** Why `auto` fell back to the CPU; null where nothing was refused. */
+  readonly fallback: string | null;
 }
 
 export interface Model {
   readonly description: ModelDescription;
+  readonly device: ModelDevice;
   /**
    * Registers the few-shot prefix that many rows share (everything before the query's `<image>`). It is prefilled once, on first use;
    * opening an equal one again costs nothing. Throws CodedError prompt_too_long, invalid_request (media and `<image>` don't match).
@@ -145,6 +159,10 @@ export interface Model {
 }
 
 export interface OpenOptions {
+  /** Where it computes. Default: the CPU. */
+  readonly device?: DeviceChoice;
+  /** newDeviceClaims(), the same for all threads of a process that may open models on its device. Default: this thread is the only one. */
+  readonly claims?: DeviceClaims;
   /** Threads of one run. Default: all cores. */
   readonly threads?: number;
   /** Rows in flight at most. Default 48. */

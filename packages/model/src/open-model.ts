@@ -5,33 +5,44 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
+import { chooseDevice } from "./choose-device.ts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { chooseSearch } from "./generate/choose-search.ts";
 import type { Row } from "./generate/lane.ts";
 import { createLoop } from "./generate/loop.ts";
 import { planPrefix, tokenisePassage, type PassageRules, type PrefixPlan, type TokenisedPassage } from "./generate/passage.ts";
+import { hostMemory } from "./generate/host-memory.ts";
+import type { Memory } from "./generate/memory.ts";
 import { createRunner } from "./generate/runner.ts";
 import { ranking } from "./generate/ranking.ts";
 import type { Answer } from "./generate/search.ts";
 import { stopStrings } from "./generate/stop-strings.ts";
 import { tensorSizes } from "./generate/tensor-sizes.ts";
-import { openSession, type Session } from "./session.ts";
+import { openOnCpu, openOnWebGpu } from "./open-sessions.ts";
+import type { Session } from "./session.ts";
 import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
-import type { Model, OpenOptions, Passage, Prefix, Sequence } from "./model.ts";
+import type { Model, ModelDevice, OpenOptions, Passage, Prefix, Sequence } from "./model.ts";
+import type { DeviceFigures } from "./webgpu-device.ts";
 
 const mebibyte = 2 ** 20;
 
-/** Opens a model folder. Throws CodedError model_folder_invalid, engine_failed, aborted. */
+/** Opens a model folder. Throws CodedError model_folder_invalid, device_unavailable, engine_failed, aborted. */
 export async function openModel(folder: string, options: OpenOptions = {}): Promise<Model> {
   const description = await readModelFolder(folder);
   const tokenizer = openTokenizer(await readFile(join(folder, folderFiles.tokenizer), "utf8"));
-  const vision = await openSession(join(folder, folderFiles.visionGraph), options);
-  const decoder = await openSession(join(folder, folderFiles.decoderGraph), options).catch(async (error: unknown) => {
-    await vision.release();
-    throw error;
+  const { threads, claims, device: choice = "cpu" } = options;
+  const graphs = {
+    folder,
+    description,
+    ...(threads === undefined ? {} : { threads }),
+    ...(claims === undefined ? {} : { claims }),
+  };
+  const { opened, device } = await chooseDevice(choice, {
+    cpu: () => openOnCpu(graphs),
+    webgpu: (demands) => openOnWebGpu(graphs, demands),
   });
-  const model = assembleModel({ description, tokenizer, vision, decoder }, options);
+  const model = assembleModel({ description, tokenizer, ...opened, device }, options);
   if (options.signal?.aborted === true) {
     await model.close();
     throw new CodedError("aborted", `opening ${folder} was given up`, { cause: options.signal.reason });
@@ -45,20 +56,29 @@ export interface ModelParts {
   readonly tokenizer: Tokenizer;
   readonly vision: Session;
   readonly decoder: Session;
+  /** Where K and V lie between the sessions' runs. Default: on the host. */
+  readonly memory?: Memory;
+  /** Default: the CPU, as asked for. */
+  readonly device?: ModelDevice;
+  readonly figures?: (() => DeviceFigures) | null;
 }
 
 /** A model of parts that are open already; `close` releases the sessions. */
-export function assembleModel({ description, tokenizer, vision, decoder }: ModelParts, options: OpenOptions = {}): Model {
+export function assembleModel(parts: ModelParts, options: OpenOptions = {}): Model {
+  const { description, tokenizer, vision, decoder, device = { kind: "cpu", fallback: null }, figures = null } = parts;
   const sizes = tensorSizes(description.architecture);
+  const memory = parts.memory ?? hostMemory(sizes);
   const clock = { runMs: 0 };
   const runner = createRunner(
     { vision: clocked(vision, clock), decoder: clocked(decoder, clock) },
+    memory,
     sizes,
     description.preprocessing.imageSize,
   );
   const maxCacheBytes = options.maxCacheBytes ?? 512 * mebibyte;
   const loop = createLoop({
     runner,
+    memory,
     sizes,
     budget: { rows: options.maxRows ?? 48, entries: Math.floor((options.maxRowBytes ?? 2048 * mebibyte) / sizes.tokenBytes) },
     maxMediaBytes: maxCacheBytes,
@@ -96,11 +116,12 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
   let closing: Promise<void> | null = null;
   const release = async (): Promise<void> => {
     await loop.close();
-    await Promise.all([vision.release(), decoder.release()]);
+    await Promise.all([vision.release(), decoder.release(), memory.release()]);
   };
 
   return {
     description,
+    device,
     openPrefix: (examples) => {
       const plan = planPrefix(examples, rules);
       checkLength(plan.tokens.length, 0, description);
@@ -136,7 +157,7 @@ export function assembleModel({ description, tokenizer, vision, decoder }: Model
       const ranked = answers.map(({ tokens, score }) => ({ tokens, sum: score ?? -Infinity, mean: (score ?? -Infinity) / tokens.length }));
       return { candidates: ranked, promptTokens: prompt.tokens, cachedTokens: prompt.prefix?.tokens.length ?? 0 };
     },
-    stats: () => loop.stats(),
+    stats: () => ({ ...loop.stats(), ...(figures === null ? {} : { device: figures() }) }),
     close: () => (closing ??= release()),
   };
 }
@@ -187,10 +208,10 @@ function checkLength(promptTokens: number, newTokens: number, { limits }: ModelD
 function clocked(session: Session, clock: { runMs: number }): Session {
   return {
     ...session,
-    run: async (inputs, outputs) => {
+    run: async (inputs, outputs, kept) => {
       const started = performance.now();
       try {
-        return await session.run(inputs, outputs);
+        return await session.run(inputs, outputs, kept);
       } finally {
         clock.runMs += performance.now() - started;
       }

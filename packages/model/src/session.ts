@@ -1,75 +1,45 @@
 /**
- * One ONNX graph, ready to run. Owns onnxruntime-node: nothing else imports it, so another device or binding is another implementation of `Session`.
- * Refuses to know what a graph computes. A run blocks its thread and can't be cancelled; inputs aren't copied, outputs are.
+ * One ONNX graph, ready to run: what every device implements (cpu-session.ts, webgpu-device.ts), and the forms of what goes in and comes out.
+ * Refuses to know what a graph computes, and any runtime. A run blocks its thread and can't be cancelled.
  */
 import { CodedError } from "@flamboyance/contracts";
-import { InferenceSession, Tensor } from "onnxruntime-node";
 
-export type InputTensor =
+export type HostTensor =
   | { readonly type: "float32"; readonly data: Float32Array; readonly shape: readonly number[] }
+  | { readonly type: "int32"; readonly data: Int32Array; readonly shape: readonly number[] }
   | { readonly type: "int64"; readonly data: BigInt64Array; readonly shape: readonly number[] }
   | { readonly type: "bool"; readonly data: Uint8Array; readonly shape: readonly number[] };
 
-export interface OutputTensor {
-  readonly data: Float32Array;
+export type OutputTensor = Extract<HostTensor, { readonly type: "float32" }>;
+
+/** float32 numbers in a device's memory: made by one run there, taken by others, never read by the host. Whoever holds it disposes it. */
+export interface DeviceTensor {
+  readonly type: "device";
   readonly shape: readonly number[];
+  /** Frees the memory; may be called again. */
+  dispose(): void;
 }
+
+/** A result that stays where its session computes. */
+export type KeptTensor = OutputTensor | DeviceTensor;
+
+export type InputTensor = HostTensor | DeviceTensor;
 
 export interface Session {
   readonly inputNames: readonly string[];
-  /** Computes the outputs named; rejects with engine_failed where the runtime does. */
-  run<Name extends string>(inputs: Readonly<Record<string, InputTensor>>, outputs: readonly Name[]): Promise<Record<Name, OutputTensor>>;
+  /**
+   * Computes the outputs named. Those of `outputs` come to the host; those of `kept` (default: none) stay where the session computes.
+   * Rejects with engine_failed where the runtime does.
+   */
+  run<Name extends string, Kept extends string = never>(
+    inputs: Readonly<Record<string, InputTensor>>,
+    outputs: readonly Name[],
+    kept?: readonly Kept[],
+  ): Promise<Record<Name, OutputTensor> & Record<Kept, KeptTensor>>;
   release(): Promise<void>;
 }
 
-export interface SessionOptions {
-  /** Threads of one run; default: all cores. */
-  readonly threads?: number;
-}
-
-const errorsOnly = 3;
-
-/** Opens a graph on the CPU; its external weights lie beside the file. */
-export async function openSession(path: string, { threads }: SessionOptions = {}): Promise<Session> {
-  const session = await asEngineFailure(`can't open ${path}`, () =>
-    InferenceSession.create(path, {
-      executionProviders: ["cpu"],
-      graphOptimizationLevel: "all",
-      // A pattern is kept for every combination of shapes, and ours change from run to run.
-      enableMemPattern: false,
-      logSeverityLevel: errorsOnly,
-      // A key that is undefined throws.
-      ...(threads === undefined ? {} : { intraOpNumThreads: threads }),
-      extra: {
-        session: {
-          // Two sessions that spin wait against each other for the same cores.
-          intra_op: { allow_spinning: "0" },
-          inter_op: { allow_spinning: "0" },
-        },
-      },
-    }),
-  );
-  return {
-    inputNames: session.inputNames,
-    run: async <Name extends string>(inputs: Readonly<Record<string, InputTensor>>, outputs: readonly Name[]) => {
-      const feeds: Record<string, Tensor> = {};
-      for (const [name, input] of Object.entries(inputs)) feeds[name] = new Tensor(input.type, input.data, input.shape);
-      const results = await asEngineFailure("a run failed", () => session.run(feeds, outputs));
-      // Every name of `outputs` is set below.
-      // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-      const found = {} as Record<Name, OutputTensor>;
-      for (const name of outputs) {
-        const result = results[name];
-        if (!(result?.data instanceof Float32Array)) throw new CodedError("engine_failed", `the graph's output ${name} isn't float32`);
-        found[name] = { data: result.data, shape: result.dims };
-      }
-      return found;
-    },
-    release: () => session.release(),
-  };
-}
-
-async function asEngineFailure<T>(what: string, work: () => Promise<T>): Promise<T> {
+export async function asEngineFailure<T>(what: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (error) {

@@ -34,5 +34,5 @@ const folder = String(workerData.folder);
 answer(
   folder === "broken" || (folder.startsWith("/") && !existsSync(folder))
     ? { kind: "refused", code: "model_folder_invalid", message: "broken" }
-    : { kind: "ready" },
+    : { kind: "ready", device: { kind: "cpu", fallback: folder === "slow device" ? "the device is slow" : null } },
 );

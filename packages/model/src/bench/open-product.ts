@@ -7,7 +7,8 @@ import { linear } from "../graph/linear.ts";
 import { createGraph } from "../onnx/graph-builder.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import { packWeight } from "../onnx/weight-form.ts";
-import { openSession, type Session, type SessionOptions } from "../session.ts";
+import { openSession, type SessionOptions } from "../cpu-session.ts";
+import type { Session } from "../session.ts";
 
 /** `rows` (rows, in) → `products` (rows, out). `weight`: (out, in). */
 export async function openProduct(
@@ -17,7 +18,7 @@ export async function openProduct(
   options: SessionOptions = {},
 ): Promise<Session> {
   const graph = createGraph("product");
-  const wiring = { graph, has: (name: string) => name.endsWith("weight"), products: form };
+  const wiring = { graph, has: (name: string) => name.endsWith("weight"), products: form, attention: "fused" } as const;
   const input = graph.input("rows", "float32", ["rows", inWidth]);
   graph.output("products", linear(wiring, input, "product", outWidth, inWidth), "float32", ["rows", outWidth]);
   const declared = graph.finish();

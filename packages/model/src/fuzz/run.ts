@@ -10,7 +10,7 @@ import { stopStrings } from "../generate/stop-strings.ts";
 import type { Media, Model, Prefix, RankResult, RowResult } from "../model.ts";
 import { assembleModel, type ModelParts } from "../open-model.ts";
 import { randomNumbers } from "../random-model.ts";
-import type { OutputTensor, Session } from "../session.ts";
+import type { KeptTensor, Session } from "../session.ts";
 import { randomCase, type FuzzCase } from "./cases.ts";
 import { replay } from "./margins.ts";
 
@@ -244,10 +244,10 @@ function heard(session: Session, steps: Float32Array[]): Session {
   return {
     ...session,
     release: () => Promise.resolve(),
-    run: async (inputs, outputs) => {
-      const found = await session.run(inputs, outputs);
-      const logits = Object.entries<OutputTensor>(found).find(([name]) => name === "logits");
-      if (logits !== undefined) steps.push(Float32Array.from(logits[1].data));
+    run: async (inputs, outputs, kept) => {
+      const found = await session.run(inputs, outputs, kept);
+      const logits = Object.entries<KeptTensor>(found).find(([name]) => name === "logits")?.[1];
+      if (logits?.type === "float32") steps.push(Float32Array.from(logits.data));
       return found;
     },
   };

@@ -13,6 +13,10 @@ export class BoundedCache<Value extends { readonly sizeBytes: number }> {
     return { bytes: this.#bytes, hits: this.#hits };
   }
 
+  values(): Iterable<Value> {
+    return this.#entries.values();
+  }
+
   has(key: string): boolean {
     return this.#entries.has(key);
   }

@@ -1,5 +1,7 @@
 /** What a lane asks of the runner: which tokens, which media, whose turn. The runner is a fake that writes requests down and answers chosen logits. */
 import { describe, expect, it } from "vitest";
+import type { KeptTensor } from "../session.ts";
+import { hostMemory } from "./host-memory.ts";
 import { Lane, PrefixReading, type Row } from "./lane.ts";
 import type { TokenisedPassage } from "./passage.ts";
 import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
@@ -16,12 +18,15 @@ const sizes: TensorSizes = {
   crossHeadWidth: 1,
   latents: 1,
   tokenBytes: 8,
+  mediaBytes: 8,
 };
-const media = (value: number): EncodedMedia => ({ keys: [Float32Array.of(value)], values: [Float32Array.of(value)], sizeBytes: 8 });
+const memory = hostMemory(sizes);
+const tensor = (...numbers: number[]): KeptTensor => ({ type: "float32", data: Float32Array.from(numbers), shape: [numbers.length] });
+const media = (value: number): EncodedMedia => ({ keys: [tensor(value)], values: [tensor(value)], sizeBytes: 8 });
 const hashed = (key: string): TokenisedPassage["media"][number] => ({ key, frames: [] });
 const prefix = (lastMedia: EncodedMedia | null): ComputedPrefix => ({
-  keys: [Float32Array.of(1, 2)],
-  values: [Float32Array.of(1, 2)],
+  keys: [tensor(1, 2)],
+  values: [tensor(1, 2)],
   length: 2,
   lastMedia,
   sizeBytes: 16,
@@ -49,7 +54,8 @@ function fakeRunner(): { runner: Runner; requests: ForwardRequest[] } {
     requests.push(request);
     const { pool, from, rows } = request;
     rows.forEach(({ tokens }, index) => {
-      const entries = { keys: [new Float32Array(tokens.length)], values: [new Float32Array(tokens.length)], groupTokens: tokens.length };
+      const zeros = tensor(...tokens.map(() => 0));
+      const entries = { keys: [zeros], values: [zeros], groupTokens: tokens.length };
       pool.append(from + index, entries, 0, [tokens.length]);
     });
     return Promise.resolve(Float32Array.from(rows.filter(({ tokens }) => tokens.length > 0).flatMap(() => [0, 5, 0, 0])));
@@ -61,7 +67,7 @@ describe("a lane", () => {
   it("lets text before a row's first <image> go on seeing the prefix's last media", async () => {
     const { runner, requests } = fakeRunner();
     const [inherited, own] = [media(1), media(2)];
-    const lane = new Lane("lane", 1, prefix(inherited), sizes);
+    const lane = new Lane("lane", 1, prefix(inherited), sizes, memory);
     lane.join(row("a", { tokens: [7, 8, 9], sees: [null, 0, 0] }, [own]));
     await lane.readPrompts(runner);
     expect(requests[0]?.media).toEqual([[inherited, own]]);
@@ -70,16 +76,16 @@ describe("a lane", () => {
 
   it("gives a row that begins with <image> its own media alone, which the pool holds", async () => {
     const { runner, requests } = fakeRunner();
-    const lane = new Lane("lane", 1, prefix(media(1)), sizes);
+    const lane = new Lane("lane", 1, prefix(media(1)), sizes, memory);
     lane.join(row("a", { tokens: [8, 9], sees: [0, 0] }, [media(2)]));
     await lane.readPrompts(runner);
     expect(requests[0]).toMatchObject({ media: null, rows: [{ sees: [0, 0] }] });
-    expect(requests[0]?.pool.mediaInputs(0, 1)["media_key.0"]?.data).toEqual(Float32Array.of(2));
+    expect((await requests[0]?.pool.mediaInputs(0, 1))?.["media_key.0"]).toMatchObject({ data: Float32Array.of(2) });
   });
 
   it("lets text without media see none where the prefix has none either, also while it decodes", async () => {
     const { runner, requests } = fakeRunner();
-    const lane = new Lane("lane", 1, prefix(null), sizes);
+    const lane = new Lane("lane", 1, prefix(null), sizes, memory);
     lane.join(row("a", { tokens: [8], sees: [null] }, []));
     await lane.readPrompts(runner);
     await lane.decode(runner);
@@ -88,7 +94,7 @@ describe("a lane", () => {
 
   it("reads a long prompt in pieces, beside rows that already wait for their first step", async () => {
     const { runner, requests } = fakeRunner();
-    const lane = new Lane("lane", 1, null, sizes);
+    const lane = new Lane("lane", 1, null, sizes, memory);
     const tokens = Array.from({ length: 700 }, (_, index) => index);
     lane.join(row("long", { tokens, sees: tokens.map(() => null) }, []));
     lane.join(row("short", { tokens: [5], sees: [null] }, []));
@@ -108,7 +114,7 @@ describe("a lane", () => {
 
   it("lets rows go as they end and keeps the others' turn", async () => {
     const { runner } = fakeRunner();
-    const lane = new Lane("lane", 1, null, sizes);
+    const lane = new Lane("lane", 1, null, sizes, memory);
     for (const [id, length] of [
       ["a", 1],
       ["b", 3],
@@ -125,7 +131,7 @@ describe("a prefix being read", () => {
   it("is done when its last piece is, and hands on its last media", async () => {
     const { runner, requests } = fakeRunner();
     const tokens = Array.from({ length: 600 }, (_, index) => index);
-    const reading = new PrefixReading({ key: "k", tail: "", tokens, sees: tokens.map(() => 0), media: [hashed("m")] }, sizes);
+    const reading = new PrefixReading({ key: "k", tail: "", tokens, sees: tokens.map(() => 0), media: [hashed("m")] }, sizes, memory);
     expect(reading.lacking).toEqual(hashed("m"));
     const own = media(4);
     reading.encoded[0] = own;

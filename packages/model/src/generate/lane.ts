@@ -2,6 +2,7 @@
  * Rows that run together: one prefix, one number of beams. Owns which row stands in which slot of the pool, from joining to leaving;
  * refuses to decide when anything runs.
  */
+import type { Memory } from "./memory.ts";
 import type { HashedMedia, PrefixPlan, TokenisedPassage } from "./passage.ts";
 import { Pool } from "./pool.ts";
 import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
@@ -50,11 +51,11 @@ export class Lane {
   readonly #seats: Seat[] = [];
   readonly #vocabulary: number;
 
-  constructor(key: string, beams: number, prefix: ComputedPrefix | null, sizes: TensorSizes) {
+  constructor(key: string, beams: number, prefix: ComputedPrefix | null, sizes: TensorSizes, memory: Memory) {
     this.key = key;
     this.beams = beams;
     this.#prefix = prefix;
-    this.#pool = new Pool(sizes, beams, prefix?.length ?? 0);
+    this.#pool = new Pool(memory, sizes, beams, prefix?.length ?? 0);
     this.#vocabulary = sizes.vocabulary;
   }
 
@@ -72,6 +73,11 @@ export class Lane {
 
   get rows(): readonly Row[] {
     return this.#seats.map(({ row }) => row);
+  }
+
+  /** Owners of the tensors that it may still run with. */
+  get owners(): readonly object[] {
+    return [this.#pool.tensors, ...ownersOf(this.#prefix), ...this.#seats.flatMap(({ media }) => media)];
   }
 
   /** Every media of the row must be encoded. */
@@ -161,20 +167,32 @@ function isReading(seat: Seat): boolean {
   return seat.read < seat.row.passage.tokens.length;
 }
 
+/** A prefix and its last media, which rows without one of their own see. */
+export function ownersOf(prefix: ComputedPrefix | null): readonly object[] {
+  return prefix === null ? [] : [prefix, ...(prefix.lastMedia === null ? [] : [prefix.lastMedia])];
+}
+
 /** A prefix being computed, piece by piece, as a lane of one row without answer. */
 export class PrefixReading {
   readonly plan: PrefixPlan;
   readonly encoded: (EncodedMedia | null)[];
   readonly #pool: Pool;
   readonly #sizes: TensorSizes;
+  readonly #memory: Memory;
   #read = 0;
 
-  constructor(plan: PrefixPlan, sizes: TensorSizes) {
+  constructor(plan: PrefixPlan, sizes: TensorSizes, memory: Memory) {
     this.plan = plan;
     this.encoded = plan.media.map(() => null);
     this.#sizes = sizes;
-    this.#pool = new Pool(sizes, 1, 0);
+    this.#memory = memory;
+    this.#pool = new Pool(memory, sizes, 1, 0);
     this.#pool.add(null);
+  }
+
+  /** Owners of the tensors that it may still run with. */
+  get owners(): readonly object[] {
+    return [this.#pool.tensors, ...this.encoded.filter((encoded) => encoded !== null)];
   }
 
   get lacking(): HashedMedia | null {
@@ -189,7 +207,9 @@ export class PrefixReading {
     await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: [media], logits: "none" });
     this.#read = until;
     if (until < this.plan.tokens.length) return null;
-    const entries = this.#pool.entriesOf(0);
-    return { ...entries, lastMedia: media.at(-1) ?? null, sizeBytes: entries.length * this.#sizes.tokenBytes };
+    const entries = await this.#pool.entriesOf(0);
+    const prefix = { ...entries, lastMedia: media.at(-1) ?? null, sizeBytes: entries.length * this.#sizes.tokenBytes };
+    this.#memory.hold(prefix, prefix);
+    return prefix;
   }
 }

@@ -1,5 +1,6 @@
 /** The loop's own promises, on a fake runner that always finds token 1 the likeliest. */
 import { describe, expect, it } from "vitest";
+import { hostMemory } from "./host-memory.ts";
 import type { Row } from "./lane.ts";
 import { createLoop, type Loop } from "./loop.ts";
 import type { Runner } from "./runner.ts";
@@ -16,21 +17,24 @@ const sizes: TensorSizes = {
   crossHeadWidth: 1,
   latents: 1,
   tokenBytes: 8,
+  mediaBytes: 8,
 };
+const zeros = (count: number) => ({ type: "float32", data: new Float32Array(count), shape: [count] }) as const;
 
 function loopOn(beforeRun: () => void = () => {}): Loop {
   const runner: Runner = {
-    encode: () => Promise.resolve({ keys: [Float32Array.of(1)], values: [Float32Array.of(1)], sizeBytes: 8 }),
+    encode: () => Promise.resolve({ keys: [zeros(1)], values: [zeros(1)], sizeBytes: 8 }),
     forward: ({ pool, from, rows }) => {
       beforeRun();
       rows.forEach(({ tokens }, index) => {
-        const entries = { keys: [new Float32Array(tokens.length)], values: [new Float32Array(tokens.length)], groupTokens: tokens.length };
+        const entries = { keys: [zeros(tokens.length)], values: [zeros(tokens.length)], groupTokens: tokens.length };
         pool.append(from + index, entries, 0, [tokens.length]);
       });
       return Promise.resolve(Float32Array.from(rows.flatMap(() => [0, 5, 0, 0])));
     },
   };
-  return createLoop({ runner, sizes, budget: { rows: 8, entries: 1000 }, maxMediaBytes: 100, maxPrefixBytes: 100, runMs: () => 0 });
+  const memory = hostMemory(sizes);
+  return createLoop({ runner, memory, sizes, budget: { rows: 8, entries: 1000 }, maxMediaBytes: 100, maxPrefixBytes: 100, runMs: () => 0 });
 }
 
 function row(maxNewTokens: number, over: Partial<Pick<Row, "signal" | "resolve" | "reject">> = {}): Row {

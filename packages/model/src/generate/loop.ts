@@ -6,7 +6,8 @@ import { setImmediate } from "node:timers/promises";
 import { CodedError } from "@flamboyance/contracts";
 import type { ModelStats } from "../model.ts";
 import { BoundedCache } from "./bounded-cache.ts";
-import { Lane, PrefixReading, type Ended, type Row } from "./lane.ts";
+import { Lane, ownersOf, PrefixReading, type Ended, type Row } from "./lane.ts";
+import type { Memory } from "./memory.ts";
 import type { HashedMedia } from "./passage.ts";
 import type { ComputedPrefix, EncodedMedia, Runner } from "./runner.ts";
 import { schedule, type Action, type Budget } from "./scheduler.ts";
@@ -21,6 +22,7 @@ export interface Loop {
 
 export interface LoopParts {
   readonly runner: Runner;
+  readonly memory: Memory;
   readonly sizes: TensorSizes;
   readonly budget: Budget;
   readonly maxMediaBytes: number;
@@ -29,7 +31,7 @@ export interface LoopParts {
   readonly runMs: () => number;
 }
 
-export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixBytes, runMs }: LoopParts): Loop {
+export function createLoop({ runner, memory, sizes, budget, maxMediaBytes, maxPrefixBytes, runMs }: LoopParts): Loop {
   const lanes = new Map<string, Lane>();
   const readings = new Map<string, PrefixReading>();
   const media = new BoundedCache<EncodedMedia>(maxMediaBytes);
@@ -62,12 +64,22 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
       } catch (error) {
         giveUp(error instanceof CodedError ? error : new CodedError("engine_failed", `a run failed: ${String(error)}`, { cause: error }));
       }
+      memory.keepOnly(owners());
       await setImmediate();
     }
     readings.clear();
+    memory.keepOnly(owners());
     // In the same breath as the decision to end: a row that comes after it starts the loop anew, one that came before was seen.
     driving = null;
   };
+
+  /** Of all tensors that a coming run may take; asked for one by one, so that a memory that needs none computes none. */
+  function* owners(): Generator<object> {
+    for (const row of waiting) for (const encoded of row.encoded) if (encoded !== null) yield encoded;
+    for (const each of [...lanes.values(), ...readings.values()]) yield* each.owners;
+    for (const prefix of prefixes.values()) yield* ownersOf(prefix);
+    yield* media.values();
+  }
 
   const timed = async (action: Action): Promise<void> => {
     const started = performance.now();
@@ -118,7 +130,7 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
   const readingOf = (plan: NonNullable<Row["prefix"]>): PrefixReading => {
     const known = readings.get(plan.key);
     if (known !== undefined) return known;
-    const reading = new PrefixReading(plan, sizes);
+    const reading = new PrefixReading(plan, sizes, memory);
     recall(plan.media, reading.encoded);
     readings.set(plan.key, reading);
     return reading;
@@ -155,7 +167,7 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
     for (const row of rows) {
       let joined = lanes.get(row.lane);
       if (joined === undefined) {
-        joined = new Lane(row.lane, row.search.beams, row.prefix === null ? null : computedPrefix(row.prefix.key), sizes);
+        joined = new Lane(row.lane, row.search.beams, row.prefix === null ? null : computedPrefix(row.prefix.key), sizes, memory);
         lanes.set(row.lane, joined);
       }
       if (row.prefix !== null) count.prefixUses += 1;
@@ -238,6 +250,7 @@ export function createLoop({ runner, sizes, budget, maxMediaBytes, maxPrefixByte
       await driving;
       media.clear();
       prefixes.clear();
+      memory.keepOnly([]);
     },
   };
 }

@@ -1,5 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { Pool, type NewEntries } from "./pool.ts";
+import type { KeptTensor } from "../session.ts";
+import { hostMemory } from "./host-memory.ts";
+import type { NewEntries } from "./memory.ts";
+import { Pool } from "./pool.ts";
 import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
@@ -13,7 +16,15 @@ const sizes: TensorSizes = {
   crossHeadWidth: 1,
   latents: 2,
   tokenBytes: 32,
+  mediaBytes: 16,
 };
+const memory = hostMemory(sizes);
+const tensor = (numbers: readonly number[], shape: readonly number[]): KeptTensor => ({
+  type: "float32",
+  data: Float32Array.from(numbers),
+  shape,
+});
+const numbersOf = (found: KeptTensor | undefined): number[] => (found?.type === "float32" ? [...found.data] : []);
 
 /** Entries whose numbers say group, head and token. */
 const entries = (groups: number, groupTokens: number, base = 0): NewEntries => {
@@ -24,71 +35,82 @@ const entries = (groups: number, groupTokens: number, base = 0): NewEntries => {
         numbers.push(...[0, 0.5].map((half) => base + group * 100 + head * 10 + token + half));
     }
   }
-  return { keys: [Float32Array.from(numbers)], values: [Float32Array.from(numbers, (number) => -number)], groupTokens };
+  const shape = [groups, 2, groupTokens, 2];
+  return {
+    keys: [tensor(numbers, shape)],
+    values: [
+      tensor(
+        numbers.map((number) => -number),
+        shape,
+      ),
+    ],
+    groupTokens,
+  };
 };
 const media = (value: number): EncodedMedia => ({
-  keys: [Float32Array.of(value, value)],
-  values: [Float32Array.of(-value, -value)],
+  keys: [tensor([value, value], [1, 1, 2, 1])],
+  values: [tensor([-value, -value], [1, 1, 2, 1])],
   sizeBytes: 16,
 });
-const keysOf = (pool: Pool, slot: number): number[] => [...(pool.entriesOf(slot).keys[0] ?? [])];
+const keysOf = async (pool: Pool, slot: number): Promise<number[]> => numbersOf((await pool.entriesOf(slot)).keys[0]);
+const mediaOf = async (pool: Pool, part: "key" | "value"): Promise<number[]> =>
+  numbersOf((await pool.mediaInputs(0, pool.groups))[`media_${part}.0`]);
 
 describe("a pool of K and V", () => {
-  it("takes a run's entries over head by head, without the row's padding", () => {
-    const pool = new Pool(sizes, 1, 0);
+  it("takes a run's entries over head by head, without the row's padding", async () => {
+    const pool = new Pool(memory, sizes, 1, 0);
     pool.add(null);
     pool.add(null);
     const run = entries(2, 3);
     pool.append(0, run, 0, [3]);
     pool.append(1, run, 1, [2]);
-    expect(keysOf(pool, 0)).toEqual([0, 0.5, 1, 1.5, 2, 2.5, 10, 10.5, 11, 11.5, 12, 12.5]);
-    expect(keysOf(pool, 1)).toEqual([100, 100.5, 101, 101.5, 110, 110.5, 111, 111.5]);
+    expect(await keysOf(pool, 0)).toEqual([0, 0.5, 1, 1.5, 2, 2.5, 10, 10.5, 11, 11.5, 12, 12.5]);
+    expect(await keysOf(pool, 1)).toEqual([100, 100.5, 101, 101.5, 110, 110.5, 111, 111.5]);
   });
 
-  it("keeps entries and media where they are while it grows in groups and in length", () => {
-    const pool = new Pool(sizes, 1, 0);
+  it("keeps entries and media where they are while it grows in groups and in length", async () => {
+    const pool = new Pool(memory, sizes, 1, 0);
     for (let slot = 0; slot < 9; slot++) {
       pool.add(media(slot + 1));
       for (let step = 0; step < 20; step++) pool.append(slot, entries(1, 1, slot * 1000 + step), 0, [1]);
     }
-    expect(keysOf(pool, 4).slice(0, 4)).toEqual([4000, 4000.5, 4001, 4001.5]);
-    expect(keysOf(pool, 8)).toHaveLength(20 * 4);
-    expect([...(pool.mediaInputs(0, 9)["media_key.0"]?.data ?? [])].map(Number)).toEqual([
-      1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9,
-    ]);
+    expect((await keysOf(pool, 4)).slice(0, 4)).toEqual([4000, 4000.5, 4001, 4001.5]);
+    expect(await keysOf(pool, 8)).toHaveLength(20 * 4);
+    expect(await mediaOf(pool, "key")).toEqual([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]);
   });
 
-  it("fills a slot that falls free with the last group, its media too", () => {
-    const pool = new Pool(sizes, 1, 0);
+  it("fills a slot that falls free with the last group, its media too", async () => {
+    const pool = new Pool(memory, sizes, 1, 0);
     [1, 2, 3].forEach((value, slot) => {
       pool.add(media(value));
       pool.append(slot, entries(1, 1, value * 1000), 0, [1]);
     });
     pool.remove(0);
     expect(pool.groups).toBe(2);
-    expect([keysOf(pool, 0)[0], keysOf(pool, 1)[0]]).toEqual([3000, 2000]);
-    expect([...(pool.mediaInputs(0, 2)["media_value.0"]?.data ?? [])].map(Number)).toEqual([-3, -3, -2, -2]);
+    expect([(await keysOf(pool, 0))[0], (await keysOf(pool, 1))[0]]).toEqual([3000, 2000]);
+    expect(await mediaOf(pool, "value")).toEqual([-3, -3, -2, -2]);
   });
 
-  it("forgets the media of a group that left: the next one in its slot sees its own, or zeros", () => {
-    const pool = new Pool(sizes, 1, 0);
+  it("forgets the media of a group that left: the next one in its slot sees its own, or zeros", async () => {
+    const pool = new Pool(memory, sizes, 1, 0);
     pool.add(media(7));
     pool.remove(0);
     pool.add(null);
     expect(pool.seesMedia(0)).toBe(false);
-    expect([...(pool.mediaInputs(0, 1)["media_key.0"]?.data ?? [])].map(Number)).toEqual([0, 0]);
+    expect(await mediaOf(pool, "key")).toEqual([0, 0]);
   });
 
-  it("shows a beam its parent's past and nothing of the others", () => {
-    const pool = new Pool(sizes, 2, 0);
+  it("shows a beam its parent's past and nothing of the others", async () => {
+    const pool = new Pool(memory, sizes, 2, 0);
     pool.add(null);
     pool.append(0, entries(1, 1), 0, [1]); // the prompt, seen by both
     pool.append(0, entries(1, 2), 0, [1, 1]); // one token of each beam
     pool.adopt(0, [1, 1]);
     pool.append(0, entries(1, 2), 0, [1, 1]);
-    const visible = pool.inputs(0, 1, 2)["visible"];
+    const visible = (await pool.inputs(0, 1, 2))["visible"];
     const capacity = visible?.shape[1] ?? 0;
-    const rows = [0, 1].map((row) => [...(visible?.data ?? [])].slice(row * capacity, row * capacity + 5).map(Number));
+    const bits = visible?.type === "bool" ? [...visible.data] : [];
+    const rows = [0, 1].map((row) => bits.slice(row * capacity, row * capacity + 5).map(Number));
     expect(rows).toEqual([
       [1, 0, 1, 1, 0],
       [1, 0, 1, 0, 1],

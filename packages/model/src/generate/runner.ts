@@ -4,20 +4,17 @@
  */
 import type { Media } from "../model.ts";
 import type { InputTensor, Session } from "../session.ts";
-import type { Pool } from "./pool.ts";
+import type { LayerTensors, Memory } from "./memory.ts";
+import { mediaInputs, type Pool } from "./pool.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
-/** What a media is for the decoder: per cross-attending layer (cross heads, latents, 64). */
-export interface EncodedMedia {
-  readonly keys: readonly Float32Array[];
-  readonly values: readonly Float32Array[];
+/** What a media is for the decoder: per cross-attending layer (1, cross heads, latents, 64). */
+export interface EncodedMedia extends LayerTensors {
   readonly sizeBytes: number;
 }
 
 /** A computed prefix: per layer (heads, length, headWidth), and the media that a token right after it sees. */
-export interface ComputedPrefix {
-  readonly keys: readonly Float32Array[];
-  readonly values: readonly Float32Array[];
+export interface ComputedPrefix extends LayerTensors {
   readonly length: number;
   readonly lastMedia: EncodedMedia | null;
   readonly sizeBytes: number;
@@ -56,56 +53,76 @@ export interface Runner {
 
 export function createRunner(
   sessions: { readonly vision: Session; readonly decoder: Session },
+  memory: Memory,
   sizes: TensorSizes,
   imageSize: number,
 ): Runner {
   const decoderInputs = new Set(sessions.decoder.inputNames);
+  const media = mediaNames(sizes);
+  const entries = entryNames(sizes);
   return {
-    encode: async (media) => {
-      const names = sizes.crossLayers.flatMap((layer) => [`media_key.${layer}`, `media_value.${layer}`]);
+    encode: async (frames) => {
       const frameLength = 3 * imageSize * imageSize;
-      const pixels = new Float32Array(media.length * frameLength);
-      media.forEach((frame, index) => pixels.set(frame, index * frameLength));
-      const inputs = { pixels: { type: "float32", data: pixels, shape: [1, media.length, 3, imageSize, imageSize] } } as const;
-      const outputs = await sessions.vision.run(inputs, names);
-      const tensors = names.map((name) => found(outputs, name).data);
-      return {
-        keys: tensors.filter((_, index) => index % 2 === 0),
-        values: tensors.filter((_, index) => index % 2 === 1),
-        sizeBytes: tensors.reduce((sum, tensor) => sum + tensor.byteLength, 0),
+      const pixels = new Float32Array(frames.length * frameLength);
+      frames.forEach((frame, index) => pixels.set(frame, index * frameLength));
+      const inputs = { pixels: { type: "float32", data: pixels, shape: [1, frames.length, 3, imageSize, imageSize] } } as const;
+      const outputs = await sessions.vision.run(inputs, [], [...media.keys, ...media.values]);
+      const encoded = {
+        keys: media.keys.map((name) => found(outputs, name)),
+        values: media.values.map((name) => found(outputs, name)),
+        sizeBytes: sizes.mediaBytes,
       };
+      memory.hold(encoded, encoded);
+      return encoded;
     },
     forward: async (request) => {
       const { pool, from, to, rowsPerGroup, rows } = request;
       const groups = to - from;
       const length = Math.max(1, ...rows.map(({ tokens }) => tokens.length));
       const asked = askedPositions(request, length);
-      const layers = Array.from({ length: sizes.layers }, (_, layer) => layer);
-      const inputs: Record<string, InputTensor> = {
-        ...pool.inputs(from, to, rowsPerGroup),
-        ...(request.media === null ? pool.mediaInputs(from, to) : gatherMedia(request.media, sizes)),
-        ...prefixInputs(request.prefix, sizes),
-        ...tokenInputs(request, length),
-        logit_positions: integers(asked.length === 0 ? [0] : asked, [Math.max(1, asked.length)]),
-      };
-      for (const name of Object.keys(inputs)) if (!decoderInputs.has(name)) delete inputs[name];
+      try {
+        const seen = request.media === null ? await pool.tensors.media(from, to) : await memory.joinMedia(request.media);
+        const inputs: Record<string, InputTensor> = {
+          ...(await pool.inputs(from, to, rowsPerGroup)),
+          ...mediaInputs(sizes.crossLayers, seen),
+          ...prefixInputs(request.prefix, memory, sizes),
+          ...tokenInputs(request, length),
+          logit_positions: integers(asked.length === 0 ? [0] : asked, [Math.max(1, asked.length)]),
+        };
+        for (const name of Object.keys(inputs)) if (!decoderInputs.has(name)) delete inputs[name];
 
-      const keyNames = layers.map((layer) => `new_key.${layer}`);
-      const valueNames = layers.map((layer) => `new_value.${layer}`);
-      const outputs = await sessions.decoder.run(inputs, ["logits", ...keyNames, ...valueNames]);
-      const entries = {
-        keys: keyNames.map((name) => found(outputs, name).data),
-        values: valueNames.map((name) => found(outputs, name).data),
-        groupTokens: rowsPerGroup * length,
-      };
-      for (let group = 0; group < groups; group++) {
-        const slot = from + group;
-        const counts = rows.slice(group * rowsPerGroup, (group + 1) * rowsPerGroup).map(({ tokens }) => tokens.length);
-        pool.append(slot, entries, group, counts);
+        const outputs = await sessions.decoder.run(inputs, ["logits"], [...entries.keys, ...entries.values]);
+        const made = {
+          keys: entries.keys.map((name) => found(outputs, name)),
+          values: entries.values.map((name) => found(outputs, name)),
+          groupTokens: rowsPerGroup * length,
+        };
+        for (let group = 0; group < groups; group++) {
+          const counts = rows.slice(group * rowsPerGroup, (group + 1) * rowsPerGroup).map(({ tokens }) => tokens.length);
+          pool.append(from + group, made, group, counts);
+        }
+        return asked.length === 0 ? new Float32Array(0) : outputs.logits.data;
+      } finally {
+        memory.endRun();
       }
-      return asked.length === 0 ? new Float32Array(0) : found(outputs, "logits").data;
     },
   };
+}
+
+interface LayerNames {
+  readonly keys: readonly string[];
+  readonly values: readonly string[];
+}
+
+/** What the vision graph gives for the decoder: its outputs' names. */
+function mediaNames({ crossLayers }: TensorSizes): LayerNames {
+  return { keys: crossLayers.map((layer) => `media_key.${layer}`), values: crossLayers.map((layer) => `media_value.${layer}`) };
+}
+
+/** What the decoder graph gives for its next runs: its outputs' names. */
+export function entryNames({ layers }: TensorSizes): LayerNames {
+  const numbers = Array.from({ length: layers }, (_, layer) => layer);
+  return { keys: numbers.map((layer) => `new_key.${layer}`), values: numbers.map((layer) => `new_value.${layer}`) };
 }
 
 function askedPositions({ rows, logits }: ForwardRequest, length: number): number[] {
@@ -140,39 +157,12 @@ function tokenInputs({ rows, pool, from, rowsPerGroup }: ForwardRequest, length:
   };
 }
 
-function prefixInputs(prefix: ComputedPrefix | null, { layers, heads, headWidth }: TensorSizes): Record<string, InputTensor> {
+function prefixInputs(prefix: ComputedPrefix | null, { noPrefix }: Memory, { layers }: TensorSizes): Record<string, InputTensor> {
   const inputs: Record<string, InputTensor> = {};
-  const shape = [heads, prefix?.length ?? 0, headWidth];
   for (let layer = 0; layer < layers; layer++) {
-    inputs[`prefix_key.${layer}`] = { type: "float32", data: prefix?.keys[layer] ?? new Float32Array(0), shape };
-    inputs[`prefix_value.${layer}`] = { type: "float32", data: prefix?.values[layer] ?? new Float32Array(0), shape };
+    inputs[`prefix_key.${layer}`] = prefix?.keys[layer] ?? noPrefix.key;
+    inputs[`prefix_value.${layer}`] = prefix?.values[layer] ?? noPrefix.value;
   }
-  return inputs;
-}
-
-/** Several media per group, one behind the other along the latents; groups with fewer get zeros, which no token sees. */
-function gatherMedia(media: readonly (readonly EncodedMedia[])[], sizes: TensorSizes): Record<string, InputTensor> {
-  const { crossLayers, crossHeads, crossHeadWidth, latents } = sizes;
-  const most = Math.max(1, ...media.map((list) => list.length));
-  const shape = [media.length, crossHeads, most * latents, crossHeadWidth];
-  const headLength = latents * crossHeadWidth;
-  const joined = (index: number, part: "keys" | "values"): InputTensor => {
-    const data = new Float32Array(media.length * crossHeads * most * headLength);
-    media.forEach((list, group) => {
-      list.forEach((encoded, place) => {
-        const source = encoded[part][index] ?? new Float32Array(0);
-        for (let head = 0; head < crossHeads; head++) {
-          data.set(source.subarray(head * headLength, (head + 1) * headLength), ((group * crossHeads + head) * most + place) * headLength);
-        }
-      });
-    });
-    return { type: "float32", data, shape };
-  };
-  const inputs: Record<string, InputTensor> = {};
-  crossLayers.forEach((layer, index) => {
-    inputs[`media_key.${layer}`] = joined(index, "keys");
-    inputs[`media_value.${layer}`] = joined(index, "values");
-  });
   return inputs;
 }
 

@@ -12,21 +12,25 @@ export interface TensorSizes {
   readonly latents: number;
   /** K and V of one token in all layers. */
   readonly tokenBytes: number;
+  /** K and V of one media in all cross-attending layers. */
+  readonly mediaBytes: number;
 }
 
 const bytesPerFloat = 4;
 
 export function tensorSizes(architecture: Architecture): TensorSizes {
   const { decoder, crossAttention, resampler } = architecture;
+  const crossLayers = crossAttentionLayers(architecture);
   return {
     layers: decoder.layers,
     heads: decoder.heads,
     headWidth: decoder.width / decoder.heads,
     vocabulary: decoder.vocabularySize,
-    crossLayers: crossAttentionLayers(architecture),
+    crossLayers,
     crossHeads: crossAttention.innerWidth / attentionHeadWidth,
     crossHeadWidth: attentionHeadWidth,
     latents: resampler.latents,
     tokenBytes: 2 * decoder.layers * decoder.width * bytesPerFloat,
+    mediaBytes: 2 * crossLayers.length * resampler.latents * crossAttention.innerWidth * bytesPerFloat,
   };
 }

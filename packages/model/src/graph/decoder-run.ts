@@ -14,6 +14,8 @@ export interface DecoderRun {
 export interface Sight {
   /** (heads, tokens, prefix), or null where the prefix needs none: it is seen whole by all. */
   readonly prefixBias: Value | null;
+  /** Scores of the prefix's surplus values, which nobody sees: (heads, tokens, surplus). */
+  readonly surplus: Value;
   /** (groups, heads or 1, group tokens, past). */
   readonly pastBias: Value;
   /** (groups or 1, heads or 1, group tokens, group tokens). */

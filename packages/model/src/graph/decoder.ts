@@ -7,6 +7,8 @@
  * it sees: its media, and one pool of past K and V, of which `visible` says per row which entries are its own past. So a beam that changes its parent
  * moves no cache. All rows share the prefix: its scores are one product per head over all rows' queries (Hydragen, arXiv 2402.05099). Both join the
  * new tokens' own scores under one softmax. Tokens may be padded on the right: what lies behind a row's end is seen by nobody.
+ * The prefix's values may begin with rows that have no key, and that nobody sees: WebGPU's product over an empty prefix ends the process, so that there
+ * at least one such row is given.
  */
 import { attentionHeadWidth, crossAttentionLayers, type Architecture } from "../architecture.ts";
 import { createGraph, type Value } from "../onnx/graph-builder.ts";
@@ -25,7 +27,7 @@ export function buildDecoderGraph(
 ): GraphDeclaration {
   const { decoder, crossAttention, resampler } = architecture;
   const graph = createGraph("decoder");
-  const wiring: Wiring = { graph, has, products };
+  const wiring: Wiring = { graph, has, products, attention: "spelled" };
   const headWidth = decoder.width / decoder.heads;
   const crossHeads = crossAttention.innerWidth / attentionHeadWidth;
   const crossLayers = new Set(crossAttentionLayers(architecture));
@@ -38,7 +40,7 @@ export function buildDecoderGraph(
   const pastPositions = decoder.positions.kind === "alibi" ? graph.input("past_positions", "int64", ["groups", "past"]) : null;
   const layers = Array.from({ length: decoder.layers }, (_, layer) => ({
     prefixKey: graph.input(`prefix_key.${layer}`, "float32", [decoder.heads, "prefix", headWidth]),
-    prefixValue: graph.input(`prefix_value.${layer}`, "float32", [decoder.heads, "prefix", headWidth]),
+    prefixValue: graph.input(`prefix_value.${layer}`, "float32", [decoder.heads, "surplus_and_prefix", headWidth]),
     pastKey: graph.input(`past_key.${layer}`, "float32", ["groups", decoder.heads, "past", headWidth]),
     pastValue: graph.input(`past_value.${layer}`, "float32", ["groups", decoder.heads, "past", headWidth]),
     media: crossLayers.has(layer)
@@ -54,7 +56,8 @@ export function buildDecoderGraph(
     throw new Error("the architecture has no layer that cross-attends");
 
   const groups = axisLength(wiring, first.pastKey, 0);
-  const sight = preparePositions(wiring, decoder, { groups, positions, visible, pastPositions, prefixKey: first.prefixKey });
+  const { prefixKey, prefixValue } = first;
+  const sight = preparePositions(wiring, decoder, { groups, positions, visible, pastPositions, prefixKey, prefixValue });
   const mediaMask = prepareMediaMask(wiring, { groups, tokenMedia, mediaKey: firstMedia.key, latents: resampler.latents });
   const run: DecoderRun = { architecture, groups, sight, mediaMask };
 

@@ -10,6 +10,8 @@ export interface Wiring {
   readonly graph: GraphBuilder;
   readonly has: (tensor: string) => boolean;
   readonly products: ProductForm;
+  /** fused: one operator. spelled: product, softmax, product; for WebGPU, whose fused one is wrong where a subgroup has less than 16 lanes. */
+  readonly attention: "fused" | "spelled";
 }
 
 /** float32: exact. int8: weights and rows rounded to 8 bits. int4: weights in 4-bit blocks, rows to 8 bits; few rows, small memory. */
@@ -76,6 +78,13 @@ export function feedForward(
 }
 
 /** Attention without mask or position: query (batch, queries, heads · d), key and value (batch, keys, heads · d) → (batch, queries, heads · d). */
-export function plainAttention({ graph }: Wiring, query: Value, key: Value, values: Value, heads: number): Value {
-  return graph.node("MultiHeadAttention", [query, key, values], { num_heads: heads }, "com.microsoft");
+export function plainAttention(wiring: Wiring, query: Value, key: Value, values: Value, heads: number, width: number): Value {
+  const { graph, attention } = wiring;
+  if (attention === "fused") return graph.node("MultiHeadAttention", [query, key, values], { num_heads: heads }, "com.microsoft");
+  const split = (value: Value, order: readonly number[]): Value =>
+    transpose(wiring, reshape(wiring, value, [0, 0, heads, width / heads]), order);
+  const scaled = multiply(wiring, split(query, [0, 2, 1, 3]), graph.float((width / heads) ** -0.5)); // (batch, heads, queries, d)
+  const weights = softmax(wiring, matrixProduct(wiring, scaled, split(key, [0, 2, 3, 1]))); // (batch, heads, queries, keys)
+  const mixed = matrixProduct(wiring, weights, split(values, [0, 2, 1, 3])); // (batch, heads, queries, d)
+  return reshape(wiring, transpose(wiring, mixed, [0, 2, 1, 3]), [0, 0, width]);
 }

@@ -16,6 +16,7 @@ interface Inputs {
   readonly visible: Value;
   readonly pastPositions: Value | null;
   readonly prefixKey: Value;
+  readonly prefixValue: Value;
 }
 
 /** Added to a score, it leaves a weight of exactly 0; finite, so that a query that sees nothing gives no NaN. */
@@ -30,10 +31,12 @@ export function preparePositions(wiring: Wiring, decoder: Decoder, inputs: Input
   const newSeen = seenNew(wiring, positions, groups); // (group tokens, group tokens)
   const masked = (seen: Value, bias: Value): Value => graph.node("Where", [seen, bias, graph.float(unseen)]);
 
+  const surplus = surplusScores(wiring, decoder, inputs);
   if (decoder.positions.kind === "rotary") {
     const none = graph.float(0);
     return {
       prefixBias: null,
+      surplus,
       pastBias: masked(pastSeen, none),
       newBias: masked(graph.node("Unsqueeze", [newSeen, graph.integers([0, 1])]), none),
       rotation: prepareRotation(wiring, positions, decoder.positions),
@@ -50,10 +53,19 @@ export function preparePositions(wiring: Wiring, decoder: Decoder, inputs: Input
   const prefixPosition = toFloat(wiring, reshape(wiring, range(wiring, axisLength(wiring, inputs.prefixKey, 1)), [1, 1, -1]));
   return {
     prefixBias: distanceBias(prefixPosition, reshape(wiring, queryPosition, [1, -1, 1])), // (heads, tokens, prefix)
+    surplus,
     pastBias: masked(pastSeen, distanceBias(pastPosition, queryPosition)), // (groups, heads, group tokens, past)
     newBias: masked(newSeen, distanceBias(newPosition, queryPosition)), // (groups, heads, group tokens, group tokens)
     rotation: null,
   };
+}
+
+/** The prefix may come with more values than keys (decoder.ts says why): those in front, seen by nobody: (heads, tokens, surplus). */
+function surplusScores(wiring: Wiring, { heads }: Decoder, { positions, prefixKey, prefixValue }: Inputs): Value {
+  const { graph } = wiring;
+  const tokens = graph.node("Mul", [axisLength(wiring, positions, 0), axisLength(wiring, positions, 1)]);
+  const surplus = subtract(wiring, axisLength(wiring, prefixValue, 1), axisLength(wiring, prefixKey, 1));
+  return graph.node("Expand", [graph.float(unseen), shapeOf(wiring, [heads, tokens, surplus])]);
 }
 
 /** A row sees the entries of its group's pool that are its own past, with all its new tokens: (groups, 1, group tokens, past). */

@@ -39,7 +39,7 @@ export function selfAttention(
   const { decoder } = run.architecture;
   const { heads, width } = decoder;
   const headWidth = width / heads;
-  const { prefixBias, pastBias, newBias } = run.sight;
+  const { prefixBias, surplus, pastBias, newBias } = run.sight;
 
   const query = multiply(wiring, placedHeads(wiring, run, input, name, "query"), graph.float(decoder.softmaxScale)); // (tokens, heads, headWidth)
   const key = placedHeads(wiring, run, input, name, "key");
@@ -59,9 +59,9 @@ export function selfAttention(
   const ownLength = axisLength(wiring, ownScores, 3);
   const rawPrefixScores = matrixProduct(wiring, prefixQuery, transpose(wiring, past.prefixKey, [0, 2, 1])); // (heads, tokens, prefix)
   const prefixScores = prefixBias === null ? rawPrefixScores : add(wiring, rawPrefixScores, prefixBias);
-  const allScores = concat(wiring, [prefixScores, reshape(wiring, ownScores, shapeOf(wiring, [heads, -1, ownLength]))], -1); // (heads, tokens, prefix + own)
+  const allScores = concat(wiring, [surplus, prefixScores, reshape(wiring, ownScores, shapeOf(wiring, [heads, -1, ownLength]))], -1); // (heads, tokens, surplus + prefix + own)
 
-  const lengths = shapeOf(wiring, [axisLength(wiring, past.prefixKey, 1), ownLength]);
+  const lengths = shapeOf(wiring, [axisLength(wiring, past.prefixValue, 1), ownLength]);
   const [prefixWeights, ownWeights] = graph.split(softmax(wiring, allScores), lengths, 2, -1);
   if (prefixWeights === undefined || ownWeights === undefined) throw new Error("a split into two gave fewer parts");
   const ownByGroup = transpose(wiring, reshape(wiring, ownWeights, shapeOf(wiring, [heads, run.groups, -1, ownLength])), [1, 0, 2, 3]);

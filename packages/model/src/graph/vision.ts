@@ -26,10 +26,11 @@ export function buildVisionGraph(
   architecture: Architecture,
   has: (tensor: string) => boolean,
   products: ProductForm = "float32",
+  attention: Wiring["attention"] = "fused",
 ): GraphDeclaration {
   const { vision, crossAttention, resampler } = architecture;
   const graph = createGraph("vision");
-  const wiring: Wiring = { graph, has, products };
+  const wiring: Wiring = { graph, has, products, attention };
   const side = vision.imageSize;
   const pixels = graph.input("pixels", "float32", ["media", "frames", 3, side, side]);
   const mediaCount = axisLength(wiring, pixels, 0);
@@ -82,7 +83,7 @@ function visionTransformer(wiring: Wiring, architecture: Architecture, pixels: V
     const normed = layerNorm(wiring, state, `${name}.norm_1`, width);
     const project = (part: string): Value =>
       reshape(wiring, linear(wiring, normed, `${name}.attention.${part}`, width, width), [-1, sequence, width]);
-    const attended = plainAttention(wiring, project("query"), project("key"), project("value"), heads); // (images, 1 + patches, w)
+    const attended = plainAttention(wiring, project("query"), project("key"), project("value"), heads, width); // (images, 1 + patches, w)
     state = add(wiring, state, linear(wiring, reshape(wiring, attended, [-1, width]), `${name}.attention.output`, width, width));
     const raised = layerNorm(wiring, state, `${name}.norm_2`, width);
     state = add(wiring, state, feedForward(wiring, raised, `${name}.mlp`, { width, inner: vision.mlpWidth, kind: vision.activation }));
@@ -133,7 +134,7 @@ function perceiverResampler(
     const perMedia = shapeOf(wiring, [counts.mediaCount, -1, innerWidth]);
     const project = (input: Value, part: string): Value =>
       reshape(wiring, linear(wiring, input, `${attention}.${part}`, innerWidth, width), perMedia);
-    const attended = plainAttention(wiring, project(asked, "query"), project(sources, "key"), project(sources, "value"), heads); // (media, latents, inner)
+    const attended = plainAttention(wiring, project(asked, "query"), project(sources, "key"), project(sources, "value"), heads, innerWidth); // (media, latents, inner)
     state = add(wiring, state, linear(wiring, reshape(wiring, attended, [-1, innerWidth]), `${attention}.output`, width, innerWidth));
     const forward = `resampler.layers.${layer}.feed_forward`;
     const normed = layerNorm(wiring, state, `${forward}.norm`, width);

@@ -25,6 +25,8 @@ export interface GraphBuilder {
   weight(name: string, shape: readonly number[], form?: WeightForm): Value;
   integers(values: readonly number[]): Value;
   integer(value: number): Value;
+  /** For sums that a device takes: it has no 64-bit integers. */
+  shortIntegers(values: readonly number[], shape: readonly number[]): Value;
   floats(values: readonly number[], shape: readonly number[]): Value;
   float(value: number): Value;
   byte(value: number): Value;
@@ -76,6 +78,7 @@ export function createGraph(name: string): GraphBuilder {
     },
     integers: (values) => constant("int64", [values.length], values),
     integer: (single) => constant("int64", [], [single]),
+    shortIntegers: (values, shape) => constant("int32", shape, values),
     floats: (values, shape) => constant("float32", shape, values),
     float: (single) => constant("float32", [], [single]),
     byte: (single) => constant("uint8", [], [single]),

@@ -5,7 +5,7 @@
 import { encodeMessage, type MessageWriter } from "./protobuf.ts";
 import type { WeightForm } from "./weight-form.ts";
 
-export type ElementType = "float32" | "int64" | "bool" | "int8" | "uint8";
+export type ElementType = "float32" | "int32" | "int64" | "bool" | "int8" | "uint8";
 
 /** A named axis is dynamic. */
 export type Axis = number | string;
@@ -30,7 +30,7 @@ export interface NodeDeclaration {
 
 export interface ConstantDeclaration {
   readonly name: string;
-  readonly type: "float32" | "int64" | "uint8";
+  readonly type: "float32" | "int32" | "int64" | "uint8";
   readonly shape: readonly number[];
   readonly values: readonly number[];
 }
@@ -58,7 +58,7 @@ export interface GraphDeclaration {
   readonly weights: readonly WeightDeclaration[];
 }
 
-const elementTypes: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int64: 7, bool: 9 };
+const elementTypes: Readonly<Record<ElementType, number>> = { float32: 1, uint8: 2, int8: 3, int32: 6, int64: 7, bool: 9 };
 const attributeTypes = { float: 1, integer: 2, text: 3, integers: 7 } as const;
 const externalDataLocation = 1;
 
@@ -152,6 +152,14 @@ function writePort(message: MessageWriter, port: PortDeclaration): void {
 }
 
 function rawValues({ type, values }: ConstantDeclaration): Uint8Array {
-  if (type === "uint8") return Uint8Array.from(values);
-  return new Uint8Array((type === "float32" ? Float32Array.from(values) : BigInt64Array.from(values, BigInt)).buffer);
+  switch (type) {
+    case "uint8":
+      return Uint8Array.from(values);
+    case "float32":
+      return new Uint8Array(Float32Array.from(values).buffer);
+    case "int32":
+      return new Uint8Array(Int32Array.from(values).buffer);
+    case "int64":
+      return new Uint8Array(BigInt64Array.from(values, BigInt).buffer);
+  }
 }

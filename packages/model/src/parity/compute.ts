@@ -184,9 +184,9 @@ async function computeLogits(
 
 async function forwardAll(
   rows: readonly Pick<PreparedCase, "passage" | "media">[],
-  { runner, sizes }: EngineUnderTest,
+  { runner, memory, sizes }: EngineUnderTest,
 ): Promise<Float32Array> {
-  const pool = new Pool(sizes, 1, 0);
+  const pool = new Pool(memory, sizes, 1, 0);
   rows.forEach(() => pool.add(null));
   return runner.forward({
     prefix: null,

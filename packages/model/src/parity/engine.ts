@@ -2,13 +2,16 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
+import { openSession } from "../cpu-session.ts";
 import { folderFiles, type ModelDescription } from "../description.ts";
+import { hostMemory } from "../generate/host-memory.ts";
+import type { Memory } from "../generate/memory.ts";
 import { createRunner, type Runner } from "../generate/runner.ts";
 import { tensorSizes, type TensorSizes } from "../generate/tensor-sizes.ts";
 import { importModel } from "../import-model.ts";
 import type { Model } from "../model.ts";
 import { assembleModel } from "../open-model.ts";
-import { openSession, type Session } from "../session.ts";
+import type { Session } from "../session.ts";
 import { openTokenizer, type Tokenizer } from "../tokenizer.ts";
 import type { Reference } from "./reference.ts";
 
@@ -18,6 +21,7 @@ export interface EngineUnderTest {
   readonly vision: Session;
   readonly decoder: Session;
   readonly runner: Runner;
+  readonly memory: Memory;
   readonly sizes: TensorSizes;
   readonly model: Model;
 }
@@ -35,8 +39,9 @@ export async function withEngine<Result>(reference: Reference, work: (engine: En
     const model = assembleModel({ description, tokenizer, vision, decoder });
     try {
       const sizes = tensorSizes(description.architecture);
-      const runner = createRunner({ vision, decoder }, sizes, description.preprocessing.imageSize);
-      return await work({ description, tokenizer, vision, decoder, runner, sizes, model });
+      const memory = hostMemory(sizes);
+      const runner = createRunner({ vision, decoder }, memory, sizes, description.preprocessing.imageSize);
+      return await work({ description, tokenizer, vision, decoder, runner, memory, sizes, model });
     } finally {
       await model.close();
     }

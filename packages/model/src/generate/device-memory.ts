@@ -1,0 +1,155 @@
+/**
+ * K, V and media in a device's memory: what a run there leaves stays there, and what the next one takes is put in order there. Owns the handles' lives:
+ * a tensor goes when no owner of it is named by keepOnly. Refuses the order of entries (device-groups.ts).
+ */
+import { buildArrangementGraph } from "../graph/arrangement.ts";
+import { encodeModel } from "../onnx/model-file.ts";
+import type { KeptTensor, Session } from "../session.ts";
+import { DeviceGroups, dispose, zeroEntries, type Arranger, type Source } from "./device-groups.ts";
+import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
+import type { EncodedMedia } from "./runner.ts";
+import type { TensorSizes } from "./tensor-sizes.ts";
+
+/** Rows of values in front of a prefix's own (graph/decoder.ts). */
+const surplus = 1;
+/** Entries are added in strides, so that the tensors change their shape seldom. */
+const capacityStride = 16;
+
+/** `open`: opens a graph on the device, all of whose outputs stay there. */
+export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Array) => Promise<Session>): Promise<Memory> {
+  const { layers, heads, headWidth, crossLayers, crossHeads, crossHeadWidth, latents } = sizes;
+  const arranger = async (count: number, ofHeads: number, width: number, stride: number): Promise<Arranger> => {
+    const tensors = { count, heads: ofHeads, headWidth: width };
+    return { ...tensors, stride, session: await open(encodeModel(buildArrangementGraph(tensors), "")) };
+  };
+  const entries = await arranger(2 * layers, heads, headWidth, capacityStride);
+  const media = await arranger(2 * crossLayers.length, crossHeads, crossHeadWidth, latents);
+  /** Of every owner, how to dispose what it holds. */
+  const held = new Map<object, () => void>();
+  const passing: (() => void)[] = [];
+  const inPassing = (tensors: readonly KeptTensor[]): LayerTensors => {
+    passing.push(() => dispose(tensors));
+    return byLayer(tensors);
+  };
+
+  const none = { type: "float32", data: new Float32Array(0), shape: [heads, 0, headWidth] } as const;
+  const [noValue = none, ...others] = await zeroEntries(entries, surplus);
+  dispose(others);
+
+  return {
+    noPrefix: { key: none, value: noValue },
+    openPool: () => {
+      const pool = new DevicePool(new DeviceGroups(entries), new DeviceGroups(media), latents, inPassing);
+      held.set(pool, () => pool.dispose());
+      return pool;
+    },
+    joinMedia: async (lists) => {
+      const groups = new DeviceGroups(media);
+      passing.push(() => groups.dispose());
+      const source = mediaSources();
+      lists.forEach((list, slot) => {
+        groups.add();
+        for (const each of list) groups.append(slot, source(each), { group: 0, first: 0, entries: latents }, latents);
+      });
+      return byLayer((await groups.inOrder()).tensors);
+    },
+    endRun: () => {
+      for (const giveBack of passing.splice(0)) giveBack();
+    },
+    hold: (owner, { keys, values }) => held.set(owner, () => dispose([...keys, ...values])),
+    keepOnly: (owners) => {
+      const live = new Set(owners);
+      for (const [owner, giveBack] of held) {
+        if (live.has(owner)) continue;
+        held.delete(owner);
+        giveBack();
+      }
+    },
+    release: async () => {
+      dispose([noValue]);
+      await Promise.all([entries.session.release(), media.session.release()]);
+    },
+  };
+}
+
+class DevicePool implements PoolTensors {
+  readonly #entries: DeviceGroups;
+  readonly #media: DeviceGroups;
+  readonly #latents: number;
+  readonly #inPassing: (tensors: readonly KeptTensor[]) => LayerTensors;
+  readonly #mediaSource = mediaSources();
+  #groups = 0;
+  #lastRun: { readonly made: NewEntries; readonly source: Source } | null = null;
+
+  constructor(entries: DeviceGroups, media: DeviceGroups, latents: number, inPassing: (tensors: readonly KeptTensor[]) => LayerTensors) {
+    this.#entries = entries;
+    this.#media = media;
+    this.#latents = latents;
+    this.#inPassing = inPassing;
+  }
+
+  add(media: EncodedMedia | null): void {
+    const slot = this.#groups++;
+    this.#entries.add();
+    this.#media.add();
+    if (media === null) return;
+    this.#media.append(slot, this.#mediaSource(media), { group: 0, first: 0, entries: this.#latents }, this.#latents);
+  }
+
+  remove(slot: number): void {
+    this.#groups -= 1;
+    this.#entries.remove(slot);
+    this.#media.remove(slot);
+  }
+
+  append(slot: number, made: NewEntries, groupInRun: number, counts: readonly number[]): void {
+    if (this.#lastRun?.made !== made) this.#lastRun = { made, source: { tensors: [...made.keys, ...made.values], spent: true } };
+    const { source } = this.#lastRun;
+    const rowLength = made.groupTokens / counts.length;
+    counts.forEach((count, row) => {
+      this.#entries.append(slot, source, { group: groupInRun, first: row * rowLength, entries: made.groupTokens }, count);
+    });
+  }
+
+  async entries(from: number, to: number): Promise<LayerTensors & { readonly capacity: number }> {
+    const { tensors, capacity } = await this.#entries.inOrder();
+    return { ...(this.#isAll(from, to) ? byLayer(tensors) : this.#inPassing(await this.#entries.copyOf(from, to))), capacity };
+  }
+
+  async media(from: number, to: number): Promise<LayerTensors> {
+    const { tensors } = await this.#media.inOrder();
+    return this.#isAll(from, to) ? byLayer(tensors) : this.#inPassing(await this.#media.copyOf(from, to));
+  }
+
+  async entriesOf(slot: number): Promise<LayerTensors> {
+    // All tensors of an arrangement have one length: keys are taken from one, values from another.
+    const [keys, values] = [byLayer(await this.#entries.entriesOf(slot, 0)), byLayer(await this.#entries.entriesOf(slot, surplus))];
+    dispose([...keys.values, ...values.keys]);
+    return { keys: keys.keys, values: values.values };
+  }
+
+  dispose(): void {
+    this.#entries.dispose();
+    this.#media.dispose();
+  }
+
+  #isAll(from: number, to: number): boolean {
+    return from === 0 && to === this.#groups;
+  }
+}
+
+/** One source for each media, however many groups see it. */
+function mediaSources(): (media: EncodedMedia) => Source {
+  const known = new WeakMap<EncodedMedia, Source>();
+  return (media) => {
+    const source = known.get(media) ?? { tensors: [...media.keys, ...media.values], spent: false };
+    known.set(media, source);
+    return source;
+  };
+}
+
+/** First all keys, then all values, as the arrangements have them. */
+function byLayer(tensors: readonly KeptTensor[]): LayerTensors {
+  const half = tensors.length / 2;
+  return { keys: tensors.slice(0, half), values: tensors.slice(half) };
+}
