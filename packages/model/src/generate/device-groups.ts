@@ -50,16 +50,17 @@ export class DeviceGroups {
     this.#stale = true;
   }
 
-  /** `count` entries of the source's group `group`, from its entry `first` on; the source has `entries` of them in a group. */
-  append(
+  /** Entries of the source's group `group`, from its entry `first` on, each to its place in the slot: one of those there, or the next; the source has `entries` of them in a group. */
+  put(
     slot: number,
     source: Source,
     from: { readonly group: number; readonly first: number; readonly entries: number },
-    count: number,
+    places: readonly number[],
   ): void {
     this.#sources.add(source);
     const start = from.group * this.#arranger.heads * from.entries + from.first;
-    for (let entry = 0; entry < count; entry++) this.#slots[slot]?.push({ source, start: start + entry, step: from.entries });
+    const own = this.#slots[slot];
+    if (own !== undefined) for (const [entry, place] of places.entries()) own[place] = { source, start: start + entry, step: from.entries };
     this.#stale = true;
   }
 

@@ -73,6 +73,12 @@ describe("a device's memory", () => {
     both((pool) => void pool.add(late));
     await agree();
 
+    // Both beams of a group go on from its second: what only the first has seen gives way.
+    const next = entries(4, 2);
+    both((pool) => pool.adopt(0, [1, 1]));
+    both((pool) => pool.append(0, next, 2, [1, 1]));
+    await agree();
+
     const more = entries(1, 30);
     both((pool) => pool.append(3, more, 0, [30]));
     both((pool) => pool.remove(0));

@@ -49,7 +49,9 @@ export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Ar
       const source = mediaSources();
       lists.forEach((list, slot) => {
         groups.add();
-        for (const each of list) groups.append(slot, source(each), { group: 0, first: 0, entries: latents }, latents);
+        list.forEach((each, place) =>
+          groups.put(slot, source(each), { group: 0, first: 0, entries: latents }, latentPlaces(latents, place)),
+        );
       });
       return byLayer((await groups.inOrder()).tensors);
     },
@@ -93,7 +95,8 @@ class DevicePool implements PoolTensors {
     this.#entries.add();
     this.#media.add();
     if (media === null) return;
-    this.#media.append(slot, this.#mediaSource(media), { group: 0, first: 0, entries: this.#latents }, this.#latents);
+    const from = { group: 0, first: 0, entries: this.#latents };
+    this.#media.put(slot, this.#mediaSource(media), from, latentPlaces(this.#latents, 0));
   }
 
   remove(slot: number): void {
@@ -102,12 +105,15 @@ class DevicePool implements PoolTensors {
     this.#media.remove(slot);
   }
 
-  append(slot: number, made: NewEntries, groupInRun: number, counts: readonly number[]): void {
+  append(slot: number, made: NewEntries, groupInRun: number, counts: readonly number[], places: readonly number[]): void {
     if (this.#lastRun?.made !== made) this.#lastRun = { made, source: { tensors: [...made.keys, ...made.values], spent: true } };
     const { source } = this.#lastRun;
     const rowLength = made.groupTokens / counts.length;
+    let taken = 0;
     counts.forEach((count, row) => {
-      this.#entries.append(slot, source, { group: groupInRun, first: row * rowLength, entries: made.groupTokens }, count);
+      const from = { group: groupInRun, first: row * rowLength, entries: made.groupTokens };
+      this.#entries.put(slot, source, from, places.slice(taken, taken + count));
+      taken += count;
     });
   }
 
@@ -136,6 +142,11 @@ class DevicePool implements PoolTensors {
   #isAll(from: number, to: number): boolean {
     return from === 0 && to === this.#groups;
   }
+}
+
+/** Of a group's media number `index`. */
+function latentPlaces(latents: number, index: number): number[] {
+  return Array.from({ length: latents }, (_, latent) => index * latents + latent);
 }
 
 /** One source for each media, however many groups see it. */

@@ -25,7 +25,7 @@ const capacityStride = 16;
 
 class HostPool implements PoolTensors {
   readonly #sizes: TensorSizes;
-  /** Entries in use, by slot. */
+  /** Places that have held an entry, by slot. */
   readonly #lengths: number[] = [];
   #groupCapacity = 0;
   #capacity = 0;
@@ -71,14 +71,17 @@ class HostPool implements PoolTensors {
     this.#lengths.pop();
   }
 
-  append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[]): void {
+  append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[], places: readonly number[]): void {
     const rowLength = entries.groupTokens / counts.length;
-    let length = at(this.#lengths, slot);
-    const after = counts.reduce((sum, count) => sum + count, length);
-    if (after > this.#capacity) this.#grow(this.#groupCapacity, Math.ceil(after / capacityStride) * capacityStride);
+    const length = Math.max(at(this.#lengths, slot), Math.max(-1, ...places) + 1);
+    if (length > this.#capacity) this.#grow(this.#groupCapacity, Math.ceil(length / capacityStride) * capacityStride);
+    let taken = 0;
     counts.forEach((count, row) => {
-      this.#copyEntries(slot, length, entries, groupInRun * entries.groupTokens, row * rowLength, count);
-      length += count;
+      const own = places.slice(taken, taken + count);
+      for (const { first, place, length: run } of runsOf(own)) {
+        this.#copyEntries(slot, place, entries, groupInRun * entries.groupTokens, row * rowLength + first, run);
+      }
+      taken += count;
     });
     this.#lengths[slot] = length;
   }
@@ -114,8 +117,8 @@ class HostPool implements PoolTensors {
     return Promise.resolve({ keys: this.#keys.map(tight), values: this.#values.map(tight) });
   }
 
-  /** Copies `count` tokens behind the group's `length` entries; `groupStart` counts tokens of the run, `rowStart` tokens of the group. */
-  #copyEntries(slot: number, length: number, entries: NewEntries, groupStart: number, rowStart: number, count: number): void {
+  /** Copies `count` tokens to the group's places from `place` on; `groupStart` counts tokens of the run, `rowStart` tokens of the group. */
+  #copyEntries(slot: number, place: number, entries: NewEntries, groupStart: number, rowStart: number, count: number): void {
     const { heads, headWidth } = this.#sizes;
     for (const [targets, sources] of [
       [this.#keys, entries.keys],
@@ -125,7 +128,7 @@ class HostPool implements PoolTensors {
         const source = numbers(at(sources, layer));
         for (let head = 0; head < heads; head++) {
           const from = (groupStart * heads + head * entries.groupTokens + rowStart) * headWidth;
-          target.set(source.subarray(from, from + count * headWidth), ((slot * heads + head) * this.#capacity + length) * headWidth);
+          target.set(source.subarray(from, from + count * headWidth), ((slot * heads + head) * this.#capacity + place) * headWidth);
         }
       });
     }
@@ -166,6 +169,17 @@ class HostPool implements PoolTensors {
     this.#groupCapacity = groupCapacity;
     this.#capacity = capacity;
   }
+}
+
+/** Neighbouring places, which are copied at once: from `first` among the given ones. */
+function runsOf(places: readonly number[]): { readonly first: number; readonly place: number; readonly length: number }[] {
+  const runs: { first: number; place: number; length: number }[] = [];
+  for (const [first, place] of places.entries()) {
+    const run = runs.at(-1);
+    if (run !== undefined && run.place + run.length === place) run.length += 1;
+    else runs.push({ first, place, length: 1 });
+  }
+  return runs;
 }
 
 function joinMedia(

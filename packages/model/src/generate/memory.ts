@@ -21,8 +21,8 @@ export interface PoolTensors {
   /** A new group without entries, and the media that its coming tokens see. */
   add(media: EncodedMedia | null): void;
   remove(slot: number): void;
-  /** Of the group that stood at `groupInRun`: of each of its rows the first `counts` tokens, one row behind the other. */
-  append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[]): void;
+  /** Of the group that stood at `groupInRun`: of each of its rows the first `counts` tokens, row after row, each at its place among the slot's entries: a free one, or the next. */
+  append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[], places: readonly number[]): void;
   /** Of the groups from `from` up to `to`: (groups, heads, capacity, headWidth). */
   entries(from: number, to: number): Promise<LayerTensors & { readonly capacity: number }>;
   /** Of the same groups: (groups, cross heads, latents, 64). */

@@ -100,21 +100,35 @@ describe("a pool of K and V", () => {
     expect(await mediaOf(pool, "key")).toEqual([0, 0]);
   });
 
-  it("shows a beam its parent's past and nothing of the others", async () => {
+  it("shows a beam its parent's past and nothing of the others, whose entries give way to new ones", async () => {
     const pool = new Pool(memory, sizes, 2, 0);
     pool.add(null);
     pool.append(0, entries(1, 1), 0, [1]); // the prompt, seen by both
     pool.append(0, entries(1, 2), 0, [1, 1]); // one token of each beam
     pool.adopt(0, [1, 1]);
     pool.append(0, entries(1, 2), 0, [1, 1]);
-    const visible = (await pool.inputs(0, 1, 2))["visible"];
+    const { visible, past_positions: positions } = await pool.inputs(0, 1, 2);
     const capacity = visible?.shape[1] ?? 0;
     const bits = visible?.type === "bool" ? [...visible.data] : [];
     const rows = [0, 1].map((row) => bits.slice(row * capacity, row * capacity + 5).map(Number));
     expect(rows).toEqual([
+      [1, 1, 1, 0, 0],
       [1, 0, 1, 1, 0],
-      [1, 0, 1, 0, 1],
     ]);
+    expect(positions?.type === "int64" ? [...positions.data].slice(0, 4) : []).toEqual([0n, 2n, 1n, 2n]);
     expect([pool.nextPosition(0, 0), pool.nextPosition(0, 1)]).toEqual([3, 3]);
+  });
+
+  it("has room for what beams still see, and no more", async () => {
+    const pool = new Pool(memory, sizes, 2, 0);
+    pool.add(null);
+    pool.append(0, entries(1, 1), 0, [1]);
+    for (let step = 0; step < 13; step++) {
+      pool.append(0, entries(1, 2), 0, [1, 1]);
+      pool.adopt(0, [step % 2, step % 2]);
+    }
+    // The prompt, a token of each step, and one that nobody sees any more; all that was ever made is 27.
+    expect((await pool.inputs(0, 1, 2))["visible"]?.shape[1]).toBe(16);
+    expect((await pool.entriesOf(0)).length).toBe(15);
   });
 });

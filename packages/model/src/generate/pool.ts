@@ -9,7 +9,7 @@ import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 interface Group {
-  /** Of its entries, in order. */
+  /** Of its entries, by place. */
   positions: number[];
   beams: Beam[];
   seesMedia: boolean;
@@ -18,7 +18,7 @@ interface Group {
 interface Beam {
   /** How many tokens it has, prefix and all; less than the group's entries where there are other beams. */
   tokens: number;
-  /** Per entry whether it is the beam's own past. */
+  /** Per place whether its entry is the beam's own past. */
   visible: boolean[];
 }
 
@@ -74,13 +74,17 @@ export class Pool {
    */
   append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[]): void {
     const group = this.#group(slot);
-    this.tensors.append(slot, entries, groupInRun, counts);
+    const total = counts.reduce((sum, count) => sum + count, 0);
+    const places = placesFor(group, total);
+    this.tensors.append(slot, entries, groupInRun, counts, places);
+    let taken = 0;
     counts.forEach((count, row) => {
       const owners = counts.length === 1 ? group.beams : [at(group.beams, row)];
       const first = at(owners, 0).tokens;
       for (let entry = 0; entry < count; entry++) {
-        group.positions.push(first + entry);
-        for (const beam of group.beams) beam.visible.push(owners.includes(beam));
+        const place = at(places, taken++);
+        group.positions[place] = first + entry;
+        for (const beam of group.beams) beam.visible[place] = owners.includes(beam);
       }
       for (const beam of owners) beam.tokens += count;
     });
@@ -132,6 +136,15 @@ export class Pool {
   #group(slot: number): Group {
     return at(this.#groups, slot);
   }
+}
+
+/** The first places whose entries are no beam's past any more, then new ones: where beams end, a group needs no more room for them. */
+function placesFor({ positions, beams }: Group, count: number): number[] {
+  const places: number[] = [];
+  for (let place = 0; places.length < count; place++) {
+    if (place >= positions.length || beams.every(({ visible }) => visible[place] !== true)) places.push(place);
+  }
+  return places;
 }
 
 /** Tensors of the cross-attending layers under the graph's names. */
