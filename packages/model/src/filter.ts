@@ -1,6 +1,6 @@
 /**
- * The two passes of a resize over an image's bytes, and the weighing by alpha before them, in WebAssembly with 128-bit arithmetic (filter.wat): four to seven times as fast as the same in JavaScript.
- * Owns the program's memory and what lies where in it; refuses to know what the weights mean.
+ * The two passes of a resize over an image's bytes, and the weighing by alpha before them, in WebAssembly with 128-bit arithmetic (filter.wat): four to seven times
+ * as fast as the same in JavaScript. Owns the program's memory and what lies where in it; refuses to know what the weights mean.
  */
 import { filterBytes } from "./filter-bytes.ts";
 import type { Raster } from "./raster.ts";
