@@ -1,6 +1,6 @@
 /**
  * K, V and media in the host's memory, as arrays that runs read in place. Owns the layout (groups, heads, capacity, headWidth) and its growth:
- * nothing else moves. What nobody refers to any more is the garbage collector's.
+ * nothing else moves. And their lives: an array is given back when no owner of it is named by keepOnly.
  */
 import type { KeptTensor, OutputTensor } from "../session.ts";
 import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
@@ -9,15 +9,45 @@ import type { TensorSizes } from "./tensor-sizes.ts";
 
 export function hostMemory(sizes: TensorSizes): Memory {
   const none = { type: "float32", data: new Float32Array(0), shape: [sizes.heads, 0, sizes.headWidth] } as const;
+  /** Of every owner, how to give back what it holds. */
+  const held = new Map<object, () => void>();
+  const passing = new Set<LayerTensors>();
   return {
     noPrefix: { key: none, value: none },
-    openPool: () => new HostPool(sizes),
-    joinMedia: (media) => Promise.resolve(joinMedia(media, sizes)),
-    endRun: () => {},
-    hold: () => {},
-    keepOnly: () => {},
+    openPool: () => {
+      const pool = new HostPool(sizes, (made) => passing.add(made));
+      held.set(pool, () => pool.giveBack());
+      return pool;
+    },
+    joinMedia: (media) => {
+      const joined = joinMedia(media, sizes);
+      passing.add(joined);
+      return Promise.resolve(joined);
+    },
+    endRun: () => {
+      for (const tensors of passing) giveBack(tensors);
+      passing.clear();
+    },
+    hold: (owner, tensors) => held.set(owner, () => giveBack(tensors)),
+    keepOnly: (owners) => {
+      const live = new Set(owners);
+      for (const [owner, release] of held) {
+        if (live.has(owner)) continue;
+        held.delete(owner);
+        release();
+      }
+    },
     release: () => Promise.resolve(),
   };
+}
+
+function giveBack({ keys, values }: LayerTensors): void {
+  for (const tensor of [...keys, ...values]) free(numbers(tensor));
+}
+
+/** At once: the collector sees small objects and lets a gigabyte of arrays gather behind them. Whoever still has the array has an empty one. */
+function free({ buffer }: Float32Array): void {
+  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
 }
 
 /** Entries are added in strides, so that the tensors change their shape seldom. */
@@ -25,6 +55,8 @@ const capacityStride = 16;
 
 class HostPool implements PoolTensors {
   readonly #sizes: TensorSizes;
+  /** Told of tensors that nobody needs after the run. */
+  readonly #onSpent: (made: LayerTensors) => void;
   /** Places that have held an entry, by slot. */
   readonly #lengths: number[] = [];
   #groupCapacity = 0;
@@ -34,8 +66,9 @@ class HostPool implements PoolTensors {
   #mediaKeys: Float32Array[];
   #mediaValues: Float32Array[];
 
-  constructor(sizes: TensorSizes) {
+  constructor(sizes: TensorSizes, onSpent: (made: LayerTensors) => void) {
     this.#sizes = sizes;
+    this.#onSpent = onSpent;
     this.#keys = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#values = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#mediaKeys = sizes.crossLayers.map(() => new Float32Array(0));
@@ -72,6 +105,7 @@ class HostPool implements PoolTensors {
   }
 
   append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[], places: readonly number[]): void {
+    this.#onSpent(entries);
     const rowLength = entries.groupTokens / counts.length;
     const length = Math.max(at(this.#lengths, slot), Math.max(-1, ...places) + 1);
     if (length > this.#capacity) this.#grow(this.#groupCapacity, Math.ceil(length / capacityStride) * capacityStride);
@@ -134,6 +168,10 @@ class HostPool implements PoolTensors {
     }
   }
 
+  giveBack(): void {
+    for (const tensor of [...this.#keys, ...this.#values, ...this.#mediaKeys, ...this.#mediaValues]) free(tensor);
+  }
+
   get #groupWidth(): number {
     return this.#sizes.heads * this.#capacity * this.#sizes.headWidth;
   }
@@ -153,6 +191,7 @@ class HostPool implements PoolTensors {
           result.set(tensor.subarray(from, from + length * headWidth), (slot * heads + head) * capacity * headWidth);
         }
       });
+      free(tensor);
       return result;
     };
     this.#keys = this.#keys.map(moved);
@@ -161,6 +200,7 @@ class HostPool implements PoolTensors {
       const enlarged = (tensor: Float32Array): Float32Array => {
         const result = new Float32Array(groupCapacity * this.#mediaWidth);
         result.set(tensor.subarray(0, this.#lengths.length * this.#mediaWidth));
+        free(tensor);
         return result;
       };
       this.#mediaKeys = this.#mediaKeys.map(enlarged);

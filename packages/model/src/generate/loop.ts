@@ -73,7 +73,7 @@ export function createLoop({ runner, memory, sizes, budget, maxMediaBytes, maxPr
     driving = null;
   };
 
-  /** Of all tensors that a coming run may take; asked for one by one, so that a memory that needs none computes none. */
+  /** Of all tensors that a coming run may take. */
   function* owners(): Generator<object> {
     for (const row of waiting) for (const encoded of row.encoded) if (encoded !== null) yield encoded;
     for (const each of [...lanes.values(), ...readings.values()]) yield* each.owners;
