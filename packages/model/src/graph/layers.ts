@@ -10,7 +10,7 @@ export interface Wiring {
   readonly graph: GraphBuilder;
   readonly has: (tensor: string) => boolean;
   readonly products: ProductForm;
-  /** fused: one operator. spelled: product, softmax, product; for WebGPU, whose fused one is wrong where a subgroup has less than 16 lanes. */
+  /** fused: one operator. spelled: product, softmax, product; for WebGPU, whose fused one is wrong on llvmpipe (onnxruntime 1.30). */
   readonly attention: "fused" | "spelled";
 }
 
