@@ -6,6 +6,9 @@ import { readFileSync } from "node:fs";
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { memoryUsage } from "node:process";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openSession } from "./cpu-session.ts";
@@ -288,6 +291,26 @@ describe("an open model", () => {
       generation: { maxNewTokens: 1 },
     });
     expect(found.tokens).toHaveLength(1);
+  });
+
+  it("gives back what rows held when they end: the caches' bytes are all that stays", async () => {
+    setFlagsFromString("--expose-gc");
+    const collect = runInNewContext("gc") as () => void;
+    const heldBytes = (): number => {
+      collect();
+      const { media, prefixes } = model.stats();
+      return memoryUsage().arrayBuffers - media.bytes - prefixes.bytes;
+    };
+    const prefix = model.openPrefix(examples());
+    const round = async (): Promise<void> => {
+      const rows = someRows(12, 5).map((row) => ({ ...row, prefix, generation: { maxNewTokens: 40, minNewTokens: 40, numBeams: 3 } }));
+      await Promise.all(rows.map((row) => model.generate(row)));
+    };
+    await round();
+    const before = heldBytes();
+    for (let again = 0; again < 3; again++) await round();
+    // A round's rows hold about 20 MB of K and V; these are some bytes of the runtime's.
+    expect(Math.abs(heldBytes() - before)).toBeLessThan(100_000);
   });
 
   it("gives up a row whose signal aborts, waiting or running, and no other", async () => {
