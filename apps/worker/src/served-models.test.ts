@@ -14,7 +14,7 @@ const key = `${"0".repeat(64)}-fp32`;
 
 /** A description that is whole in form; its model has no files. */
 const description = {
-  formatVersion: 1,
+  formatVersion: 2,
   name: "m",
   contentHash: "0".repeat(64),
   precision: "fp32",

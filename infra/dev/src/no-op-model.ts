@@ -15,7 +15,7 @@ export async function publishNoOpModel(storage: Storage, bucket: string, signal:
 }
 
 const description: ModelDescription = {
-  formatVersion: 1,
+  formatVersion: 2,
   name: noOpModelName,
   contentHash: createHash("sha256").update(noOpModelName).digest("hex"),
   precision: "fp32",

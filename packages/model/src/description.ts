@@ -32,8 +32,8 @@ const preprocessingSchema = z.strictObject({
 const fileSchema = z.strictObject({ sizeBytes: z.int().nonnegative(), sha256: z.string().regex(/^[0-9a-f]{64}$/) });
 
 export const modelDescriptionSchema = z.strictObject({
-  /** Raised when a folder written by older code can't be opened any more. */
-  formatVersion: z.literal(1),
+  /** Raised when a folder written by older code can't be opened any more. 2: neighbouring 8-bit weights are held to 128 together (ADR 8); sums over those of 1 could saturate. */
+  formatVersion: z.literal(2, { error: "was written by another version of this program: import the model again" }),
   name: z.string().min(1),
   /** sha256 over everything else in this file but the name: equal content, equal hash. */
   contentHash: z.string().regex(/^[0-9a-f]{64}$/),

@@ -216,7 +216,7 @@ function describe(
   const { architecture, specialTokens, notes } = imported;
   const maxPositions = architecture.decoder.maxPositions ?? defaultMaxPositions;
   const content = {
-    formatVersion: 1,
+    formatVersion: 2,
     precision,
     architecture,
     preprocessing: { imageSize: architecture.vision.imageSize, ...clipNormalisation },

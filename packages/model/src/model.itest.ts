@@ -293,6 +293,31 @@ describe("an open model", () => {
     expect(found.tokens).toHaveLength(1);
   });
 
+  it("gives the same tokens where the caches have room for nothing, and rows that share images and prefixes come, wait and are given up", async () => {
+    const prefixes = [examples(), examples().toReversed()];
+    const ask = (by: Model, signal?: AbortSignal): Promise<RowResult>[] => {
+      const opened = prefixes.map((passages) => by.openPrefix(passages));
+      return someRows(16, 13).map((row, index) => {
+        const prefix = opened[index % 3];
+        return by.generate({ ...row, ...(prefix === undefined ? {} : { prefix }) }, index % 5 === 1 ? signal : undefined);
+      });
+    };
+    const roomy = await Promise.all(ask(model));
+    const tight = await openModel(folder, { maxRows: 6, threads: 1, maxCacheBytes: 1 });
+    const controller = new AbortController();
+    const settled = Promise.allSettled(ask(tight, controller.signal));
+    while (tight.stats().steps < 4) await new Promise((resolve) => setImmediate(resolve));
+    controller.abort();
+    const found = (await settled).flatMap((outcome, index) => (outcome.status === "fulfilled" ? [{ index, ...outcome.value }] : []));
+    expect(found.map(({ tokens }) => tokens)).toEqual(found.map(({ index }) => roomy[index]?.tokens));
+    expect(found.length).toBeGreaterThan(12);
+    const { media, prefixes: read } = tight.stats();
+    await tight.close();
+    // Encoded and read anew: they were gone. The entry that came last stays, so that its owner may use it.
+    expect(media.encoded).toBeGreaterThan(model.stats().media.encoded);
+    expect(read.prefilled).toBeGreaterThan(2);
+  });
+
   it("gives back what rows held when they end: the caches' bytes are all that stays", async () => {
     setFlagsFromString("--expose-gc");
     const collect = runInNewContext("gc") as () => void;

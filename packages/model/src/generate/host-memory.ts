@@ -1,48 +1,37 @@
 /**
  * K, V and media in the host's memory, as arrays that runs read in place. Owns the layout (groups, heads, capacity, headWidth) and its growth:
- * nothing else moves. And their lives: an array is given back when no owner of it is named by keepOnly.
+ * nothing else moves. Refuses tensors of other devices, and those that were given back.
  */
 import type { KeptTensor, OutputTensor } from "../session.ts";
+import { openLives, type Lives } from "./lives.ts";
 import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 export function hostMemory(sizes: TensorSizes): Memory {
   const none = { type: "float32", data: new Float32Array(0), shape: [sizes.heads, 0, sizes.headWidth] } as const;
-  /** Of every owner, how to give back what it holds. */
-  const held = new Map<object, () => void>();
-  const passing = new Set<LayerTensors>();
+  const lives = openLives();
   return {
     noPrefix: { key: none, value: none },
     openPool: () => {
-      const pool = new HostPool(sizes, (made) => passing.add(made));
-      held.set(pool, () => pool.giveBack());
+      const pool = new HostPool(sizes, lives);
+      lives.hold(pool, () => pool.giveBack());
       return pool;
     },
     joinMedia: (media) => {
       const joined = joinMedia(media, sizes);
-      passing.add(joined);
+      lives.holdForRun(joined, () => giveBack(joined));
       return Promise.resolve(joined);
     },
-    endRun: () => {
-      for (const tensors of passing) giveBack(tensors);
-      passing.clear();
-    },
-    hold: (owner, tensors) => held.set(owner, () => giveBack(tensors)),
-    keepOnly: (owners) => {
-      const live = new Set(owners);
-      for (const [owner, release] of held) {
-        if (live.has(owner)) continue;
-        held.delete(owner);
-        release();
-      }
-    },
+    endRun: () => lives.endRun(),
+    hold: (owner, tensors) => lives.hold(owner, () => giveBack(tensors)),
+    keepOnly: (owners) => lives.keepOnly(owners),
     release: () => Promise.resolve(),
   };
 }
 
 function giveBack({ keys, values }: LayerTensors): void {
-  for (const tensor of [...keys, ...values]) free(numbers(tensor));
+  for (const tensor of [...keys, ...values]) if (tensor.type === "float32") free(tensor.data);
 }
 
 /** At once: the collector sees small objects and lets a gigabyte of arrays gather behind them. Whoever still has the array has an empty one. */
@@ -55,8 +44,7 @@ const capacityStride = 16;
 
 class HostPool implements PoolTensors {
   readonly #sizes: TensorSizes;
-  /** Told of tensors that nobody needs after the run. */
-  readonly #onSpent: (made: LayerTensors) => void;
+  readonly #lives: Lives;
   /** Places that have held an entry, by slot. */
   readonly #lengths: number[] = [];
   #groupCapacity = 0;
@@ -66,9 +54,9 @@ class HostPool implements PoolTensors {
   #mediaKeys: Float32Array[];
   #mediaValues: Float32Array[];
 
-  constructor(sizes: TensorSizes, onSpent: (made: LayerTensors) => void) {
+  constructor(sizes: TensorSizes, lives: Lives) {
     this.#sizes = sizes;
-    this.#onSpent = onSpent;
+    this.#lives = lives;
     this.#keys = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#values = Array.from({ length: sizes.layers }, () => new Float32Array(0));
     this.#mediaKeys = sizes.crossLayers.map(() => new Float32Array(0));
@@ -105,7 +93,7 @@ class HostPool implements PoolTensors {
   }
 
   append(slot: number, entries: NewEntries, groupInRun: number, counts: readonly number[], places: readonly number[]): void {
-    this.#onSpent(entries);
+    this.#lives.holdForRun(entries, () => giveBack(entries));
     const rowLength = entries.groupTokens / counts.length;
     const length = Math.max(at(this.#lengths, slot), Math.max(-1, ...places) + 1);
     if (length > this.#capacity) this.#grow(this.#groupCapacity, Math.ceil(length / capacityStride) * capacityStride);
@@ -151,6 +139,10 @@ class HostPool implements PoolTensors {
     return Promise.resolve({ keys: this.#keys.map(tight), values: this.#values.map(tight) });
   }
 
+  giveBack(): void {
+    for (const tensor of [...this.#keys, ...this.#values, ...this.#mediaKeys, ...this.#mediaValues]) free(tensor);
+  }
+
   /** Copies `count` tokens to the group's places from `place` on; `groupStart` counts tokens of the run, `rowStart` tokens of the group. */
   #copyEntries(slot: number, place: number, entries: NewEntries, groupStart: number, rowStart: number, count: number): void {
     const { heads, headWidth } = this.#sizes;
@@ -166,10 +158,6 @@ class HostPool implements PoolTensors {
         }
       });
     }
-  }
-
-  giveBack(): void {
-    for (const tensor of [...this.#keys, ...this.#values, ...this.#mediaKeys, ...this.#mediaValues]) free(tensor);
   }
 
   get #groupWidth(): number {
@@ -246,6 +234,8 @@ function joinMedia(
 
 function numbers(tensor: KeptTensor): Float32Array {
   if (tensor.type === "device") throw new Error("the tensor lies on a device, and this memory is the host's");
+  // It would be read as zeros, or leave what another row wrote.
+  if (tensor.data.buffer instanceof ArrayBuffer && tensor.data.buffer.detached) throw new Error("the tensor was given back already");
   return tensor.data;
 }
 

@@ -1,6 +1,6 @@
 /**
  * log Σ exp of a whole vocabulary's logits, several times as quick as with `Math.exp`, which takes 20 to 40 ns a call: it was a tenth of a caption's time at 50,000 tokens and three beams.
- * Owns the approximation; its relative error is below 1e-12, where float32 logits have 1e-7.
+ * Owns the approximation, refuses to know what the logits are of; its relative error is below 1e-12, where float32 logits have 1e-7.
  */
 
 /** What a row of logits is normalised by; −Infinity where none can come. */
@@ -10,7 +10,7 @@ export function logSumExp(logits: Float32Array): number {
     const logit = logits[token] ?? -Infinity;
     if (logit > most) most = logit;
   }
-  if (most === -Infinity || Number.isNaN(most)) return most;
+  if (most === -Infinity) return most;
   let sum = 0;
   for (let token = 0; token < logits.length; token++) {
     const below = (logits[token] ?? -Infinity) - most;

@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { hostMemory } from "./host-memory.ts";
 import type { Row } from "./lane.ts";
 import { createLoop, type Loop } from "./loop.ts";
+import type { Memory } from "./memory.ts";
 import type { Runner } from "./runner.ts";
 import { greedySearch, type Answer } from "./search.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
@@ -21,9 +22,12 @@ const sizes: TensorSizes = {
 };
 const zeros = (count: number) => ({ type: "float32", data: new Float32Array(count), shape: [count] }) as const;
 
-function loopOn(beforeRun: () => void = () => {}): Loop {
+function loopOn(beforeRun: () => void = () => {}, memory = hostMemory(sizes)): Loop {
   const runner: Runner = {
-    encode: () => Promise.resolve({ keys: [zeros(1)], values: [zeros(1)], sizeBytes: 8 }),
+    encode: () => {
+      beforeRun();
+      return Promise.resolve({ keys: [zeros(1)], values: [zeros(1)], sizeBytes: 8 });
+    },
     forward: ({ pool, from, rows }) => {
       beforeRun();
       rows.forEach(({ tokens }, index) => {
@@ -33,7 +37,6 @@ function loopOn(beforeRun: () => void = () => {}): Loop {
       return Promise.resolve(Float32Array.from(rows.flatMap(() => [0, 5, 0, 0])));
     },
   };
-  const memory = hostMemory(sizes);
   return createLoop({ runner, memory, sizes, budget: { rows: 8, entries: 1000 }, maxMediaBytes: 100, maxPrefixBytes: 100, runMs: () => 0 });
 }
 
@@ -51,6 +54,13 @@ function row(maxNewTokens: number, over: Partial<Pick<Row, "signal" | "resolve" 
     reject: () => {},
     ...over,
   };
+}
+
+/** The reading of a prefix holds its images from the first on, long before it has read anything. */
+function rowBehindPrefix(signal: AbortSignal, reject: (reason: unknown) => void): Row {
+  const images = Array.from({ length: 5 }, (_, image) => ({ key: `image-${image}`, frames: [new Float32Array(1)] }));
+  const prefix = { key: "prefix", tokens: [2, 2, 2, 2, 2], sees: [0, 1, 2, 3, 4], media: images, tail: "" };
+  return { ...row(3, { signal, reject }), lane: "other", prefix };
 }
 
 const answered = (loop: Loop, maxNewTokens: number): Promise<readonly Answer[]> =>
@@ -85,6 +95,35 @@ describe("the loop", () => {
     expect((await Promise.all(joined)).map(([best]) => best?.tokens)).toEqual([[1, 1]]);
     expect(loop.stats().rows).toEqual({ started: 2, ended: 2, cancelled: 0 });
     expect(loop.stats().rowsPerStep[2]).toBeGreaterThan(0);
+  });
+
+  it("lets go of a prefix that is being read when nobody waits for it any more, though others run on", async () => {
+    const plain = hostMemory(sizes);
+    const pools: object[] = [];
+    const named: object[][] = [];
+    const memory: Memory = {
+      ...plain,
+      openPool: () => {
+        const pool = plain.openPool();
+        pools.push(pool);
+        return pool;
+      },
+      keepOnly: (owners) => {
+        named.push([...owners]);
+        plain.keepOnly(named.at(-1) ?? []);
+      },
+    };
+    const controller = new AbortController();
+    let runs = 0;
+    const loop = loopOn(() => {
+      runs += 1;
+      if (runs === 4) controller.abort();
+    }, memory);
+    const long = answered(loop, 9);
+    const givenUp = new Promise((resolve) => loop.submit(rowBehindPrefix(controller.signal, resolve)));
+    await Promise.all([long, givenUp]);
+    const bothLive = named.filter((owners) => pools.every((pool) => owners.includes(pool))).length;
+    expect([pools.length, bothLive > 0, bothLive < 5, runs > 10]).toEqual([2, true, true, true]);
   });
 
   it("turns any fault of a run into engine_failed", async () => {

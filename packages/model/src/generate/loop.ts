@@ -56,15 +56,15 @@ export function createLoop({ runner, memory, sizes, budget, maxMediaBytes, maxPr
     // Rows of the same turn are submitted one after the other: let them come before the first decision.
     await setImmediate();
     for (;;) {
-      sweepCancelled();
-      const action = schedule(view(), budget);
-      if (action.kind === "idle") break;
       try {
+        sweepCancelled();
+        const action = schedule(view(), budget);
+        if (action.kind === "idle") break;
         await timed(action);
+        memory.keepOnly(owners());
       } catch (error) {
         giveUp(error instanceof CodedError ? error : new CodedError("engine_failed", `a run failed: ${String(error)}`, { cause: error }));
       }
-      memory.keepOnly(owners());
       await setImmediate();
     }
     readings.clear();
@@ -201,6 +201,7 @@ export function createLoop({ runner, memory, sizes, budget, maxMediaBytes, maxPr
       row.reject(new CodedError("aborted", `row ${row.id} was given up`, { cause: row.signal?.reason }));
     }
     waiting = waiting.filter((row) => !cancelled(row));
+    for (const key of readings.keys()) if (!waiting.some(({ prefix }) => prefix?.key === key)) readings.delete(key);
     dropEmptyLanes();
   };
 
@@ -247,7 +248,8 @@ export function createLoop({ runner, memory, sizes, budget, maxMediaBytes, maxPr
     close: async () => {
       closed = true;
       giveUp(new CodedError("aborted", "the model is closed"));
-      await driving;
+      // Its fault, if it has one, is known already: it has ended the thread.
+      await driving?.catch(() => {});
       media.clear();
       prefixes.clear();
       memory.keepOnly([]);
