@@ -1,3 +1,4 @@
+/** That the program in filter-bytes.ts is what filter.wat says. */
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it } from "vitest";

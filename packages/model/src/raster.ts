@@ -1,4 +1,4 @@
-/** An image as bytes, and what Pillow does to its colours after a resize where it has alpha. Owns no sizes; refuses anything but 8 bits. */
+/** An image as bytes, and what Pillow does to its colours after a resize where it has alpha. Owns the form that decoding, shrinking and resizing hand on; refuses anything but 8 bits. */
 
 export interface Raster {
   /** (height, width, channels), 8 bits each. */

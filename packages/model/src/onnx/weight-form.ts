@@ -2,9 +2,11 @@
  * The forms in which a weight stands in a model's external data: as float32, or rounded to 8 or 4 bits. Owns the rounding and the layouts that onnxruntime's
  * kernels take; refuses to choose, which the graph's builder does. A weight is (out, in), as PyTorch stores it.
  *
- * int8: one scale per output, q = round(w / scale). On processors without VNNI the product of unsigned rows and signed weights adds neighbours in 16 bits, where
- * they would saturate: so neighbours of one sign are held to 128 together, which the scale is chosen for (ADR 8). Then the sums are exact on every processor. int4: blocks of 32 inputs with a scale each, chosen so that the number of largest magnitude
- * is −8 exactly (one of its two signs gets the 16th level), as MatMulNBits takes them: two a byte, the earlier in the lower half, 8 for zero.
+ * int8: one scale per output, q = round(w / scale). On processors without VNNI the product of unsigned rows and signed weights adds neighbours in 16 bits,
+ * where they would saturate: so neighbours of one sign are held to 128 together, which the scale is chosen for (ADR 8). The sums are then exact everywhere.
+ *
+ * int4: blocks of 32 inputs with a scale each, chosen so that the number of largest magnitude is −8 exactly (one of its two signs gets the 16th level), as
+ * MatMulNBits takes them: two a byte, the earlier in the lower half, 8 for zero.
  */
 import type { ElementType } from "./model-file.ts";
 
