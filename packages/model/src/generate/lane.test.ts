@@ -136,8 +136,22 @@ describe("a prefix being read", () => {
     const own = media(4);
     reading.encoded[0] = own;
     expect(reading.lacking).toBe(null);
-    expect(await reading.readOn(runner)).toBe(null);
+    for (let piece = 0; piece < 4; piece++) expect(await reading.readOn(runner)).toBe(null);
     expect(await reading.readOn(runner)).toMatchObject({ length: 600, lastMedia: own, sizeBytes: 4800 });
     expect(requests.flatMap(({ rows }) => rows[0]?.tokens ?? [])).toEqual(tokens);
+  });
+
+  it("is read with the images that a piece's tokens see, and no others", async () => {
+    const { runner, requests } = fakeRunner();
+    const sees = Array.from({ length: 300 }, (_, token) => (token < 10 ? null : Math.floor(token / 60)));
+    const names = ["a", "b", "c", "d", "e"];
+    const reading = new PrefixReading({ key: "k", tail: "", tokens: sees.map(() => 7), sees, media: names.map(hashed) }, sizes, memory);
+    const encoded = names.map((_, index) => media(index));
+    encoded.forEach((each, index) => (reading.encoded[index] = each));
+    for (let piece = 0; piece < 3; piece++) await reading.readOn(runner);
+    const given = requests.map((request) => (request.media?.[0] ?? []).map((each) => encoded.indexOf(each)));
+    expect(given).toEqual([[0, 1, 2], [2, 3, 4], [4]]);
+    const seen = requests.flatMap(({ rows }, piece) => rows[0]?.sees.map((index) => (index === null ? null : given[piece]?.[index])) ?? []);
+    expect(seen).toEqual(sees);
   });
 });

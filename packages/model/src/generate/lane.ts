@@ -42,6 +42,8 @@ export interface Ended {
 
 /** Tokens of prompts in one run: enough to fill the cores, little enough to keep the scores small. */
 const readTokensPerRun = 512;
+/** Of a prefix: alone in its run it fills the cores with fewer, and a run's new K and V and the images that it sees take memory by its tokens. */
+const prefixTokensPerRun = 128;
 
 export class Lane {
   readonly key: string;
@@ -202,9 +204,15 @@ export class PrefixReading {
   /** Answers the prefix when it is read to its end. */
   async readOn(runner: Runner): Promise<ComputedPrefix | null> {
     const media = this.encoded.filter((encoded) => encoded !== null);
-    const until = Math.min(this.#read + readTokensPerRun, this.plan.tokens.length);
-    const rows = [{ tokens: this.plan.tokens.slice(this.#read, until), sees: this.plan.sees.slice(this.#read, until) }];
-    await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: [media], logits: "none" });
+    const until = Math.min(this.#read + prefixTokensPerRun, this.plan.tokens.length);
+    const sees = this.plan.sees.slice(this.#read, until);
+    // Tokens see their images in order: this piece those from its first to its last.
+    const [firstSeen = 0, lastSeen = -1] = [sees.find((index) => index !== null) ?? undefined, sees.at(-1) ?? undefined];
+    const rows = [
+      { tokens: this.plan.tokens.slice(this.#read, until), sees: sees.map((index) => (index === null ? null : index - firstSeen)) },
+    ];
+    const seen = [media.slice(firstSeen, lastSeen + 1)];
+    await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: seen, logits: "none" });
     this.#read = until;
     if (until < this.plan.tokens.length) return null;
     const entries = await this.#pool.entriesOf(0);

@@ -123,7 +123,8 @@ describe("the loop", () => {
     const givenUp = new Promise((resolve) => loop.submit(rowBehindPrefix(controller.signal, resolve)));
     await Promise.all([long, givenUp]);
     const bothLive = named.filter((owners) => pools.every((pool) => owners.includes(pool))).length;
-    expect([pools.length, bothLive > 0, bothLive < 5, runs > 10]).toEqual([2, true, true, true]);
+    // A joining and four runs, in the last of which it was given up.
+    expect([pools.length, bothLive, runs]).toEqual([2, 5, 12]);
   });
 
   it("turns any fault of a run into engine_failed", async () => {
