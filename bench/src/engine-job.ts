@@ -4,6 +4,8 @@ import { z } from "zod";
 export const engineJob = z.object({
   folder: z.string(),
   threads: z.int(),
+  /** Of the cache of images, and of that of prefixes. */
+  cacheBytes: z.int(),
   images: z.int(),
   beams: z.int(),
   newTokens: z.int(),

@@ -49,7 +49,7 @@ async function caption(model: Model, shots: number, firstImage: number): Promise
   };
 }
 
-const model = await openModel(job.folder, { threads: job.threads });
+const model = await openModel(job.folder, { threads: job.threads, maxCacheBytes: job.cacheBytes });
 // The first runs of a session are slower: memory is laid out in them.
 await caption(model, 0, 0);
 let nextImage = job.images;

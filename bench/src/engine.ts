@@ -30,6 +30,7 @@ and what the machine could do at best. Wants 12 GB of disk and 14 GB of memory f
   --peer <python>     a Python with bench/peer/requirements.txt; without it the peer is left out
   --peer-batch <n>    images of the peer's run, one for each --shots   (default: 8, 4 and 1)
   --threads <n>       threads of a run                         (default: all cores)
+  --cache <MiB>       room for images, and as much for prefixes   (default: 512)
   --state <folder>    where the models are made                (default: ~/.cache/flamboyance/bench-engine)
   --keep              leave the models there; another run with --keep takes them as they are
 `;
@@ -49,6 +50,7 @@ async function main(): Promise<void> {
       peer: { type: "string" },
       "peer-batch": { type: "string", multiple: true, default: ["8", "4", "1"] },
       threads: { type: "string", default: String(availableParallelism()) },
+      cache: { type: "string", default: "512" },
       state: { type: "string", default: join(homedir(), ".cache", "flamboyance", "bench-engine") },
       keep: { type: "boolean", default: false },
     },
@@ -56,7 +58,8 @@ async function main(): Promise<void> {
   if (values.help) return void process.stdout.write(HELP);
   const shots = values.shots.map(Number);
   const threads = Number(values.threads);
-  const job = { threads, images: Number(values.images), beams, newTokens, shots, shotTokens, queryTokens };
+  const cacheBytes = Number(values.cache) * 2 ** 20;
+  const job = { threads, cacheBytes, images: Number(values.images), beams, newTokens, shots, shotTokens, queryTokens };
   const precisions = values.precision.map((name) => precisionSchema.parse(name));
   await mkdir(values.state, { recursive: true });
 
