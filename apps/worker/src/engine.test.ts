@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -107,6 +108,31 @@ it("says why a model runs on the CPU although a device was wanted", async () => 
     await engine.close();
   }
   expect(told).toEqual(["the device is slow"]);
+});
+
+it("says what the thread threw that died, and starts another one", async () => {
+  const engine = await open();
+  const failures = await Promise.allSettled([engine.generate(row("hold"), signal), engine.generate(row("throw"), signal)]);
+  const reason = { code: "engine_failed", cause: { message: "thrown" } };
+  expect(failures).toMatchObject([{ reason }, { reason }]);
+  expect((await engine.generate(row("row"), signal)).text).toBe("|row||held 0");
+});
+
+it("lets a thread that may use a device close its model before it is ended, also one that is only starting", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "engine-"));
+  const engine = await openEngine({ folder, sizes: { ...sizes, device: "webgpu" }, thread });
+  expect(engine.device).toBe("webgpu");
+  await expect(engine.generate(row("crash"), signal)).rejects.toMatchObject({ code: "engine_failed" });
+  const starting = engine.generate(row("row"), signal);
+  await Promise.all([expect(starting).rejects.toMatchObject({ code: "aborted" }), engine.close()]);
+  expect(existsSync(join(folder, "closed"))).toBe(true);
+  await rm(folder, { recursive: true });
+});
+
+it("doesn't wait for ever for a thread that won't close its model", async () => {
+  const engine = await openEngine({ folder: "deaf", sizes: { ...sizes, device: "webgpu" }, closePatienceMs: 20, thread });
+  await engine.close();
+  await expect(engine.generate(row("row"), signal)).rejects.toMatchObject({ code: "aborted" });
 });
 
 it("runs nothing after its close", async () => {

@@ -12,6 +12,7 @@ import {
   type DeviceClaims,
   type GenerationOptions,
   type Media,
+  type ModelDevice,
   type ModelStats,
   type Passage,
   type RankResult,
@@ -19,7 +20,8 @@ import {
   type Sequence,
 } from "@flamboyance/model";
 import type { EngineSizes } from "./config.ts";
-import type { EngineData, FromEngine, ToEngine } from "./engine-thread.ts";
+import type { EngineData } from "./engine-thread.ts";
+import type { FromEngine, ToEngine } from "./serve-model.ts";
 import { threadFile } from "./thread-file.ts";
 
 /** A few-shot prefix: equal keys mean equal passages. */
@@ -61,6 +63,8 @@ export interface Engine {
   generate(row: EngineRow, signal: AbortSignal): Promise<EngineAnswer>;
   /** Rejects as `generate` does. */
   rank(row: EngineRanking, signal: AbortSignal): Promise<RankResult>;
+  /** Where the model computed when it was first opened; null where none does. */
+  readonly device: ModelDevice["kind"] | null;
   /** Fires, with the reason, when the thread has died and can't be opened again: every further row would fail. */
   readonly lost: AbortSignal;
   /** Null while there is nothing to tell, or the engine is too busy to tell it. */
@@ -76,14 +80,15 @@ type Pending = { readonly reject: (error: unknown) => void } & (
 /** How many prefixes the thread keeps open by name. */
 const prefixesOpen = 16;
 const statsPatienceMs = 1_000;
+/** A run takes seconds; a model that is being opened compiles its kernels, half a minute in software. */
+const closePatienceMs = 30_000;
 
 interface Running {
   readonly worker: Worker;
   readonly rows: Map<number, Pending>;
   readonly prefixes: Set<string>;
   readonly stats: ((stats: ModelStats | null) => void)[];
-  readonly ready: Promise<void>;
-  onDevice: boolean;
+  readonly ready: Promise<ModelDevice>;
   /** Resolves when the thread has closed its model as it was told to, or died. */
   readonly atRest: Promise<void>;
 }
@@ -96,6 +101,8 @@ export interface EngineOptions {
   readonly claims?: DeviceClaims;
   /** Told why the model computes on the CPU although a device was wanted, each time a thread opens it. */
   readonly onFallback?: (why: string) => void;
+  /** How long a close waits for a thread that may use a device: one that is ended in a run there takes the process with it. Default: 30 s. */
+  readonly closePatienceMs?: number;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
@@ -108,14 +115,17 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   const lost = new AbortController();
   const notAgain = (cause: unknown) => new CodedError("engine_failed", "the engine can't be started again", { cause });
 
-  const ensure = (): Running => {
+  const refuseClosed = (): void => {
     if (closed) throw new CodedError("aborted", "the engine was closed");
+  };
+  const ensure = (): Running => {
+    refuseClosed();
     if (lost.signal.aborted) throw notAgain(lost.signal.reason);
     return (running ??= start(options, (dead) => {
       if (running === dead) running = null;
     }));
   };
-  await ensure().ready;
+  const { kind: device } = await ensure().ready;
 
   /** Sends one row to the thread, and waits for what `pend` was told. */
   const call = async <Answer>(
@@ -128,9 +138,11 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
     const thread = ensure();
     // Whatever keeps the model from opening again isn't this row's fault.
     await thread.ready.catch((cause: unknown) => {
-      if (!closed) lost.abort(cause);
+      refuseClosed();
+      lost.abort(cause);
       throw notAgain(cause);
     });
+    refuseClosed();
     signal.throwIfAborted();
     const id = ++lastId;
     const answered = Promise.withResolvers<Answer>();
@@ -148,6 +160,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
   };
 
   return {
+    device,
     lost: lost.signal,
     generate: (row, signal) =>
       call<EngineAnswer>(
@@ -178,10 +191,10 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       if (thread === null) return;
       for (const { reject } of thread.rows.values()) reject(new CodedError("aborted", "the engine was closed"));
       thread.rows.clear();
-      // Ended in the middle of a run on a device, the thread would take the process with it.
-      if (thread.onDevice) {
+      // Ended in a run on a device, the thread would take the process with it. While it opens its model, it hears of the close when that is done.
+      if (options.sizes.device !== "cpu") {
         post(thread, { kind: "close" });
-        await thread.atRest;
+        await Promise.race([thread.atRest, sleep(options.closePatienceMs ?? closePatienceMs, null, { ref: false })]);
       }
       await thread.worker.terminate();
     },
@@ -214,7 +227,7 @@ function start(
   }: EngineOptions,
   onDeath: (thread: Running) => void,
 ): Running {
-  const ready = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<ModelDevice>();
   const atRest = Promise.withResolvers<void>();
   const data: EngineData = { folder, sizes: { device, threads, rowBytes, cacheBytes }, claims };
   const worker = new Worker(file, { workerData: data });
@@ -225,11 +238,12 @@ function start(
     prefixes: new Set(),
     stats: [],
     ready: ready.promise,
-    onDevice: false,
     atRest: atRest.promise,
   };
   // Nobody may be waiting for it when it fails.
   thread.ready.catch(() => {});
+  let fault: CodedError | null = null;
+  // Not before the exit: while the thread lives, no other may have its device.
   const die = (error: CodedError) => {
     onDeath(thread);
     endDeviceClaim(claims, threadId);
@@ -242,13 +256,12 @@ function start(
   worker.on("message", (message: FromEngine) => {
     if (message.kind === "ready") {
       if (message.device.fallback !== null) onFallback?.(message.device.fallback);
-      thread.onDevice = message.device.kind !== "cpu";
-      ready.resolve();
+      ready.resolve(message.device);
     } else if (message.kind === "closed") {
       atRest.resolve();
     } else if (message.kind === "stats") thread.stats.shift()?.(message.stats);
     else if (message.kind === "refused") {
-      die(new CodedError(message.code, message.message));
+      fault ??= new CodedError(message.code, message.message);
       void worker.terminate();
     } else {
       const pending = thread.rows.get(message.call);
@@ -258,7 +271,9 @@ function start(
       else if (message.kind === "ranked" && pending?.kind === "rank") pending.resolve(message.answer);
     }
   });
-  worker.on("error", (error) => die(new CodedError("engine_failed", "the engine's thread failed", { cause: error })));
-  worker.on("exit", () => die(new CodedError("engine_failed", "the engine's thread ended")));
+  worker.on("error", (error) => {
+    fault ??= new CodedError("engine_failed", "the engine's thread failed", { cause: error });
+  });
+  worker.on("exit", () => die(fault ?? new CodedError("engine_failed", "the engine's thread ended")));
   return thread;
 }

@@ -8,6 +8,7 @@ import type { Engine, EnginePrompt, EngineSequence } from "./engine.ts";
 
 export function openNoOpEngine({ gate }: { readonly gate: string | null }): Engine {
   return {
+    device: null,
     lost: new AbortController().signal,
     generate: async (row, signal) => {
       const { hash, promptTokens, cachedTokens } = await look(row, gate, signal);

@@ -75,6 +75,7 @@ async function served() {
       const life = new AbortController();
       engines.push(life);
       const engine: Engine = {
+        device: "cpu",
         lost: life.signal,
         generate: () => Promise.reject(new Error("no row runs here")),
         rank: () => Promise.reject(new Error("no row runs here")),

@@ -104,7 +104,7 @@ export function openServedModels(dependencies: ServedModelsDependencies): Served
     served.set(found.key, taken);
     engine.lost.addEventListener("abort", () => lose(found.key, taken), { once: true });
     metrics.modelsServed(served.size);
-    log.info({ model: name, key: found.key }, "serving");
+    log.info({ model: name, key: found.key, device: engine.device }, "serving");
     return found.key;
   };
 

@@ -1,6 +1,6 @@
 /**
- * Sessions on the CPU, by onnxruntime-node: its only owner beside webgpu-device.ts. Inputs are read in place, outputs are copied; what is kept
- * is therefore an array like any other. Refuses tensors of other devices.
+ * Sessions on the CPU, by onnxruntime-node, which has two owners: this file and webgpu-device.ts. Inputs are read in place, outputs are arrays of their
+ * own, and so is what is kept. Refuses tensors of other devices.
  */
 import { CodedError } from "@flamboyance/contracts";
 import { InferenceSession, Tensor } from "onnxruntime-node";

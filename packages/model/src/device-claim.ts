@@ -1,6 +1,6 @@
 /**
- * One thread of a process on its device: the runtime's WebGPU is one for the whole process, and ends it where two threads use it, even in turn. Owns who has
- * it; refuses to know for what. A claim ends with its thread: whoever started the thread gives it back.
+ * One thread of a process on its device: the runtime's WebGPU is one for the whole process, and ends it where two living threads use it. Owns who has it;
+ * refuses to know for what. A claim ends with its thread: whoever started the thread gives it back when it has ended, and not before.
  */
 import { threadId } from "node:worker_threads";
 

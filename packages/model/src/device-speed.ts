@@ -6,9 +6,6 @@ import { createGraph, type Value } from "./onnx/graph-builder.ts";
 import { encodeModel } from "./onnx/model-file.ts";
 import type { Session } from "./session.ts";
 
-/** Opens a graph. */
-export type OpenGraph = (graph: Uint8Array) => Promise<Session>;
-
 const products = 8;
 const tries = 2;
 /** A first, small product tells a driver in software at once; a GPU, which is only waited for there, shows its speed at the large one. */
@@ -17,17 +14,20 @@ const stages = [
   { side: 1024, mayBeSlower: 1 },
 ] as const;
 
+/** Milliseconds that products of matrices of this side take. */
+export type TimeProducts = (side: number) => Promise<number>;
+
 /** Null where the device is faster, else the times in words. */
-export async function slowness(onDevice: OpenGraph, onCpu: OpenGraph): Promise<string | null> {
+export async function slowness(onDevice: TimeProducts, onCpu: TimeProducts): Promise<string | null> {
   for (const { side, mayBeSlower } of stages) {
-    const [deviceMs, cpuMs] = [await productMs(onDevice, side), await productMs(onCpu, side)];
+    const [deviceMs, cpuMs] = [await onDevice(side), await onCpu(side)];
     if (deviceMs > mayBeSlower * cpuMs) return `${deviceMs.toFixed(1)} ms for products that take the CPU ${cpuMs.toFixed(1)} ms`;
   }
   return null;
 }
 
-/** The best time of a chain of products of square matrices, in milliseconds. */
-async function productMs(open: OpenGraph, side: number): Promise<number> {
+/** The best time of a chain of products of square matrices, in milliseconds; `open` opens a graph. */
+export async function productMs(open: (graph: Uint8Array) => Promise<Session>, side: number): Promise<number> {
   const session = await open(productGraph(side));
   try {
     const numbers = { type: "float32", data: new Float32Array(side * side).fill(1 / side), shape: [side, side] } as const;

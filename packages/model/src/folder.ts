@@ -1,6 +1,6 @@
 /**
  * A model folder on disk: written whole, read with its sizes checked. Owns flamingo.json and the graphs' external data; refuses pieces' forms (import/)
- * and running (session.ts). One tensor is in memory at a time.
+ * and running (cpu-session.ts, webgpu-device.ts). One tensor is in memory at a time.
  */
 import { createHash, randomUUID, type Hash } from "node:crypto";
 import { mkdir, open, readFile, readdir, rename, rm, stat, writeFile } from "node:fs/promises";

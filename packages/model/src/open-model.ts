@@ -20,6 +20,7 @@ import type { Answer } from "./generate/search.ts";
 import { stopStrings } from "./generate/stop-strings.ts";
 import { tensorSizes } from "./generate/tensor-sizes.ts";
 import { openOnCpu, openOnWebGpu } from "./open-sessions.ts";
+import { clocked, type RunClock } from "./run-clock.ts";
 import type { Session } from "./session.ts";
 import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
 import type { Model, ModelDevice, OpenOptions, Passage, Prefix, Sequence } from "./model.ts";
@@ -58,6 +59,8 @@ export interface ModelParts {
   readonly decoder: Session;
   /** Where K and V lie between the sessions' runs. Default: on the host. */
   readonly memory?: Memory;
+  /** Counts the memory's own runs, and from here on those of both sessions. Default: the memory has none. */
+  readonly clock?: RunClock;
   /** Default: the CPU, as asked for. */
   readonly device?: ModelDevice;
   readonly figures?: (() => DeviceFigures) | null;
@@ -65,10 +68,9 @@ export interface ModelParts {
 
 /** A model of parts that are open already; `close` releases the sessions. */
 export function assembleModel(parts: ModelParts, options: OpenOptions = {}): Model {
-  const { description, tokenizer, vision, decoder, device = { kind: "cpu", fallback: null }, figures = null } = parts;
+  const { description, tokenizer, vision, decoder, device = { kind: "cpu", fallback: null }, figures = null, clock = { runMs: 0 } } = parts;
   const sizes = tensorSizes(description.architecture);
   const memory = parts.memory ?? hostMemory(sizes);
-  const clock = { runMs: 0 };
   const runner = createRunner(
     { vision: clocked(vision, clock), decoder: clocked(decoder, clock) },
     memory,
@@ -203,18 +205,4 @@ function checkLength(promptTokens: number, newTokens: number, { limits }: ModelD
       `the prompt's ${promptTokens} tokens and ${newTokens} new ones exceed the model's ${limits.maxPositions} positions`,
     );
   }
-}
-
-function clocked(session: Session, clock: { runMs: number }): Session {
-  return {
-    ...session,
-    run: async (inputs, outputs, kept) => {
-      const started = performance.now();
-      try {
-        return await session.run(inputs, outputs, kept);
-      } finally {
-        clock.runMs += performance.now() - started;
-      }
-    },
-  };
 }

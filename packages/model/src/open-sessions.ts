@@ -7,20 +7,23 @@ import { CodedError } from "@flamboyance/contracts";
 import { openSession } from "./cpu-session.ts";
 import { claimDevice, type DeviceClaims } from "./device-claim.ts";
 import { folderFiles, type ModelDescription } from "./description.ts";
-import { productGraph, slowness } from "./device-speed.ts";
+import { productGraph, productMs, slowness } from "./device-speed.ts";
 import { openDeviceMemory } from "./generate/device-memory.ts";
 import { hostMemory } from "./generate/host-memory.ts";
 import type { Memory } from "./generate/memory.ts";
 import { Pool } from "./generate/pool.ts";
 import { createRunner, entryNames } from "./generate/runner.ts";
 import { tensorSizes } from "./generate/tensor-sizes.ts";
+import { clocked, type RunClock } from "./run-clock.ts";
 import type { Session } from "./session.ts";
-import { webGpuDevice, type DeviceFigures } from "./webgpu-device.ts";
+import { webGpuDevice, type Device, type DeviceFigures } from "./webgpu-device.ts";
 
 export interface ModelSessions {
   readonly vision: Session;
   readonly decoder: Session;
   readonly memory: Memory;
+  /** Counts the memory's runs; those of vision and decoder aren't in it. */
+  readonly clock: RunClock;
   /** Null on the CPU. */
   readonly figures: (() => DeviceFigures) | null;
 }
@@ -40,16 +43,18 @@ export async function openOnCpu({ folder, description, threads }: ModelGraphs): 
     await vision.release();
     throw error;
   });
-  return { vision, decoder, memory: hostMemory(tensorSizes(description.architecture)), figures: null };
+  return { vision, decoder, memory: hostMemory(tensorSizes(description.architecture)), clock: { runMs: 0 }, figures: null };
 }
 
 /**
- * Both graphs have run once when it answers, so that no row waits for kernels to be compiled. Throws CodedError engine_failed, device_unavailable
- * (no kernels for the precision; with `faster`, a device that isn't quicker than the CPU).
+ * Both graphs have run once when it answers, so that no row waits for kernels to be compiled. Throws CodedError engine_failed, device_unavailable: before the
+ * device is touched (no kernels for the precision, a folder without its graph, another thread's device), then where there is none (the cause is the
+ * runtime's fault), and with `faster` where it isn't quicker than the CPU. `connect` is another device for tests.
  */
 export async function openOnWebGpu(
   { folder, description, threads, claims }: ModelGraphs,
   { faster }: { readonly faster: boolean },
+  connect: () => Device = webGpuDevice,
 ): Promise<ModelSessions> {
   const { precision, files } = description;
   if (precision !== "fp32") {
@@ -59,31 +64,37 @@ export async function openOnWebGpu(
   if (files[folderFiles.deviceVisionGraph] === undefined)
     throw new CodedError("device_unavailable", `${folder} has no ${folderFiles.deviceVisionGraph}: it was imported before there was one`);
   if (claims !== undefined && !claimDevice(claims))
-    throw new CodedError("device_unavailable", "another model of this process has the device: one worker serves one model there");
-  const device = webGpuDevice();
+    throw new CodedError("device_unavailable", "another thread of this process has used the device, or tried to, and only one may");
+  const device = connect();
   const inPassing = (graph: Uint8Array): Promise<Session> => device.openSession(graph, []);
   await inPassing(productGraph(1)).then(
     (session) => session.release(),
     (error: unknown) => {
-      throw new CodedError("device_unavailable", "there is no adapter, or no driver that WebGPU takes", { cause: error });
+      const said = error instanceof Error ? error.message : String(error);
+      throw new CodedError("device_unavailable", `there is no adapter, or no driver that WebGPU takes: ${said}`, { cause: error });
     },
   );
   if (faster) {
-    const slow = await slowness(inPassing, (graph) => openSession(graph, threads === undefined ? {} : { threads }));
+    const onCpu = (graph: Uint8Array): Promise<Session> => openSession(graph, threads === undefined ? {} : { threads });
+    const slow = await slowness(
+      (side) => productMs(inPassing, side),
+      (side) => productMs(onCpu, side),
+    );
     if (slow !== null)
       throw new CodedError("device_unavailable", `the WebGPU device isn't faster than the CPU, as a driver in software isn't: ${slow}`);
   }
   const sizes = tensorSizes(description.architecture);
   const entries = entryNames(sizes);
+  const clock = { runMs: 0 };
   const opened: (() => Promise<void>)[] = [];
   try {
     const vision = await device.openSession(join(folder, folderFiles.deviceVisionGraph), "all");
     opened.push(() => vision.release());
     const decoder = await device.openSession(join(folder, folderFiles.decoderGraph), [...entries.keys, ...entries.values]);
     opened.push(() => decoder.release());
-    const memory = await openDeviceMemory(sizes, (graph) => device.openSession(graph, "all"));
+    const memory = await openDeviceMemory(sizes, async (graph) => clocked(await device.openSession(graph, "all"), clock));
     opened.push(() => memory.release());
-    const sessions = { vision, decoder, memory, figures: () => device.figures() };
+    const sessions = { vision, decoder, memory, clock, figures: () => device.figures() };
     await runOnce(sessions, description);
     return sessions;
   } catch (error) {

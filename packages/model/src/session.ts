@@ -25,6 +25,11 @@ export type KeptTensor = OutputTensor | DeviceTensor;
 
 export type InputTensor = HostTensor | DeviceTensor;
 
+/** Frees those that lie on a device; the host's arrays are left alone. */
+export function dispose(tensors: Iterable<KeptTensor>): void {
+  for (const tensor of tensors) if (tensor.type === "device") tensor.dispose();
+}
+
 export interface Session {
   readonly inputNames: readonly string[];
   /**

@@ -74,16 +74,19 @@ export function webGpuDevice(): Device {
         // The binding takes the places of the outputs that it is asked for as those of the graph's, so all are asked for, in the graph's order.
         const asked = keeps === "all" ? [...kept] : session.outputNames;
         const results = await asEngineFailure("a run failed on WebGPU", () => session.run(feeds, asked));
-        // Every name is set below.
-        // oxlint-disable-next-line typescript/no-unsafe-type-assertion
-        const found = {} as Record<Name, OutputTensor> & Record<Kept, KeptTensor>;
-        Object.assign(found, Object.fromEntries(kept.map((name) => [name, hold(onDevice(name, results[name]))])));
-        for (const name of outputs) {
-          const read = onHost(name, results[name]);
-          bytes.toHost += read.data.byteLength;
-          Object.assign(found, { [name]: read });
+        try {
+          const staying = kept.map((name) => [name, onDevice(name, results[name])] as const);
+          const read = outputs.map((name) => [name, onHost(name, results[name])] as const);
+          for (const [, { data }] of read) bytes.toHost += data.byteLength;
+          const handles = staying.map(([name, tensor]) => [name, hold(tensor)] as const);
+          // Every name is among these.
+          // oxlint-disable-next-line typescript/no-unsafe-type-assertion
+          return Object.fromEntries<KeptTensor>([...read, ...handles]) as Record<Name, OutputTensor> & Record<Kept, KeptTensor>;
+        } catch (error) {
+          // Nobody was given any of them.
+          for (const tensor of Object.values(results)) if (isOnDevice(tensor)) tensor.dispose();
+          throw error;
         }
-        return found;
       },
       release: () => session.release(),
     };
@@ -91,14 +94,19 @@ export function webGpuDevice(): Device {
   return { openSession, figures: () => ({ tensors: held.size, bytesToHost: bytes.toHost, bytesToDevice: bytes.toDevice }) };
 }
 
+type Result = InferenceSession.OnnxValueMapType[string] | undefined;
+
 /** Asking a tensor on the device for its data would end the process, so that its place is looked at first. */
-function onDevice(name: string, tensor: InferenceSession.OnnxValueMapType[string] | undefined): Tensor {
-  if (!(tensor instanceof Tensor) || tensor.location !== "gpu-buffer")
-    throw new CodedError("engine_failed", `the output ${name} isn't on the device`);
+function isOnDevice(tensor: Result): tensor is Tensor {
+  return tensor instanceof Tensor && tensor.location === "gpu-buffer";
+}
+
+function onDevice(name: string, tensor: Result): Tensor {
+  if (!isOnDevice(tensor)) throw new CodedError("engine_failed", `the output ${name} isn't on the device`);
   return tensor;
 }
 
-function onHost(name: string, tensor: InferenceSession.OnnxValueMapType[string] | undefined): OutputTensor {
+function onHost(name: string, tensor: Result): OutputTensor {
   if (!(tensor instanceof Tensor) || tensor.location !== "cpu" || !(tensor.data instanceof Float32Array))
     throw new CodedError("engine_failed", `the output ${name} isn't float32 on the host`);
   return { type: "float32", data: tensor.data, shape: tensor.dims };

@@ -3,7 +3,7 @@
  * and one gather puts all in order when the tensors are next asked for. Refuses to know what the entries are, and lets none pass through the host.
  */
 import type { ArrangedTensors } from "../graph/arrangement.ts";
-import type { InputTensor, KeptTensor, Session } from "../session.ts";
+import { dispose, type InputTensor, type KeptTensor, type Session } from "../session.ts";
 
 /** Opened on the graph of these tensors (graph/arrangement.ts). */
 export interface Arranger extends ArrangedTensors {
@@ -45,8 +45,9 @@ export class DeviceGroups {
 
   /** The last group takes the slot. */
   remove(slot: number): void {
+    const removed = this.#slot(slot);
     const last = this.#slots.pop();
-    if (last !== undefined && slot < this.#slots.length) this.#slots[slot] = last;
+    if (last !== undefined && last !== removed) this.#slots[slot] = last;
     this.#stale = true;
   }
 
@@ -57,10 +58,10 @@ export class DeviceGroups {
     from: { readonly group: number; readonly first: number; readonly entries: number },
     places: readonly number[],
   ): void {
+    const own = this.#slot(slot);
     this.#sources.add(source);
     const start = from.group * this.#arranger.heads * from.entries + from.first;
-    const own = this.#slots[slot];
-    if (own !== undefined) for (const [entry, place] of places.entries()) own[place] = { source, start: start + entry, step: from.entries };
+    for (const [entry, place] of places.entries()) own[place] = { source, start: start + entry, step: from.entries };
     this.#stale = true;
   }
 
@@ -86,7 +87,7 @@ export class DeviceGroups {
   /** One group's entries behind `zeros` rows of zeros: (heads, zeros + length, headWidth). */
   async entriesOf(slot: number, zeros: number): Promise<readonly KeptTensor[]> {
     const { tensors } = await this.inOrder();
-    const places = [...Array.from({ length: zeros }, () => null), ...(this.#slots[slot] ?? [])];
+    const places = [...Array.from({ length: zeros }, () => null), ...this.#slot(slot)];
     return arrange(this.#arranger, tensors, [], [places], places.length, [this.#arranger.heads, places.length, this.#arranger.headWidth]);
   }
 
@@ -96,6 +97,12 @@ export class DeviceGroups {
     this.#sources.clear();
     this.#ordered = null;
     this.#slots = [];
+  }
+
+  #slot(slot: number): Place[] {
+    const own = this.#slots[slot];
+    if (own === undefined) throw new RangeError(`no slot ${slot} of ${this.#slots.length}`);
+    return own;
   }
 
   /** The tensors in order anew, with the source's entries among them; those of later sources are zeros yet. */
@@ -157,9 +164,10 @@ async function arrange(
     inputs[`added.${index}`] = added[index] ?? none;
   });
   const results = await session.run(inputs, [], names);
-  return names.map((name) => results[name]).filter((tensor) => tensor !== undefined);
-}
-
-export function dispose(tensors: readonly KeptTensor[]): void {
-  for (const tensor of tensors) if (tensor.type === "device") tensor.dispose();
+  const tensors = names.flatMap((name) => results[name] ?? []);
+  if (tensors.length < count) {
+    dispose(tensors);
+    throw new Error(`an arrangement gave ${tensors.length} of ${count} tensors`);
+  }
+  return tensors;
 }

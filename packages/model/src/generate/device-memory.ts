@@ -2,10 +2,10 @@
  * K, V and media in a device's memory: what a run there leaves stays there, and what the next one takes is put in order there. Owns the handles' lives:
  * a tensor goes when no owner of it is named by keepOnly. Refuses the order of entries (device-groups.ts).
  */
-import { buildArrangementGraph } from "../graph/arrangement.ts";
+import { buildArrangementGraph, type ArrangedTensors } from "../graph/arrangement.ts";
 import { encodeModel } from "../onnx/model-file.ts";
-import type { KeptTensor, Session } from "../session.ts";
-import { DeviceGroups, dispose, zeroEntries, type Arranger, type Source } from "./device-groups.ts";
+import { dispose, type KeptTensor, type Session } from "../session.ts";
+import { DeviceGroups, zeroEntries, type Arranger, type Source } from "./device-groups.ts";
 import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
@@ -17,13 +17,8 @@ const capacityStride = 16;
 
 /** `open`: opens a graph on the device, all of whose outputs stay there. */
 export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Array) => Promise<Session>): Promise<Memory> {
-  const { layers, heads, headWidth, crossLayers, crossHeads, crossHeadWidth, latents } = sizes;
-  const arranger = async (count: number, ofHeads: number, width: number, stride: number): Promise<Arranger> => {
-    const tensors = { count, heads: ofHeads, headWidth: width };
-    return { ...tensors, stride, session: await open(encodeModel(buildArrangementGraph(tensors), "")) };
-  };
-  const entries = await arranger(2 * layers, heads, headWidth, capacityStride);
-  const media = await arranger(2 * crossLayers.length, crossHeads, crossHeadWidth, latents);
+  const { heads, headWidth, latents } = sizes;
+  const { entries, media, noValue } = await openArrangers(sizes, open);
   /** Of every owner, how to dispose what it holds. */
   const held = new Map<object, () => void>();
   const passing: (() => void)[] = [];
@@ -33,8 +28,6 @@ export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Ar
   };
 
   const none = { type: "float32", data: new Float32Array(0), shape: [heads, 0, headWidth] } as const;
-  const [noValue = none, ...others] = await zeroEntries(entries, surplus);
-  dispose(others);
 
   return {
     noPrefix: { key: none, value: noValue },
@@ -72,6 +65,35 @@ export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Ar
       await Promise.all([entries.session.release(), media.session.release()]);
     },
   };
+}
+
+interface Arrangers {
+  readonly entries: Arranger;
+  readonly media: Arranger;
+  /** The rows in front of a prefix, alone. */
+  readonly noValue: KeptTensor;
+}
+
+async function openArrangers(sizes: TensorSizes, open: (graph: Uint8Array) => Promise<Session>): Promise<Arrangers> {
+  const { layers, heads, headWidth, crossLayers, crossHeads, crossHeadWidth, latents } = sizes;
+  const opened: Session[] = [];
+  const arranger = async (tensors: ArrangedTensors, stride: number): Promise<Arranger> => {
+    const session = await open(encodeModel(buildArrangementGraph(tensors), ""));
+    opened.push(session);
+    return { ...tensors, stride, session };
+  };
+  try {
+    const entries = await arranger({ count: 2 * layers, heads, headWidth }, capacityStride);
+    const media = await arranger({ count: 2 * crossLayers.length, heads: crossHeads, headWidth: crossHeadWidth }, latents);
+    const [noValue, ...others] = await zeroEntries(entries, surplus);
+    dispose(others);
+    // An empty one in its place would end the process at the first run.
+    if (noValue === undefined) throw new Error("the rows in front of a prefix weren't made");
+    return { entries, media, noValue };
+  } catch (error) {
+    await Promise.all(opened.map((session) => session.release()));
+    throw error;
+  }
 }
 
 class DevicePool implements PoolTensors {
@@ -129,9 +151,15 @@ class DevicePool implements PoolTensors {
 
   async entriesOf(slot: number): Promise<LayerTensors> {
     // All tensors of an arrangement have one length: keys are taken from one, values from another.
-    const [keys, values] = [byLayer(await this.#entries.entriesOf(slot, 0)), byLayer(await this.#entries.entriesOf(slot, surplus))];
-    dispose([...keys.values, ...values.keys]);
-    return { keys: keys.keys, values: values.values };
+    const tight = await this.#entries.entriesOf(slot, 0);
+    try {
+      const [{ keys, values: unused }, { keys: others, values }] = [byLayer(tight), byLayer(await this.#entries.entriesOf(slot, surplus))];
+      dispose([...unused, ...others]);
+      return { keys, values };
+    } catch (error) {
+      dispose(tight);
+      throw error;
+    }
   }
 
   dispose(): void {

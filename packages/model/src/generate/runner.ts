@@ -3,7 +3,7 @@
  * There is no loop over rows around a run.
  */
 import type { Media } from "../model.ts";
-import type { InputTensor, Session } from "../session.ts";
+import { dispose, type InputTensor, type KeptTensor, type Session } from "../session.ts";
 import type { LayerTensors, Memory } from "./memory.ts";
 import { mediaInputs, type Pool } from "./pool.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
@@ -67,13 +67,15 @@ export function createRunner(
       frames.forEach((frame, index) => pixels.set(frame, index * frameLength));
       const inputs = { pixels: { type: "float32", data: pixels, shape: [1, frames.length, 3, imageSize, imageSize] } } as const;
       const outputs = await sessions.vision.run(inputs, [], [...media.keys, ...media.values]);
-      const encoded = {
-        keys: media.keys.map((name) => found(outputs, name)),
-        values: media.values.map((name) => found(outputs, name)),
-        sizeBytes: sizes.mediaBytes,
-      };
-      memory.hold(encoded, encoded);
-      return encoded;
+      return handOver(outputs, () => {
+        const encoded = {
+          keys: media.keys.map((name) => found(outputs, name)),
+          values: media.values.map((name) => found(outputs, name)),
+          sizeBytes: sizes.mediaBytes,
+        };
+        memory.hold(encoded, encoded);
+        return encoded;
+      });
     },
     forward: async (request) => {
       const { pool, from, to, rowsPerGroup, rows } = request;
@@ -92,15 +94,17 @@ export function createRunner(
         for (const name of Object.keys(inputs)) if (!decoderInputs.has(name)) delete inputs[name];
 
         const outputs = await sessions.decoder.run(inputs, ["logits"], [...entries.keys, ...entries.values]);
-        const made = {
-          keys: entries.keys.map((name) => found(outputs, name)),
-          values: entries.values.map((name) => found(outputs, name)),
-          groupTokens: rowsPerGroup * length,
-        };
-        for (let group = 0; group < groups; group++) {
-          const counts = rows.slice(group * rowsPerGroup, (group + 1) * rowsPerGroup).map(({ tokens }) => tokens.length);
-          pool.append(from + group, made, group, counts);
-        }
+        handOver(outputs, () => {
+          const made = {
+            keys: entries.keys.map((name) => found(outputs, name)),
+            values: entries.values.map((name) => found(outputs, name)),
+            groupTokens: rowsPerGroup * length,
+          };
+          for (let group = 0; group < groups; group++) {
+            const counts = rows.slice(group * rowsPerGroup, (group + 1) * rowsPerGroup).map(({ tokens }) => tokens.length);
+            pool.append(from + group, made, group, counts);
+          }
+        });
         return asked.length === 0 ? new Float32Array(0) : outputs.logits.data;
       } finally {
         memory.endRun();
@@ -168,6 +172,16 @@ function prefixInputs(prefix: ComputedPrefix | null, { noPrefix }: Memory, { lay
 
 function integers(values: readonly number[], shape: readonly number[]): InputTensor {
   return { type: "int64", data: BigInt64Array.from(values, BigInt), shape };
+}
+
+/** What doesn't come to an owner goes: the pool that may have some of them is no good after a fault. */
+function handOver<Owned>(results: Readonly<Record<string, KeptTensor>>, take: () => Owned): Owned {
+  try {
+    return take();
+  } catch (error) {
+    dispose(Object.values(results));
+    throw error;
+  }
 }
 
 function found<Value>(record: Readonly<Record<string, Value>>, name: string): Value {

@@ -8,7 +8,9 @@ import { folderFiles, precisionSchema } from "../description.ts";
 import { writeModelFolder } from "../folder.ts";
 import { Pool } from "../generate/pool.ts";
 import { openSession } from "../cpu-session.ts";
+import { openDeviceMemory } from "../generate/device-memory.ts";
 import { hostMemory } from "../generate/host-memory.ts";
+import type { Memory } from "../generate/memory.ts";
 import { createRunner, type ComputedPrefix, type EncodedMedia, type RowTokens, type Runner } from "../generate/runner.ts";
 import { tensorSizes } from "../generate/tensor-sizes.ts";
 import { randomModel } from "../random-model.ts";
@@ -52,15 +54,18 @@ const architectures: Record<string, Architecture> = {
   },
 };
 
-const graphs = Object.entries(architectures).flatMap(([name, architecture]) =>
-  precisionSchema.options.map((precision) => ({ name, architecture, precision })),
-);
+/** A device's memory gives the graphs other tensors than the host's (rows in front of a prefix's values, spare entries); only fp32 runs there. */
+const graphs = Object.entries(architectures).flatMap(([name, architecture]) => [
+  ...precisionSchema.options.map((precision) => ({ name, architecture, precision, memoryOf: "the host" })),
+  { name, architecture, precision: "fp32" as const, memoryOf: "a device" },
+]);
 
-describe.each(graphs)("the graphs of $name in $precision", ({ name, architecture, precision }) => {
+describe.each(graphs)("the graphs of $name in $precision, with the memory of $memoryOf", ({ name, architecture, precision, memoryOf }) => {
   // Kernels differ in the last bits with the number of rows; where activations are rounded, a last bit may move one of them by a whole level.
   const near = precision === "fp32" ? 1e-4 : 0.02;
   const sizes = tensorSizes(architecture);
-  const memory = hostMemory(sizes);
+  const host = hostMemory(sizes);
+  let memory: Memory;
   let folder: string;
   let sessions: { vision: Session; decoder: Session };
   let runner: Runner;
@@ -79,6 +84,7 @@ describe.each(graphs)("the graphs of $name in $precision", ({ name, architecture
       vision: await openSession(join(folder, "model", folderFiles.visionGraph), { threads: 1 }),
       decoder: await openSession(join(folder, "model", folderFiles.decoderGraph), { threads: 1 }),
     };
+    memory = memoryOf === "a device" ? await openDeviceMemory(sizes, (graph) => openSession(graph, { threads: 1 })) : host;
     runner = createRunner(sessions, memory, sizes, base.vision.imageSize);
     media = [];
     for (const seed of [1, 2, 3]) media.push(await runner.encode([pixels(seed)]));
@@ -87,14 +93,17 @@ describe.each(graphs)("the graphs of $name in $precision", ({ name, architecture
   afterAll(async () => {
     await sessions.vision.release();
     await sessions.decoder.release();
+    await memory.release();
     await rm(folder, { recursive: true });
   });
 
   const row = (tokens: number[], sees: (number | null)[] = tokens.map(() => 0)): RowTokens => ({ tokens, sees });
+  /** Always with the host's memory, which the other one is held against. */
   const alone = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<Float32Array> => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(host, sizes, 1, 0);
     pool.add(own.at(-1) ?? null);
-    return runner.forward({ prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "all" });
+    const request = { prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "all" } as const;
+    return createRunner(sessions, host, sizes, base.vision.imageSize).forward(request);
   };
   const prefixOf = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<ComputedPrefix> => {
     const pool = new Pool(memory, sizes, 1, 0);
