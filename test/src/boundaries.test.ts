@@ -22,8 +22,8 @@ const downward: Record<string, readonly string[]> = {
 
 /** Library → the places that may import it. A second owner needs a reason here. */
 const owners: readonly { library: RegExp; places: readonly string[] }[] = [
-  { library: /^onnxruntime-/, places: ["packages/model/src/cpu-session.ts", "packages/model/src/webgpu-device.ts"] },
-  { library: /^sharp$/, places: ["packages/model/src/image.ts", "packages/model/demo/"] },
+  { library: /^onnxruntime-/, places: ["packages/model/src/device/cpu-session.ts", "packages/model/src/device/webgpu-device.ts"] },
+  { library: /^sharp$/, places: ["packages/model/src/pixels/image.ts", "packages/model/demo/"] },
   { library: /^@huggingface\/tokenizers$/, places: ["packages/model/src/tokenizer.ts"] },
   { library: /^@huggingface\/hub$/, places: ["packages/model/src/hub/repository.ts"] },
   { library: /^@aws-sdk\//, places: ["packages/storage/src/"] },

@@ -27,9 +27,9 @@ export type {
   TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
-export { endDeviceClaim, newDeviceClaims, type DeviceClaims } from "./device-claim.ts";
-export { chooseFrames } from "./choose-frames.ts";
-export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./image.ts";
+export { endDeviceClaim, newDeviceClaims, type DeviceClaims } from "./device/device-claim.ts";
+export { chooseFrames } from "./pixels/choose-frames.ts";
+export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./pixels/image.ts";
 export {
   buildPrompt,
   promptTemplates,

@@ -11,7 +11,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { openSession } from "./cpu-session.ts";
+import { openSession } from "./device/cpu-session.ts";
 import { folderFiles } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { importModel } from "./import-model.ts";

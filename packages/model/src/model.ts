@@ -2,7 +2,7 @@
  * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
 import type { ModelDescription } from "./description.ts";
-import type { DeviceClaims } from "./device-claim.ts";
+import type { DeviceClaims } from "./device/device-claim.ts";
 import type { SamplingFilters } from "./sampling.ts";
 
 /** One media of a row: its frames as normalised pixels (3, size, size), in order; a single frame for an image. */

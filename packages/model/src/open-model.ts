@@ -5,7 +5,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
-import { chooseDevice } from "./choose-device.ts";
+import { chooseDevice } from "./device/choose-device.ts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
 import { chooseSearch } from "./generate/choose-search.ts";
@@ -19,12 +19,12 @@ import { ranking } from "./generate/ranking.ts";
 import type { Answer } from "./generate/search.ts";
 import { stopStrings } from "./generate/stop-strings.ts";
 import { tensorSizes } from "./generate/tensor-sizes.ts";
-import { openOnCpu, openOnWebGpu } from "./open-sessions.ts";
+import { openOnCpu, openOnWebGpu } from "./device/open-sessions.ts";
 import { clocked, type RunClock } from "./run-clock.ts";
 import type { Session } from "./session.ts";
 import { openTokenizer, type Tokenizer } from "./tokenizer.ts";
 import type { Model, ModelDevice, OpenOptions, Passage, Prefix, Sequence } from "./model.ts";
-import type { DeviceFigures } from "./webgpu-device.ts";
+import type { DeviceFigures } from "./device/webgpu-device.ts";
 
 const mebibyte = 2 ** 20;
 

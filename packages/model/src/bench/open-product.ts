@@ -7,7 +7,7 @@ import { linear } from "../graph/linear.ts";
 import { createGraph } from "../onnx/graph-builder.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import { packWeight } from "../onnx/weight-form.ts";
-import { openSession, type SessionOptions } from "../cpu-session.ts";
+import { openSession, type SessionOptions } from "../device/cpu-session.ts";
 import type { Session } from "../session.ts";
 
 /** `rows` (rows, in) → `products` (rows, out). `weight`: (out, in). */

@@ -1,8 +1,8 @@
 /** Times the two halves of an image's way to pixels. Owns where the one ends and the other begins. */
 import type { PixelMode } from "@flamboyance/contracts";
 import { clipNormalisation } from "../description.ts";
-import { decodeRaster } from "../image.ts";
-import { normalise, resizeToSquare } from "../resample.ts";
+import { decodeRaster } from "../pixels/image.ts";
+import { normalise, resizeToSquare } from "../pixels/resample.ts";
 
 /** Milliseconds of decoding, and of resizing, cropping and normalising, for a model of `imageSize` pixels. */
 export async function timePixels(bytes: Uint8Array, imageSize: number, pixels: PixelMode): Promise<{ decodeMs: number; resizeMs: number }> {

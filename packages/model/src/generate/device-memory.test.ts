@@ -80,7 +80,7 @@ async function openedDevice() {
 describe("a device's memory", () => {
   it("holds the entries and media that the host's holds", async () => {
     const { device, memory } = await openedDevice();
-    const pools = [new Pool(hostMemory(sizes), sizes, 2, 0), new Pool(memory, sizes, 2, 0)] as const;
+    const pools = [new Pool(hostMemory(sizes), 2, 0), new Pool(memory, 2, 0)] as const;
     const both = (work: (pool: Pool) => void): void => pools.forEach(work);
     const agree = async (): Promise<void> => {
       expect(await seen(pools[1], device.read, 1)).toEqual(await seen(pools[0], onHost, 0));
@@ -119,11 +119,12 @@ describe("a device's memory", () => {
     const prompts = entries(3, 16);
     const own = [media(), media(), media()];
     for (const memory of [hostMemory(sizes), onDevice]) {
-      const pool = new Pool(memory, sizes, 1, 5);
+      const pool = new Pool(memory, 1, 5);
       for (const each of own) pool.add(each);
       [16, 3, 9].forEach((count, slot) => pool.append(slot, prompts, slot, [count]));
-      const found = { ...(await pool.inputs(1, 3, 1)), ...(await pool.mediaInputs(1, 3)) };
-      inputs.push(Object.entries(found).map(([name, input]) => [name, input.type === "device" ? device.read(input) : input]));
+      const { keys, values } = await pool.tensors.media(1, 3);
+      const found = [...Object.values(await pool.inputs(1, 3, 1)), ...keys, ...values];
+      inputs.push(found.map((input) => (input.type === "device" ? device.read(input) : input)));
     }
     expect(inputs[1]).toEqual(inputs[0]);
     await onDevice.release();
@@ -150,14 +151,14 @@ describe("a device's memory", () => {
     const isHeld = ({ keys, values }: LayerTensors): boolean[] => [...keys, ...values].map(device.isHeld);
     const [shown, prompts, steps] = [onDevice(media()), onDevice(entries(2, 4)), onDevice(entries(2, 1))];
     memory.hold(shown, shown);
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     for (const slot of [0, 1]) {
       pool.add(shown);
       pool.append(slot, prompts, slot, [3 + slot]);
     }
     expect(isHeld(prompts)).toEqual([true, true, true, true]);
     await pool.inputs(0, 2, 1);
-    await pool.mediaInputs(0, 2);
+    await pool.tensors.media(0, 2);
     expect(isHeld(prompts)).toEqual([false, false, false, false]);
     // A media has an owner of its own, and other groups may come to see it.
     expect(isHeld(shown)).toEqual([true, true]);

@@ -1,13 +1,13 @@
 /**
- * K, V and media in a device's memory: what a run there leaves stays there, and what the next one takes is put in order there. Owns the handles' lives:
- * a tensor goes when no owner of it is named by keepOnly. Refuses the order of entries (device-groups.ts).
+ * K, V and media in a device's memory: what a run there leaves stays there, and what the next one takes is put in order there. Owns which
+ * tensors each owner holds there. Refuses the order of entries (device-groups.ts).
  */
 import { buildArrangementGraph, type ArrangedTensors } from "../graph/arrangement.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import { dispose, type KeptTensor, type Session } from "../session.ts";
 import { DeviceGroups, zeroEntries, type Arranger, type Source } from "./device-groups.ts";
-import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
-import type { EncodedMedia } from "./runner.ts";
+import { openLives } from "./lives.ts";
+import type { EncodedMedia, LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 /** Rows of values in front of a prefix's own (graph/decoder.ts). */
@@ -19,26 +19,23 @@ const capacityStride = 16;
 export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Array) => Promise<Session>): Promise<Memory> {
   const { heads, headWidth, latents } = sizes;
   const { entries, media, noValue } = await openArrangers(sizes, open);
-  /** Of every owner, how to dispose what it holds. */
-  const held = new Map<object, () => void>();
-  const passing: (() => void)[] = [];
+  const lives = openLives();
   const inPassing = (tensors: readonly KeptTensor[]): LayerTensors => {
-    passing.push(() => dispose(tensors));
+    lives.holdForRun(tensors, () => dispose(tensors));
     return byLayer(tensors);
   };
-
   const none = { type: "float32", data: new Float32Array(0), shape: [heads, 0, headWidth] } as const;
 
   return {
     noPrefix: { key: none, value: noValue },
     openPool: () => {
       const pool = new DevicePool(new DeviceGroups(entries), new DeviceGroups(media), latents, inPassing);
-      held.set(pool, () => pool.dispose());
+      lives.hold(pool, () => pool.dispose());
       return pool;
     },
     joinMedia: async (lists) => {
       const groups = new DeviceGroups(media);
-      passing.push(() => groups.dispose());
+      lives.holdForRun(groups, () => groups.dispose());
       const source = mediaSources();
       lists.forEach((list, slot) => {
         groups.add();
@@ -48,18 +45,9 @@ export async function openDeviceMemory(sizes: TensorSizes, open: (graph: Uint8Ar
       });
       return byLayer((await groups.inOrder()).tensors);
     },
-    endRun: () => {
-      for (const giveBack of passing.splice(0)) giveBack();
-    },
-    hold: (owner, { keys, values }) => held.set(owner, () => dispose([...keys, ...values])),
-    keepOnly: (owners) => {
-      const live = new Set(owners);
-      for (const [owner, giveBack] of held) {
-        if (live.has(owner)) continue;
-        held.delete(owner);
-        giveBack();
-      }
-    },
+    endRun: () => lives.endRun(),
+    hold: (owner, { keys, values }) => lives.hold(owner, () => dispose([...keys, ...values])),
+    keepOnly: (owners) => lives.keepOnly(owners),
     release: async () => {
       dispose([noValue]);
       await Promise.all([entries.session.release(), media.session.release()]);

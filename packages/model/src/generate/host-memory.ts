@@ -4,8 +4,7 @@
  */
 import type { KeptTensor, OutputTensor } from "../session.ts";
 import { openLives, type Lives } from "./lives.ts";
-import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
-import type { EncodedMedia } from "./runner.ts";
+import type { EncodedMedia, LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 export function hostMemory(sizes: TensorSizes): Memory {

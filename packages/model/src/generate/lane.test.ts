@@ -4,7 +4,8 @@ import type { KeptTensor } from "../session.ts";
 import { hostMemory } from "./host-memory.ts";
 import { Lane, PrefixReading, type Row } from "./lane.ts";
 import type { TokenisedPassage } from "./passage.ts";
-import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
+import type { ComputedPrefix, EncodedMedia } from "./memory.ts";
+import type { ForwardRequest, Runner } from "./runner.ts";
 import { greedySearch } from "./search.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
@@ -80,7 +81,7 @@ describe("a lane", () => {
     lane.join(row("a", { tokens: [8, 9], sees: [0, 0] }, [media(2)]));
     await lane.readPrompts(runner);
     expect(requests[0]).toMatchObject({ media: null, rows: [{ sees: [0, 0] }] });
-    expect((await requests[0]?.pool.mediaInputs(0, 1))?.["media_key.0"]).toMatchObject({ data: Float32Array.of(2) });
+    expect((await requests[0]?.pool.tensors.media(0, 1))?.keys[0]).toMatchObject({ data: Float32Array.of(2) });
   });
 
   it("lets text without media see none where the prefix has none either, also while it decodes", async () => {

@@ -2,10 +2,10 @@
  * Rows that run together: one prefix, one number of beams. Owns which row stands in which slot of the pool, from joining to leaving;
  * refuses to decide when anything runs.
  */
-import type { Memory } from "./memory.ts";
+import type { ComputedPrefix, EncodedMedia, Memory } from "./memory.ts";
 import type { HashedMedia, PrefixPlan, TokenisedPassage } from "./passage.ts";
 import { Pool } from "./pool.ts";
-import type { ComputedPrefix, EncodedMedia, ForwardRequest, Runner } from "./runner.ts";
+import type { ForwardRequest, Runner } from "./runner.ts";
 import type { Answer, Search } from "./search.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
@@ -57,7 +57,7 @@ export class Lane {
     this.key = key;
     this.beams = beams;
     this.#prefix = prefix;
-    this.#pool = new Pool(memory, sizes, beams, prefix?.length ?? 0);
+    this.#pool = new Pool(memory, beams, prefix?.length ?? 0);
     this.#vocabulary = sizes.vocabulary;
   }
 
@@ -188,7 +188,7 @@ export class PrefixReading {
     this.encoded = plan.media.map(() => null);
     this.#sizes = sizes;
     this.#memory = memory;
-    this.#pool = new Pool(memory, sizes, 1, 0);
+    this.#pool = new Pool(memory, 1, 0);
     this.#pool.add(null);
   }
 

@@ -7,9 +7,9 @@ import { CodedError } from "@flamboyance/contracts";
 import type { ModelStats } from "../model.ts";
 import { BoundedCache } from "./bounded-cache.ts";
 import { Lane, ownersOf, PrefixReading, type Ended, type Row } from "./lane.ts";
-import type { Memory } from "./memory.ts";
+import type { ComputedPrefix, EncodedMedia, Memory } from "./memory.ts";
 import type { HashedMedia } from "./passage.ts";
-import type { ComputedPrefix, EncodedMedia, Runner } from "./runner.ts";
+import type { Runner } from "./runner.ts";
 import { schedule, type Action, type Budget } from "./scheduler.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 

@@ -3,12 +3,23 @@
  * whose past, and at which position, is the pool's.
  */
 import type { KeptTensor } from "../session.ts";
-import type { EncodedMedia } from "./runner.ts";
 
 /** Tensors by layer. */
 export interface LayerTensors {
   readonly keys: readonly KeptTensor[];
   readonly values: readonly KeptTensor[];
+}
+
+/** What a media is for the decoder: per cross-attending layer (1, cross heads, latents, 64). */
+export interface EncodedMedia extends LayerTensors {
+  readonly sizeBytes: number;
+}
+
+/** A computed prefix: per layer (heads, length, headWidth), and the media that a token right after it sees. */
+export interface ComputedPrefix extends LayerTensors {
+  readonly length: number;
+  readonly lastMedia: EncodedMedia | null;
+  readonly sizeBytes: number;
 }
 
 /** The new K and V of a run: per layer (groups, heads, group tokens, headWidth). Whoever they are appended to disposes them. */

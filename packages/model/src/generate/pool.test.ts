@@ -1,9 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { KeptTensor } from "../session.ts";
 import { hostMemory } from "./host-memory.ts";
-import type { NewEntries } from "./memory.ts";
+import type { EncodedMedia, NewEntries } from "./memory.ts";
 import { Pool } from "./pool.ts";
-import type { EncodedMedia } from "./runner.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
 const sizes: TensorSizes = {
@@ -53,12 +52,12 @@ const media = (value: number): EncodedMedia => ({
   sizeBytes: 16,
 });
 const keysOf = async (pool: Pool, slot: number): Promise<number[]> => numbersOf((await pool.entriesOf(slot)).keys[0]);
-const mediaOf = async (pool: Pool, part: "key" | "value"): Promise<number[]> =>
-  numbersOf((await pool.mediaInputs(0, pool.groups))[`media_${part}.0`]);
+const mediaOf = async (pool: Pool, part: "keys" | "values"): Promise<number[]> =>
+  numbersOf((await pool.tensors.media(0, pool.groups))[part][0]);
 
 describe("a pool of K and V", () => {
   it("takes a run's entries over head by head, without the row's padding", async () => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     pool.add(null);
     pool.add(null);
     const run = entries(2, 3);
@@ -69,18 +68,18 @@ describe("a pool of K and V", () => {
   });
 
   it("keeps entries and media where they are while it grows in groups and in length", async () => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     for (let slot = 0; slot < 9; slot++) {
       pool.add(media(slot + 1));
       for (let step = 0; step < 20; step++) pool.append(slot, entries(1, 1, slot * 1000 + step), 0, [1]);
     }
     expect((await keysOf(pool, 4)).slice(0, 4)).toEqual([4000, 4000.5, 4001, 4001.5]);
     expect(await keysOf(pool, 8)).toHaveLength(20 * 4);
-    expect(await mediaOf(pool, "key")).toEqual([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]);
+    expect(await mediaOf(pool, "keys")).toEqual([1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7, 8, 8, 9, 9]);
   });
 
   it("fills a slot that falls free with the last group, its media too", async () => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     [1, 2, 3].forEach((value, slot) => {
       pool.add(media(value));
       pool.append(slot, entries(1, 1, value * 1000), 0, [1]);
@@ -88,20 +87,20 @@ describe("a pool of K and V", () => {
     pool.remove(0);
     expect(pool.groups).toBe(2);
     expect([(await keysOf(pool, 0))[0], (await keysOf(pool, 1))[0]]).toEqual([3000, 2000]);
-    expect(await mediaOf(pool, "value")).toEqual([-3, -3, -2, -2]);
+    expect(await mediaOf(pool, "values")).toEqual([-3, -3, -2, -2]);
   });
 
   it("forgets the media of a group that left: the next one in its slot sees its own, or zeros", async () => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     pool.add(media(7));
     pool.remove(0);
     pool.add(null);
     expect(pool.seesMedia(0)).toBe(false);
-    expect(await mediaOf(pool, "key")).toEqual([0, 0]);
+    expect(await mediaOf(pool, "keys")).toEqual([0, 0]);
   });
 
   it("shows a beam its parent's past and nothing of the others, whose entries give way to new ones", async () => {
-    const pool = new Pool(memory, sizes, 2, 0);
+    const pool = new Pool(memory, 2, 0);
     pool.add(null);
     pool.append(0, entries(1, 1), 0, [1]); // the prompt, seen by both
     pool.append(0, entries(1, 2), 0, [1, 1]); // one token of each beam
@@ -120,7 +119,7 @@ describe("a pool of K and V", () => {
   });
 
   it("has room for what beams still see, and no more", async () => {
-    const pool = new Pool(memory, sizes, 2, 0);
+    const pool = new Pool(memory, 2, 0);
     pool.add(null);
     pool.append(0, entries(1, 1), 0, [1]);
     for (let step = 0; step < 13; step++) {

@@ -3,10 +3,8 @@
  * whose past each is. Refuses to know prompts and tokens, and where K and V lie (memory.ts). Beams of a group share its entries; `visible` tells each
  * which are its own past, so a beam that changes its parent copies some bytes of visibility and no cache.
  */
-import type { InputTensor, KeptTensor } from "../session.ts";
-import type { LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
-import type { EncodedMedia } from "./runner.ts";
-import type { TensorSizes } from "./tensor-sizes.ts";
+import type { InputTensor } from "../session.ts";
+import type { EncodedMedia, LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 
 interface Group {
   /** Of its entries, by place. */
@@ -24,14 +22,12 @@ interface Beam {
 
 export class Pool {
   readonly tensors: PoolTensors;
-  readonly #crossLayers: readonly number[];
   readonly #beams: number;
   readonly #prefixLength: number;
   readonly #groups: Group[] = [];
 
-  constructor(memory: Memory, { crossLayers }: TensorSizes, beams: number, prefixLength: number) {
+  constructor(memory: Memory, beams: number, prefixLength: number) {
     this.tensors = memory.openPool();
-    this.#crossLayers = crossLayers;
     this.#beams = beams;
     this.#prefixLength = prefixLength;
   }
@@ -123,11 +119,6 @@ export class Pool {
     return inputs;
   }
 
-  /** The one media that each group's coming tokens see: (groups, cross heads, latents, 64) per layer. */
-  async mediaInputs(from: number, to: number): Promise<Record<string, KeptTensor>> {
-    return mediaInputs(this.#crossLayers, await this.tensors.media(from, to));
-  }
-
   /** One group's entries without the spare room: per layer (heads, length, headWidth). */
   async entriesOf(slot: number): Promise<LayerTensors & { readonly length: number }> {
     return { ...(await this.tensors.entriesOf(slot)), length: this.#group(slot).positions.length };
@@ -145,16 +136,6 @@ function placesFor({ positions, beams }: Group, count: number): number[] {
     if (place >= positions.length || beams.every(({ visible }) => visible[place] !== true)) places.push(place);
   }
   return places;
-}
-
-/** Tensors of the cross-attending layers under the graph's names. */
-export function mediaInputs(crossLayers: readonly number[], { keys, values }: LayerTensors): Record<string, KeptTensor> {
-  const inputs: Record<string, KeptTensor> = {};
-  crossLayers.forEach((layer, index) => {
-    inputs[`media_key.${layer}`] = at(keys, index);
-    inputs[`media_value.${layer}`] = at(values, index);
-  });
-  return inputs;
 }
 
 function at<Item>(items: readonly Item[], index: number): Item {

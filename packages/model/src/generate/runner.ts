@@ -4,21 +4,9 @@
  */
 import type { Media } from "../model.ts";
 import { dispose, type InputTensor, type KeptTensor, type Session } from "../session.ts";
-import type { LayerTensors, Memory } from "./memory.ts";
-import { mediaInputs, type Pool } from "./pool.ts";
+import type { ComputedPrefix, EncodedMedia, LayerTensors, Memory } from "./memory.ts";
+import type { Pool } from "./pool.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
-
-/** What a media is for the decoder: per cross-attending layer (1, cross heads, latents, 64). */
-export interface EncodedMedia extends LayerTensors {
-  readonly sizeBytes: number;
-}
-
-/** A computed prefix: per layer (heads, length, headWidth), and the media that a token right after it sees. */
-export interface ComputedPrefix extends LayerTensors {
-  readonly length: number;
-  readonly lastMedia: EncodedMedia | null;
-  readonly sizeBytes: number;
-}
 
 /** One row's part of a run. */
 export interface RowTokens {
@@ -86,7 +74,7 @@ export function createRunner(
         const seen = request.media === null ? await pool.tensors.media(from, to) : await memory.joinMedia(request.media);
         const inputs: Record<string, InputTensor> = {
           ...(await pool.inputs(from, to, rowsPerGroup)),
-          ...mediaInputs(sizes.crossLayers, seen),
+          ...named(media, seen),
           ...prefixInputs(request.prefix, memory, sizes),
           ...tokenInputs(request, length),
           logit_positions: integers(asked.length === 0 ? [0] : asked, [Math.max(1, asked.length)]),
@@ -116,6 +104,17 @@ export function createRunner(
 interface LayerNames {
   readonly keys: readonly string[];
   readonly values: readonly string[];
+}
+
+/** Tensors under their names in the graph. */
+function named({ keys, values }: LayerNames, tensors: LayerTensors): Record<string, KeptTensor> {
+  const pairs = (names: readonly string[], of: readonly KeptTensor[]) => names.map((name, index) => [name, of[index]] as const);
+  const inputs: Record<string, KeptTensor> = {};
+  for (const [name, tensor] of [...pairs(keys, tensors.keys), ...pairs(values, tensors.values)]) {
+    if (tensor === undefined) throw new Error(`there is no tensor for ${name}`);
+    inputs[name] = tensor;
+  }
+  return inputs;
 }
 
 /** What the vision graph gives for the decoder: its outputs' names. */

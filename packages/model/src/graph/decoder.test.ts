@@ -7,11 +7,11 @@ import type { Architecture } from "../architecture.ts";
 import { folderFiles, precisionSchema } from "../description.ts";
 import { writeModelFolder } from "../folder.ts";
 import { Pool } from "../generate/pool.ts";
-import { openSession } from "../cpu-session.ts";
+import { openSession } from "../device/cpu-session.ts";
 import { openDeviceMemory } from "../generate/device-memory.ts";
 import { hostMemory } from "../generate/host-memory.ts";
-import type { Memory } from "../generate/memory.ts";
-import { createRunner, type ComputedPrefix, type EncodedMedia, type RowTokens, type Runner } from "../generate/runner.ts";
+import type { ComputedPrefix, EncodedMedia, Memory } from "../generate/memory.ts";
+import { createRunner, type RowTokens, type Runner } from "../generate/runner.ts";
 import { tensorSizes } from "../generate/tensor-sizes.ts";
 import { randomModel } from "../random-model.ts";
 import type { Session } from "../session.ts";
@@ -100,13 +100,13 @@ describe.each(graphs)("the graphs of $name in $precision, with the memory of $me
   const row = (tokens: number[], sees: (number | null)[] = tokens.map(() => 0)): RowTokens => ({ tokens, sees });
   /** Always with the host's memory, which the other one is held against. */
   const alone = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<Float32Array> => {
-    const pool = new Pool(host, sizes, 1, 0);
+    const pool = new Pool(host, 1, 0);
     pool.add(own.at(-1) ?? null);
     const request = { prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "all" } as const;
     return createRunner(sessions, host, sizes, base.vision.imageSize).forward(request);
   };
   const prefixOf = async (tokens: RowTokens, own: readonly EncodedMedia[]): Promise<ComputedPrefix> => {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     pool.add(null);
     await runner.forward({ prefix: null, pool, from: 0, to: 1, rowsPerGroup: 1, rows: [tokens], media: [own], logits: "none" });
     return { ...(await pool.entriesOf(0)), lastMedia: own.at(-1) ?? null, sizeBytes: 0 };
@@ -120,7 +120,7 @@ describe.each(graphs)("the graphs of $name in $precision, with the memory of $me
     const whole = await alone(row(tokens, sees), own);
 
     const prefix = await prefixOf(row(tokens.slice(0, 5), sees.slice(0, 5)), own.slice(0, 1));
-    const pool = new Pool(memory, sizes, 1, prefix.length);
+    const pool = new Pool(memory, 1, prefix.length);
     pool.add(own[1] ?? null);
     const shared = { prefix, pool, from: 0, to: 1, rowsPerGroup: 1, logits: "all" } as const;
     const second = await runner.forward({ ...shared, rows: [row(tokens.slice(5, 7))], media: [own.slice(1)] });
@@ -136,7 +136,7 @@ describe.each(graphs)("the graphs of $name in $precision, with the memory of $me
       row([2, 6, 6, 6, 6]),
     ];
     const own = [media.slice(0, 1), media, [], media.slice(2)];
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     rows.forEach((_, index) => pool.add(own[index]?.at(-1) ?? null));
     const together = await runner.forward({ prefix: null, pool, from: 0, to: 4, rowsPerGroup: 1, rows, media: own, logits: "last" });
     for (const [index, each] of rows.entries()) {
@@ -176,7 +176,7 @@ describe.each(graphs)("the graphs of $name in $precision, with the memory of $me
 
   it("give each beam of a group what a row with its own tokens gets", async () => {
     const prompt = [2, 7, 8];
-    const pool = new Pool(memory, sizes, 3, 0);
+    const pool = new Pool(memory, 3, 0);
     pool.add(media[0] ?? null);
     const shared = { prefix: null, pool, from: 0, to: 1, logits: "last" } as const;
     await runner.forward({ ...shared, rowsPerGroup: 1, rows: [row(prompt)], media: [media.slice(0, 1)] });

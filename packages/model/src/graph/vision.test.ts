@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, it } from "vitest";
 import type { Architecture } from "../architecture.ts";
-import { openSession } from "../cpu-session.ts";
+import { openSession } from "../device/cpu-session.ts";
 import { folderFiles } from "../description.ts";
 import { writeModelFolder } from "../folder.ts";
 import { randomModel, randomNumbers } from "../random-model.ts";

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { tokenisePassage, type TokenisedPassage } from "../generate/passage.ts";
 import { Pool } from "../generate/pool.ts";
-import type { EncodedMedia } from "../generate/runner.ts";
-import { decodePixels } from "../image.ts";
+import type { EncodedMedia } from "../generate/memory.ts";
+import { decodePixels } from "../pixels/image.ts";
 import type { Media, RowResult, Sequence } from "../model.ts";
 import { nearestExamples } from "../rices.ts";
 import { samplingProbabilities } from "../sampling.ts";
@@ -184,9 +184,9 @@ async function computeLogits(
 
 async function forwardAll(
   rows: readonly Pick<PreparedCase, "passage" | "media">[],
-  { runner, memory, sizes }: EngineUnderTest,
+  { runner, memory }: EngineUnderTest,
 ): Promise<Float32Array> {
-  const pool = new Pool(memory, sizes, 1, 0);
+  const pool = new Pool(memory, 1, 0);
   rows.forEach(() => pool.add(null));
   return runner.forward({
     prefix: null,

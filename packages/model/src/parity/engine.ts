@@ -2,7 +2,7 @@
 import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
-import { openSession } from "../cpu-session.ts";
+import { openSession } from "../device/cpu-session.ts";
 import { folderFiles, type ModelDescription } from "../description.ts";
 import { hostMemory } from "../generate/host-memory.ts";
 import type { Memory } from "../generate/memory.ts";

@@ -2,9 +2,9 @@
  * A device whose sessions run on the CPU: what they keep is a handle, as on a real one, and counts until it is disposed. For the laws of a device that
  * need no driver.
  */
-import { openSession } from "../cpu-session.ts";
+import { openSession } from "../device/cpu-session.ts";
 import type { DeviceTensor, InputTensor, KeptTensor, OutputTensor, Session } from "../session.ts";
-import type { Device } from "../webgpu-device.ts";
+import type { Device } from "../device/webgpu-device.ts";
 
 export interface CpuDevice extends Device {
   readonly hold: (tensor: OutputTensor) => DeviceTensor;

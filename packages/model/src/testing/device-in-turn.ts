@@ -7,7 +7,7 @@ import { isMainThread, Worker, workerData } from "node:worker_threads";
 import { buildArrangementGraph } from "../graph/arrangement.ts";
 import { encodeModel } from "../onnx/model-file.ts";
 import { dispose } from "../session.ts";
-import { webGpuDevice } from "../webgpu-device.ts";
+import { webGpuDevice } from "../device/webgpu-device.ts";
 
 const noDevice = 3;
 if (isMainThread) {

@@ -2,9 +2,9 @@
  * Whether a device is quicker than the CPU at what a model mostly does. Owns the products that are timed. A driver's name doesn't come through to us, and one
  * that computes in software calls itself a GPU as any other does: only its speed tells.
  */
-import { createGraph, type Value } from "./onnx/graph-builder.ts";
-import { encodeModel } from "./onnx/model-file.ts";
-import type { Session } from "./session.ts";
+import { createGraph, type Value } from "../onnx/graph-builder.ts";
+import { encodeModel } from "../onnx/model-file.ts";
+import type { Session } from "../session.ts";
 
 const products = 8;
 const tries = 2;

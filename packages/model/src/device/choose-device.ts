@@ -2,7 +2,7 @@
  * Where a model computes: what was asked for, or the CPU where `auto` can't have it. Owns that decision and its reason; refuses opening anything itself.
  */
 import { CodedError, isCoded } from "@flamboyance/contracts";
-import type { DeviceChoice, ModelDevice } from "./model.ts";
+import type { DeviceChoice, ModelDevice } from "../model.ts";
 
 export interface Openers<Opened> {
   cpu(): Promise<Opened>;

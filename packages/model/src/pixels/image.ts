@@ -6,7 +6,7 @@
 import sharp, { type Metadata, type Sharp } from "sharp";
 import { CodedError, type PixelMode } from "@flamboyance/contracts";
 import { chooseFrames } from "./choose-frames.ts";
-import type { Preprocessing } from "./description.ts";
+import type { Preprocessing } from "../description.ts";
 import { gifIsCutOff } from "./gif-blocks.ts";
 import type { Raster } from "./raster.ts";
 import { normalise, resizeToSquare } from "./resample.ts";

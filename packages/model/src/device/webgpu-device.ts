@@ -4,7 +4,7 @@
  */
 import { CodedError } from "@flamboyance/contracts";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { asEngineFailure, type DeviceTensor, type InputTensor, type KeptTensor, type OutputTensor, type Session } from "./session.ts";
+import { asEngineFailure, type DeviceTensor, type InputTensor, type KeptTensor, type OutputTensor, type Session } from "../session.ts";
 
 export interface DeviceFigures {
   /** Tensors that lie on the device by a handle, not yet disposed. */

@@ -4,7 +4,7 @@
  */
 import { CodedError } from "@flamboyance/contracts";
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { asEngineFailure, type InputTensor, type OutputTensor, type Session } from "./session.ts";
+import { asEngineFailure, type InputTensor, type OutputTensor, type Session } from "../session.ts";
 
 export interface SessionOptions {
   /** Threads of one run; default: all cores. */

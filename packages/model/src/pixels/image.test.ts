@@ -5,11 +5,11 @@ import { crc32 } from "node:zlib";
 import { isCoded } from "@flamboyance/contracts";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
-import { clipNormalisation } from "./description.ts";
+import { clipNormalisation } from "../description.ts";
 import { decodeFrameRasters, decodeFrames, decodePixels, decodeRaster, type FrameOptions } from "./image.ts";
-import { readSafetensors } from "./import/safetensors.ts";
+import { readSafetensors } from "../import/safetensors.ts";
 
-const reference = join(import.meta.dirname, "../reference");
+const reference = join(import.meta.dirname, "../../reference");
 const images = join(reference, "images");
 const maxPixels = 10_000_000;
 

@@ -5,13 +5,13 @@ import { join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Architecture } from "./architecture.ts";
-import { folderFiles, type ModelDescription } from "./description.ts";
+import type { Architecture } from "../architecture.ts";
+import { folderFiles, type ModelDescription } from "../description.ts";
 import { claimDevice, newDeviceClaims } from "./device-claim.ts";
-import { writeModelFolder } from "./folder.ts";
+import { writeModelFolder } from "../folder.ts";
 import { openOnWebGpu } from "./open-sessions.ts";
-import { randomModel } from "./random-model.ts";
-import { cpuDevice, type CpuDevice } from "./testing/cpu-device.ts";
+import { randomModel } from "../random-model.ts";
+import { cpuDevice, type CpuDevice } from "../testing/cpu-device.ts";
 import type { Device } from "./webgpu-device.ts";
 
 const architecture: Architecture = {

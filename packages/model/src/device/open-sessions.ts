@@ -6,16 +6,16 @@ import { join } from "node:path";
 import { CodedError } from "@flamboyance/contracts";
 import { openSession } from "./cpu-session.ts";
 import { claimDevice, type DeviceClaims } from "./device-claim.ts";
-import { folderFiles, type ModelDescription } from "./description.ts";
+import { folderFiles, type ModelDescription } from "../description.ts";
 import { productGraph, productMs, slowness } from "./device-speed.ts";
-import { openDeviceMemory } from "./generate/device-memory.ts";
-import { hostMemory } from "./generate/host-memory.ts";
-import type { Memory } from "./generate/memory.ts";
-import { Pool } from "./generate/pool.ts";
-import { createRunner, entryNames } from "./generate/runner.ts";
-import { tensorSizes } from "./generate/tensor-sizes.ts";
-import { clocked, type RunClock } from "./run-clock.ts";
-import type { Session } from "./session.ts";
+import { openDeviceMemory } from "../generate/device-memory.ts";
+import { hostMemory } from "../generate/host-memory.ts";
+import type { Memory } from "../generate/memory.ts";
+import { Pool } from "../generate/pool.ts";
+import { createRunner, entryNames } from "../generate/runner.ts";
+import { tensorSizes } from "../generate/tensor-sizes.ts";
+import { clocked, type RunClock } from "../run-clock.ts";
+import type { Session } from "../session.ts";
 import { webGpuDevice, type Device, type DeviceFigures } from "./webgpu-device.ts";
 
 export interface ModelSessions {
@@ -108,7 +108,7 @@ async function runOnce({ vision, decoder, memory }: ModelSessions, { architectur
   const sizes = tensorSizes(architecture);
   const runner = createRunner({ vision, decoder }, memory, sizes, preprocessing.imageSize);
   try {
-    const pool = new Pool(memory, sizes, 1, 0);
+    const pool = new Pool(memory, 1, 0);
     pool.add(await runner.encode([new Float32Array(3 * preprocessing.imageSize ** 2)]));
     for (const tokens of [[0, 0], [0]]) {
       const rows = [{ tokens, sees: tokens.map(() => 0) }];

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, it } from "vitest";
 
-const program = fileURLToPath(new URL("./testing/device-in-turn.ts", import.meta.url));
+const program = fileURLToPath(new URL("../testing/device-in-turn.ts", import.meta.url));
 
 it.for(["closed", "open"])("lets a second thread use the device after the first has ended with its session %s", (end, { skip }) => {
   const { status, signal, stdout, stderr } = spawnSync(process.execPath, [...process.execArgv, program, end], { encoding: "utf8" });
