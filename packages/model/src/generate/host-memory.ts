@@ -3,7 +3,7 @@
  * nothing else moves. Refuses tensors of other devices, and those that were given back.
  */
 import type { KeptTensor, OutputTensor } from "../session.ts";
-import { openLives, type Lives } from "./lives.ts";
+import { free, openLives, type Lives } from "./lives.ts";
 import type { EncodedMedia, LayerTensors, Memory, NewEntries, PoolTensors } from "./memory.ts";
 import type { TensorSizes } from "./tensor-sizes.ts";
 
@@ -31,11 +31,6 @@ export function hostMemory(sizes: TensorSizes): Memory {
 
 function giveBack({ keys, values }: LayerTensors): void {
   for (const tensor of [...keys, ...values]) if (tensor.type === "float32") free(tensor.data);
-}
-
-/** At once: the collector sees small objects and lets a gigabyte of arrays gather behind them. Whoever still has the array has an empty one. */
-function free({ buffer }: Float32Array): void {
-  if (buffer instanceof ArrayBuffer && !buffer.detached) buffer.transfer(0);
 }
 
 /** Entries are added in strides, so that the tensors change their shape seldom. */

@@ -2,6 +2,7 @@
  * Rows that run together: one prefix, one number of beams. Owns which row stands in which slot of the pool, from joining to leaving;
  * refuses to decide when anything runs.
  */
+import { free } from "./lives.ts";
 import type { ComputedPrefix, EncodedMedia, Memory } from "./memory.ts";
 import type { HashedMedia, PrefixPlan, TokenisedPassage } from "./passage.ts";
 import { Pool } from "./pool.ts";
@@ -113,9 +114,11 @@ export class Lane {
     const logits = await runner.forward({ ...this.#request(from), rowsPerGroup: 1, rows, media, logits: "last" });
     const advanced = seats.filter(isReading);
     for (const seat of advanced) seat.read = Math.min(seat.read + piece, seat.row.passage.tokens.length);
-    return this.#choose(
+    const ended = this.#choose(
       advanced.map((seat, index) => ({ seat, logits: this.#rowsOf(logits, index, 1) })).filter(({ seat }) => !isReading(seat)),
     );
+    free(logits);
+    return ended;
   }
 
   /** Every beam of every row reads what was chosen for it, mostly one token. */
@@ -126,13 +129,15 @@ export class Lane {
     );
     const logits = await runner.forward({ ...this.#request(0), rowsPerGroup: this.beams, rows, media: null, logits: "all" });
     let position = 0;
-    return this.#choose(
+    const ended = this.#choose(
       seats.map((seat) => {
         const positions = seat.chosen.reduce((sum, tokens) => sum + tokens.length, 0);
         position += positions;
         return { seat, logits: this.#rowsOf(logits, position - positions, positions) };
       }),
     );
+    free(logits);
+    return ended;
   }
 
   #request(from: number): Pick<ForwardRequest, "prefix" | "pool" | "from" | "to"> {

@@ -35,7 +35,7 @@ export interface ForwardRequest {
 
 export interface Runner {
   encode(media: Media): Promise<EncodedMedia>;
-  /** Appends the new K and V to the pool; answers logits (asked, vocabulary) in the order of rows, those without tokens left out. */
+  /** Appends the new K and V to the pool; answers logits of the caller's own (asked, vocabulary) in the order of rows, those without tokens left out. */
   forward(request: ForwardRequest): Promise<Float32Array>;
 }
 

@@ -29,7 +29,7 @@ export type SearchOutcome =
 export interface Search {
   /** Rows that the item has in a decode run. */
   readonly beams: number;
-  /** First the logits of the prompt's last position, then those of every position of the last step's tokens, beam after beam: (positions, vocabulary). */
+  /** Keeps nothing of `logits`, whose memory goes afterwards. First the logits of the prompt's last position, then those of every position of the last step's tokens, beam after beam: (positions, vocabulary). */
   next(logits: Float32Array): SearchOutcome;
 }
 
