@@ -42,7 +42,11 @@ export function conflict(kind: Kind, id: string, status: RecordStatus): CodedErr
   return new CodedError("conflict", `${id} is ${shownStatus(status)}: ${reasons[kind]}.`);
 }
 
-function apply(queue: Queue, control: Control, step: { readonly id: string; readonly number: number }): Promise<CancelAnswer | ControlAnswer> {
+function apply(
+  queue: Queue,
+  control: Control,
+  step: { readonly id: string; readonly number: number },
+): Promise<CancelAnswer | ControlAnswer> {
   switch (control.kind) {
     case "cancel":
       return queue.applyCancel(step);

@@ -91,7 +91,9 @@ export const createDatasetBatch = z
     completion_window: completionWindow.default("24h"),
     priority: priority
       .optional()
-      .describe("Which of your batches of this model goes first: the highest, then the oldest. 0 without it; can be changed while the batch runs."),
+      .describe(
+        "Which of your batches of this model goes first: the highest, then the oldest. 0 without it; can be changed while the batch runs.",
+      ),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })
   .superRefine((body, context) => {

@@ -84,18 +84,21 @@ export async function openTestLine(redis: TestRedis, queue: Queue) {
       }
       return ran;
     },
-    /** Many small batches at once: what submit and the planner would have put there. */
+    /** Many batches of one chunk at once, put where submits and adoptions would put them; the last one by these themselves. */
     async fill(tenant: string, count: number): Promise<void> {
-      const requests = Array.from({ length: count }, () => requestOf({ model: { name: "m", key: model }, tenant, created_at: 1_000 }));
       const writing = redis.raw.pipeline();
-      const plans = requests.map(({ id, created_at, expires_at }) => {
-        writing.hset(`flamboyance:batch:${id}`, { id, tenant, model, created_at, expires_at, status: "validating", shown: "{}" });
-        return { id, plan: newUlid(), items: 4, chunks: 1, refused: 0 };
-      });
+      const places: (string | number)[] = [];
+      for (let index = 1; index < count; index += 1) {
+        const { id, created_at, expires_at } = requestOf({ created_at: 1_000 });
+        const plan = newUlid();
+        const record = { id, tenant, model, created_at, expires_at, status: "in_progress", shown: "{}", plan, items: 4, chunks: 1 };
+        writing.hset(`flamboyance:batch:${id}`, record);
+        places.push(created_at, id);
+        batches.set(id, { plan, tenant, left: 1 });
+      }
+      writing.zadd(`${key("running")}:${tenant}`, ...places);
       await writing.exec();
-      await Promise.all(plans.map((plan) => queue.adoptPlan(plan)));
-      for (const { id, plan } of plans) batches.set(id, { plan, tenant, left: 1 });
-      await queue.dispatch(model);
+      await submit({ tenant, chunks: 1 });
     },
   };
 }
