@@ -1,5 +1,17 @@
 /** Routes of batches: submit, list, look, control, results. Each parses, asks, and shows; decisions lie in the files named after them. */
-import { batch, batchList, createDatasetBatch, errorBody, limits, resultsPage, shownStatus, type Batch } from "@flamboyance/contracts";
+import {
+  batch,
+  batchList,
+  createDatasetBatch,
+  errorBody,
+  limits,
+  priority,
+  resultsPage,
+  shownStatus,
+  type Batch,
+  type Control,
+} from "@flamboyance/contracts";
+import type { FastifyRequest } from "fastify";
 import type { FastifyPluginCallbackZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import { callerOf } from "./authenticate.ts";
@@ -30,6 +42,17 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
 
   async function servedModels(): Promise<ReadonlySet<string>> {
     return new Set((await queue.liveModels()).map((model) => model.key));
+  }
+
+  async function controlled(request: FastifyRequest, id: string, control: Control): Promise<Batch> {
+    const { tenant } = callerOf(request);
+    const found = await findBatch(context, tenant, id, request.signal);
+    if (found.kind === "stored") throw conflict(control.kind, found.request.id, found.end.status);
+    await controlBatch(context, control, found.record, AbortSignal.timeout(writeTimeoutMs));
+    const shown = await view(await findBatch(context, tenant, id, request.signal));
+    // The control stands and is answered for: what fails here is reconcile's.
+    await followControl(queue, control, found.record).catch(() => {});
+    return shown;
   }
 
   app.post(
@@ -112,18 +135,24 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
           response: { 200: batch, ...failures },
         },
       },
-      async (request) => {
-        const { tenant } = callerOf(request);
-        const found = await findBatch(context, tenant, request.params.id, request.signal);
-        if (found.kind === "stored") throw conflict(kind, found.request.id, found.end.status);
-        await controlBatch(context, kind, found.record, AbortSignal.timeout(writeTimeoutMs));
-        const controlled = await view(await findBatch(context, tenant, request.params.id, request.signal));
-        // The control stands and is answered for: what fails here is reconcile's.
-        await followControl(queue, kind, found.record).catch(() => {});
-        return controlled;
-      },
+      (request) => controlled(request, request.params.id, { kind }),
     );
   }
+
+  app.post(
+    "/v1/batches/:id/priority",
+    {
+      schema: {
+        operationId: "setBatchPriority",
+        summary: "Change a batch's place among yours: what is handed out from now on is of the highest priority first.",
+        tags: ["batches"],
+        params: batchPath,
+        body: z.strictObject({ priority }),
+        response: { 200: batch, ...failures },
+      },
+    },
+    (request) => controlled(request, request.params.id, { kind: "priority", priority: request.body.priority }),
+  );
 
   app.get(
     "/v1/batches/:id/results",

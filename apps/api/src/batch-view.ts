@@ -40,6 +40,7 @@ export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewCo
     input: record.input,
     output: record.output,
     results: locations(bucket, record.files),
+    priority: record.priority,
     waiting_for: waits ? `worker for ${record.model.name}` : null,
     delivery: record.delivery,
   };
@@ -71,6 +72,8 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     input: request.input,
     output: request.output,
     results: locations(bucket, end.files),
+    // As submitted: what was asked later went with the record.
+    priority: request.priority,
     waiting_for: null,
     delivery: after?.delivery ?? (request.output === null || end.files === null ? null : { status: "pending", error: null }),
   };

@@ -41,6 +41,9 @@ it("names the variable that is wrong", () => {
   expect(() => readConfig({ ...least, REDIS_URL: "localhost:6379" })).toThrow(expect.objectContaining({ param: "REDIS_URL" }));
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: "[{}]" })).toThrow(/FLAMBOYANCE_KEYS is wrong at 0/);
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([entry, entry]) })).toThrow(/one key twice/);
+  const second = { ...entry, name: "second", sha256: "0".repeat(64), weight: 2 };
+  expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([entry, second]) })).toThrow(/two weights/);
+  expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([{ ...entry, weight: 0 }]) })).toThrow(/wrong at 0.weight/);
 });
 
 it("reads keys from a file too", () => {
@@ -48,6 +51,11 @@ it("reads keys from a file too", () => {
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: file })).toThrow(/can't be read/);
   writeFileSync(file, JSON.stringify([entry]));
   expect(readConfig({ ...least, FLAMBOYANCE_KEYS: file }).keys).toEqual([entry]);
+});
+
+it("gives a tenant the weight 1 where its key says none", () => {
+  const { weight: _, ...older } = entry;
+  expect(readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([older]) }).keys).toEqual([{ ...older, weight: 1 }]);
 });
 
 it("docs/configuration.md tells every variable with its default", () => {

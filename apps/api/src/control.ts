@@ -1,10 +1,10 @@
 /**
- * Cancel, pause, resume: take a number, write the control object, then let the queue decide. The order makes a control outlive the loss of Redis.
- * Refuses what the batch's status doesn't allow, with `conflict`. A pause or resume that a later one overtook is no failure: both were under way at once,
- * and the batch stands as the later one left it.
+ * Cancel, pause, resume, priority: take a number, write the control object, then let the queue decide. The order makes a control outlive the loss of Redis.
+ * Refuses what the batch's status doesn't allow, with `conflict`. A pause, resume or priority that a later one overtook is no failure: both were under way at
+ * once, and the batch stands as the later one left it.
  */
 import { CodedError, shownStatus, type Control, type RecordStatus } from "@flamboyance/contracts";
-import type { BatchRecord, Queue } from "@flamboyance/queue";
+import type { BatchRecord, CancelAnswer, ControlAnswer, Queue } from "@flamboyance/queue";
 import { newUlid } from "@flamboyance/queue";
 import { batchKeys, type Storage } from "@flamboyance/storage";
 
@@ -13,10 +13,11 @@ type Kind = Control["kind"];
 /** Safe to call again. */
 export async function controlBatch(
   { queue, storage, bucket }: { readonly queue: Queue; readonly storage: Storage; readonly bucket: string },
-  kind: Kind,
+  control: Control,
   { id, status }: BatchRecord,
   signal: AbortSignal,
 ): Promise<void> {
+  const { kind } = control;
   // Nothing undoes a cancel, so one is enough. A pause of a paused batch takes a number all the same: it holds off a resume that is still on its way.
   if (kind === "cancel" && status === "cancelling") return;
   const taken = await queue.takeNumber({ id, kind });
@@ -24,15 +25,14 @@ export async function controlBatch(
   if (taken.kind === "gone") throw rebuilding(id);
   const { number } = taken;
   const key = batchKeys(id).control(number, newUlid());
-  const control: Control = { kind };
   await storage.write({ bucket, key }, JSON.stringify(control), { contentType: "application/json", signal });
-  const answer = await queue[applications[kind]]({ id, number });
+  const answer = await apply(queue, control, { id, number });
   if (answer.kind === "conflict") throw conflict(kind, id, answer.status);
   if (answer.kind === "gone") throw rebuilding(id);
 }
 
 /** What a control sets going at once. It stands without this, and reconcile does the same. */
-export async function followControl(queue: Queue, kind: Kind, { id, status, model }: BatchRecord): Promise<void> {
+export async function followControl(queue: Queue, { kind }: Control, { id, status, model }: BatchRecord): Promise<void> {
   // No chunk of it runs that its seal would wait for.
   if (kind === "cancel" && status === "validating") await queue.repair(id);
   if (kind === "resume") await queue.dispatch(model.key);
@@ -42,12 +42,28 @@ export function conflict(kind: Kind, id: string, status: RecordStatus): CodedErr
   return new CodedError("conflict", `${id} is ${shownStatus(status)}: ${reasons[kind]}.`);
 }
 
-const applications = { cancel: "applyCancel", pause: "applyPause", resume: "applyResume" } as const;
+function apply(
+  queue: Queue,
+  control: Control,
+  step: { readonly id: string; readonly number: number },
+): Promise<CancelAnswer | ControlAnswer> {
+  switch (control.kind) {
+    case "cancel":
+      return queue.applyCancel(step);
+    case "pause":
+      return queue.applyPause(step);
+    case "resume":
+      return queue.applyResume(step);
+    case "priority":
+      return queue.applyPriority({ ...step, priority: control.priority });
+  }
+}
 
 const reasons: Readonly<Record<Kind, string>> = {
   cancel: "it can't be cancelled any more",
   pause: "only a batch in progress can be paused",
   resume: "only a paused batch can be resumed",
+  priority: "nothing of it is left to begin",
 };
 
 function rebuilding(id: string): CodedError {

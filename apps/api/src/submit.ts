@@ -116,6 +116,8 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     on_invalid: body.on_invalid,
     completion_window: body.completion_window,
     metadata: body.metadata,
+    weight: caller.weight,
+    priority: body.priority ?? 0,
   };
 }
 

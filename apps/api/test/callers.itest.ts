@@ -54,6 +54,7 @@ describe("the client", () => {
     await plan(service, id, [1]);
     expect(await client.batches.pause(id)).toMatchObject({ id, status: "paused" });
     expect(await client.batches.resume(id)).toMatchObject({ id, status: "in_progress" });
+    expect(await client.batches.setPriority(id, 4)).toMatchObject({ id, priority: 4 });
     expect((await client.models.list()).map((model) => model.id)).toEqual(["demo"]);
     expect((await client.batches.list({ limit: 1 })).data).toHaveLength(1);
     expect(await client.batches.cancel(id)).toMatchObject({ id, status: "cancelling" });
@@ -93,6 +94,8 @@ describe("the command line", () => {
     await plan(service, id, [1]);
     expect(await run(["pause", id])).toMatchObject({ code: 0, out: `${id} paused\n` });
     expect(JSON.parse((await run(["resume", id, "--json"])).out)).toMatchObject({ id, status: "in_progress" });
+    expect(await run(["priority", id, "-5"])).toMatchObject({ code: 0, out: `${id} in_progress, priority -5\n` });
+    expect((await run(["show", id])).out).toMatch(/^priority +-5$/m);
     expect(await run(["cancel", id])).toMatchObject({ code: 0, out: `${id} cancelling\n` });
   });
 

@@ -1,5 +1,5 @@
 /**
- * The api on a Redis and an S3 server of its own, for its tests: three tenants, a model, some buckets. No worker runs:
+ * The api on a Redis and an S3 server of its own, for its tests: three tenants (other's weight is 3), a model, some buckets. No worker runs:
  * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -95,7 +95,7 @@ export async function startService({
       },
     },
     bucket: serviceBucket,
-    keys: [demo.entry, other.entry, everywhere.entry],
+    keys: [demo.entry, { ...other.entry, weight: 3 }, everywhere.entry],
     catalogueSeconds: 0,
     logLevel: "silent",
   });

@@ -26,6 +26,7 @@ export function formatBatch(batch: Batch): string {
     ["id", batch.id],
     ["status", batch.status],
     ["waiting for", batch.waiting_for],
+    ["priority", batch.priority === 0 ? null : String(batch.priority)],
     ["model", `${batch.model}, ${batch.task}`],
     ["input", batch.input],
     ["output", batch.output],

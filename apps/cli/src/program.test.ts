@@ -18,6 +18,7 @@ it("has help with examples for every command", async () => {
     ["cancel"],
     ["pause"],
     ["resume"],
+    ["priority"],
     ["list"],
     ["models"],
     ["model", "import"],
@@ -41,6 +42,7 @@ it("stands in docs/command-line.md, with its exit codes", async () => {
     "cancel",
     "pause",
     "resume",
+    "priority",
     "list",
     "models",
     "model import",
@@ -49,7 +51,7 @@ it("stands in docs/command-line.md, with its exit codes", async () => {
   ]) {
     const { out } = await run([...name.split(" "), "--help"]);
     const description = out.split("\n\n")[1]?.replaceAll("\n", " ");
-    expect(document).toMatch(new RegExp(`\\| \`flamboyance ${name}( <\\w+>)?\` \\| `));
+    expect(document).toMatch(new RegExp(`\\| \`flamboyance ${name}( <\\w+>)*\` \\| `));
     expect(document).toContain(`| ${description} |`);
   }
   for (const code of Object.values(exitCodes)) expect(document).toContain(`\n| ${code} | `);
@@ -65,6 +67,8 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
     [["submit", "--max-new-tokens", "many"], /a whole number is needed/],
     [["submit", "--temperature", "warm"], /a number is needed/],
     [["submit", "--seed", "1.5"], /a whole number is needed/],
+    [["submit", "--model", "demo", "--task", "caption", "--input", "s3://photos/", "--priority", "-11"], /--priority /],
+    [["priority", "batch_1", "high"], /a whole number is needed/],
     [["submit", "--early-stopping", "maybe"], /Allowed choices are true, false, never/],
     [["submit", "--model", "demo"], /--task/],
     [["list", "--limit", "0"], /at least 1 is needed/],

@@ -2,11 +2,12 @@
 import type { Client } from "@flamboyance/client";
 import { newKey, pixelMode, task, type Control } from "@flamboyance/contracts";
 import type { DeviceChoice, Precision } from "@flamboyance/model";
-import { Command, CommanderError, InvalidArgumentError, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
 import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
+import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
 import { showResults } from "./results.ts";
 import { collectMetadata, readSubmission, type SubmitFlags } from "./submission.ts";
@@ -117,6 +118,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--logprobs", "with each token's log-probability")
     .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
     .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
+    .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectMetadata)
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
     .option("--watch", "watch it to its end")
@@ -164,7 +166,7 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
         showResults(clientOf(flags), terminal, id, flags),
     );
 
-  const control = (kind: Control["kind"], description: string) =>
+  const control = (kind: Exclude<Control["kind"], "priority">, description: string) =>
     remote(kind, description, `flamboyance ${kind} batch_01k…`)
       .argument("<id>", "the batch")
       .action(async (id: string, flags: CommonFlags) => {
@@ -174,6 +176,17 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
   control("cancel", "Stop a batch. What is done stays and can be read.");
   control("pause", "Pause a batch. What runs is finished, nothing further starts, and the deadline stays.");
   control("resume", "Let a paused batch go on.");
+  remote(
+    "priority",
+    "Change which of your batches goes first: the highest, from -10 to 10.",
+    "flamboyance priority batch_01k… 5\nflamboyance priority batch_01k… -5",
+  )
+    .argument("<id>", "the batch")
+    .argument("<priority>", "its new priority", integer)
+    .action(async (id: string, priority: number, flags: CommonFlags) => {
+      const batch = await clientOf(flags).batches.setPriority(id, priority, { signal });
+      await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
+    });
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
     .option("--limit <number>", "how many", atLeastOne, 20)
@@ -269,25 +282,4 @@ Environment:
 function keyIssue(error: ZodError): string {
   const issue = error.issues[0];
   return `--${String(issue?.path[0] ?? "tenant")} ${issue?.message ?? "doesn't fit"}`;
-}
-
-function atLeastOne(text: string): number {
-  const number = wholeNumber(text);
-  if (number === 0) throw new InvalidArgumentError("at least 1 is needed.");
-  return number;
-}
-
-function wholeNumber(text: string): number {
-  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
-  return Number(text);
-}
-
-function integer(text: string): number {
-  if (!/^-?\d{1,15}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
-  return Number(text);
-}
-
-function decimal(text: string): number {
-  if (!/^-?\d{1,9}(\.\d{1,9})?$/.test(text)) throw new InvalidArgumentError("a number is needed, as 0.8.");
-  return Number(text);
 }

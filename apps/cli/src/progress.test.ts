@@ -77,6 +77,7 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     completion_window: "24h",
     status,
     created_at: 1,
+    priority: 0,
     request_counts: { total, completed, failed: 0 },
     usage: {
       input_tokens: 0,

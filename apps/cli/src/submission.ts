@@ -31,6 +31,7 @@ export interface SubmitFlags {
   readonly logprobs?: boolean;
   readonly onInvalid?: string;
   readonly completionWindow?: string;
+  readonly priority?: number;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -68,6 +69,7 @@ export async function readSubmission(
     pixels: flags.pixels,
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
+    priority: flags.priority,
     metadata: flags.metadata,
   };
   for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
@@ -141,6 +143,7 @@ const flagOf: Readonly<Record<string, string>> = {
   pixels: "--pixels",
   on_invalid: "--on-invalid",
   completion_window: "--completion-window",
+  priority: "--priority",
   "generation.max_new_tokens": "--max-new-tokens",
   "generation.min_new_tokens": "--min-new-tokens",
   "generation.num_beams": "--num-beams",

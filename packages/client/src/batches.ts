@@ -55,6 +55,8 @@ export interface Batches {
   pause(id: string, options?: Signalled): Promise<Batch>;
   /** Lets a paused batch go on; one that is in progress does so anyway. */
   resume(id: string, options?: Signalled): Promise<Batch>;
+  /** The batch's place among your own from now on: the highest first, then the oldest. Rejects with `conflict` where nothing of it is left to begin. */
+  setPriority(id: string, priority: number, options?: Signalled): Promise<Batch>;
   /** One page of results. `after` is `next` of the page before. */
   resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
   /** Result lines in the manifest's order, page by page, also while the batch runs. */
@@ -71,7 +73,7 @@ export function batchesOf(connection: Connection): Batches {
   const page: Batches["resultsPage"] = (id, { status, limit, after, signal } = {}) =>
     request(connection, { method: "GET", path: path(id, "/results"), query: { status, limit, after }, answer: resultsPage, signal });
   const control =
-    (kind: Control["kind"]): Batches["cancel"] =>
+    (kind: Exclude<Control["kind"], "priority">): Batches["cancel"] =>
     (id, { signal } = {}) =>
       request(connection, { method: "POST", path: path(id, `/${kind}`), answer: batch, signal });
 
@@ -91,6 +93,8 @@ export function batchesOf(connection: Connection): Batches {
     cancel: control("cancel"),
     pause: control("pause"),
     resume: control("resume"),
+    setPriority: (id, priority, { signal } = {}) =>
+      request(connection, { method: "POST", path: path(id, "/priority"), body: { priority }, answer: batch, signal }),
     all: (options) => allBatches(list, options),
     results: (id, options) => allResults(page, id, options),
     wait: (id, options) => untilEnded(get, id, options),

@@ -32,6 +32,12 @@ it("cancels, pauses and resumes by a POST to the batch, each answered with it", 
   ]);
 });
 
+it("changes a priority by a POST that carries it", async () => {
+  const { client, sent } = answering(json({ ...batch("in_progress"), priority: -3 }));
+  expect((await client.batches.setPriority("batch_1", -3)).priority).toBe(-3);
+  expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/priority", body: { priority: -3 } });
+});
+
 it("tries what passes again, a submit under one idempotency key", async () => {
   const { client, sent } = answering(failure(503, "service_unavailable"), "cut", failure(429, "rate_limited"), json(batch()));
   await client.batches.create({ model: "demo", task: "caption", input: "s3://photos/2024/" });
@@ -207,6 +213,7 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     input: "s3://photos/2024/",
     output: null,
     results: null,
+    priority: 0,
     waiting_for: null,
     delivery: null,
   };

@@ -1,6 +1,6 @@
 /** The Batch object and the lists around it, as the wire shows them: OpenAI's fields, then ours. Timestamps are Unix seconds. */
 import { z } from "zod";
-import { task } from "./dataset.ts";
+import { priority, task } from "./dataset.ts";
 import { batchStatus } from "./status.ts";
 
 export const requestCounts = z.object({ total: z.int(), completed: z.int(), failed: z.int() });
@@ -49,6 +49,7 @@ export const batch = z.object({
   output: z.string().nullable(),
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
   results: z.object({ output: z.string(), errors: z.string(), summary: z.string() }).nullable(),
+  priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),
   delivery: z.object({ status: z.enum(["pending", "delivered", "failed"]), error: z.string().nullable() }).nullable(),
 });

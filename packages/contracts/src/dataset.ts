@@ -45,6 +45,9 @@ export const metadata = z
   .record(z.string().min(1).max(limits.metadataKeyCharacters), z.string().max(limits.metadataValueCharacters))
   .refine((pairs) => Object.keys(pairs).length <= limits.metadataPairs, `at most ${limits.metadataPairs} pairs`);
 
+/** Among a tenant's own batches: the highest first, and of equal ones the oldest. */
+export const priority = z.int().min(-limits.priority).max(limits.priority);
+
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
 export const completionWindow = z.string().regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
 
@@ -86,6 +89,11 @@ export const createDatasetBatch = z
     generation: generation.prefault({}),
     on_invalid: z.enum(["fail", "skip"]).default("fail"),
     completion_window: completionWindow.default("24h"),
+    priority: priority
+      .optional()
+      .describe(
+        "Which of your batches of this model goes first: the highest, then the oldest. 0 without it; can be changed while the batch runs.",
+      ),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })
   .superRefine((body, context) => {

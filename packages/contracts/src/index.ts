@@ -17,6 +17,7 @@ export {
   createDatasetBatch,
   manifestLine,
   pixelMode,
+  priority,
   supportExample,
   task,
   type CreateDatasetBatch,

@@ -15,6 +15,10 @@ export const limits = {
   frames: 64,
   /** That a line of the manifest may list. */
   imagesPerItem: 1_000,
+  /** A batch's priority, above and below 0. */
+  priority: 10,
+  /** A tenant's weight. */
+  weight: 100,
   metadataPairs: 16,
   metadataKeyCharacters: 64,
   metadataValueCharacters: 512,

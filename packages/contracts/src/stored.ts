@@ -4,9 +4,10 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { completionWindow, metadata, pixelMode, supportExample, task } from "./dataset.ts";
+import { completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
+import { weight } from "./tenant-key.ts";
 
 const modelReference = z.object({
   name: z.string(),
@@ -43,11 +44,18 @@ export const batchRequest = z.object({
   on_invalid: z.enum(["fail", "skip"]),
   completion_window: completionWindow,
   metadata: metadata.nullable(),
+  /** The tenant's, as it stood at submit: its share of the workers beside other tenants. 1 in batches that were frozen before there were weights. */
+  weight: weight.default(1),
+  /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
+  priority: priority.default(0),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
 /** control/<number>-<ulid>.json: what was asked of the batch; its name's number is its place in the order. */
-export const control = z.object({ kind: z.enum(["cancel", "pause", "resume"]) });
+export const control = z.discriminatedUnion("kind", [
+  z.object({ kind: z.enum(["cancel", "pause", "resume"]) }),
+  z.object({ kind: z.literal("priority"), priority }),
+]);
 export type Control = z.infer<typeof control>;
 
 const itemWords = z.object({

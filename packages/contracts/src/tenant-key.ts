@@ -3,8 +3,12 @@
  * A key is 256 random bits, so a plain sha256 can't be searched backwards. Recognising one is the api's.
  */
 import { z } from "zod";
+import { limits } from "./limits.ts";
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "must be lower-case letters, digits, dot, dash or underscore");
+
+/** A tenant's share of the workers: one of weight 3 gets three items for each of a tenant of weight 1, while both have some. */
+export const weight = z.int().min(1).max(limits.weight);
 
 export const tenantKey = z.strictObject({
   tenant: name,
@@ -13,6 +17,7 @@ export const tenantKey = z.strictObject({
   sha256: z.string().regex(/^[0-9a-f]{64}$/, "must be 64 hexadecimal digits"),
   /** Patterns of buckets that the tenant's batches may read and write; `*` stands for any characters. */
   buckets: z.array(z.string().regex(/^[a-z0-9.*-]{1,63}$/, "must be a bucket's name, * allowed")).min(1, "must name a bucket"),
+  weight: weight.default(1),
 });
 export type TenantKey = z.infer<typeof tenantKey>;
 
@@ -20,7 +25,11 @@ export type TenantKey = z.infer<typeof tenantKey>;
 export const tenantKeys = z
   .array(tenantKey)
   .min(1, "must hold a key")
-  .refine((keys) => new Set(keys.map((key) => key.sha256)).size === keys.length, "holds one key twice");
+  .refine((keys) => new Set(keys.map((key) => key.sha256)).size === keys.length, "holds one key twice")
+  .refine(
+    (keys) => keys.every(({ tenant, weight: own }) => keys.every((other) => other.tenant !== tenant || other.weight === own)),
+    "gives a tenant two weights",
+  );
 
 /** Makes a key: shown once to its owner; the entry belongs into the configuration. Throws a ZodError for a name or bucket that can't be. */
 export async function newKey(tenant: string, keyName: string, buckets: readonly string[]): Promise<{ key: string; entry: TenantKey }> {

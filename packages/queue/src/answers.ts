@@ -24,7 +24,8 @@ export const adoptAnswer = z.discriminatedUnion("kind", [
 ]);
 const handOut = z.object({ id: z.string(), chunk: z.int(), dispatch: z.int() });
 export type HandOut = z.infer<typeof handOut>;
-export const dispatchAnswer = z.object({ chunks: z.array(handOut) });
+export const dispatchAnswer = z.object({ chunks: z.array(handOut), overtakes: z.boolean() });
+export const orderAnswer = z.object({ kind: z.literal("ordered"), jobs: z.int() });
 export const claimAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int() }),
   bare("parked"),
@@ -62,7 +63,7 @@ export const endAnswer = z.discriminatedUnion("kind", [
   gone,
 ]);
 export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
-export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()) });
+export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
 export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));

@@ -23,6 +23,7 @@ type BatchesPart = Pick<
   | "applyCancel"
   | "applyPause"
   | "applyResume"
+  | "applyPriority"
   | "batch"
   | "batches"
   | "openBatches"
@@ -61,9 +62,10 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async submit(request: BatchRequest) {
-      const { id, tenant, model, created_at, expires_at, idempotency_key } = request;
+      const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority } = request;
       const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
-      const answer = await run(submission.submit, [id, tenant, model.key, shownOf(request), created_at, expires_at, hash], submitAnswer);
+      const given = [id, tenant, model.key, shownOf(request), created_at, expires_at, hash, weight, priority];
+      const answer = await run(submission.submit, given, submitAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       if (answer.kind === "created") await jobs.addBatchJob("plan", id);
       return answer.kind;
@@ -73,6 +75,7 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     applyCancel: ({ id, number }) => run(control.applyCancel, [id, number], cancelAnswer),
     applyPause: ({ id, number }) => run(control.applyPause, [id, number], controlAnswer),
     applyResume: ({ id, number }) => run(control.applyResume, [id, number], controlAnswer),
+    applyPriority: ({ id, number, priority }) => run(control.applyPriority, [id, number, priority], controlAnswer),
 
     async batch(id) {
       const [record = null] = await readAll([id]);

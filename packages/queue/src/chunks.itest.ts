@@ -145,10 +145,9 @@ describe("claim", () => {
 
   it("parks in a paused batch, and the chunk is handed out again later", async () => {
     const { id, model } = await running({ chunks: 1 });
-    await put(id, "status", "paused");
+    await queue.applyPause({ id, number: 1 });
     expect(await queue.claim({ id, chunk: 0, attempt: newUlid(), dispatch: 1, worker: "w" })).toEqual({ kind: "parked" });
-    await put(id, "status", "in_progress");
-    await redis.raw.zadd(`flamboyance:running:${model}`, 1, id);
+    await queue.applyResume({ id, number: 2 });
     await redis.raw.del(`flamboyance:chunk-${model}:wait`);
     expect(await queue.dispatch(model)).toBe(1);
     expect(await queue.claim({ id, chunk: 0, attempt: newUlid(), dispatch: 1, worker: "w" })).toEqual({ kind: "superseded" });
@@ -157,11 +156,10 @@ describe("claim", () => {
 
   it("takes a chunk out again that was taken back while its job stood", async () => {
     const { id, model } = await running({ chunks: 1 });
-    await put(id, "status", "paused");
+    await queue.applyPause({ id, number: 1 });
     await queue.claim({ id, chunk: 0, attempt: newUlid(), dispatch: 1, worker: "w" });
-    await put(id, "status", "in_progress");
+    await queue.applyResume({ id, number: 2 });
     expect(await queue.claim({ id, chunk: 0, attempt: newUlid(), dispatch: 1, worker: "w" })).toMatchObject({ kind: "run" });
-    await redis.raw.zadd(`flamboyance:running:${model}`, 1, id);
     await redis.raw.del(`flamboyance:chunk-${model}:wait`);
     expect(await queue.dispatch(model)).toBe(0);
   });

@@ -1,7 +1,7 @@
 /** Plans and chunks: adopting, handing out, claiming, recording, and what is known of running chunks. The laws stand in the scripts. */
 import { isEnded } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { adoptAnswer, claimAnswer, dispatchAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
+import { adoptAnswer, claimAnswer, dispatchAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
@@ -10,6 +10,7 @@ import type { RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
 import { claim, release } from "./scripts/claim.ts";
 import { dispatch } from "./scripts/dispatch.ts";
+import { order } from "./scripts/order.ts";
 import { record } from "./scripts/record.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
@@ -46,8 +47,9 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     },
 
     async dispatch(model) {
-      const { chunks } = await run(dispatch, [model, jobs.waitKey(model)], dispatchAnswer);
+      const { chunks, overtakes } = await run(dispatch, [model, jobs.waitKey(model)], dispatchAnswer);
       await jobs.addChunks(model, chunks);
+      if (overtakes) await run(order, [model, jobs.waitKey(model)], orderAnswer);
       return chunks.length;
     },
 

@@ -32,24 +32,29 @@ async function running({ chunks = 3 } = {}) {
   };
 }
 
-const steps = { cancel: "applyCancel", pause: "applyPause", resume: "applyResume" } as const;
-const apply = (kind: Control["kind"], control: { id: string; number: number }) => queue[steps[kind]](control);
+const steps = {
+  cancel: (control: { id: string; number: number }) => queue.applyCancel(control),
+  pause: (control: { id: string; number: number }) => queue.applyPause(control),
+  resume: (control: { id: string; number: number }) => queue.applyResume(control),
+  priority: (control: { id: string; number: number }) => queue.applyPriority({ ...control, priority: 5 }),
+};
+const apply = (kind: Control["kind"], control: { id: string; number: number }) => steps[kind](control);
 
 describe("a control", () => {
   /** Where each control leads from each status; null where it is a conflict. */
   const leads: Record<RecordStatus, Record<Control["kind"], RecordStatus | null>> = {
-    validating: { cancel: "cancelling", pause: null, resume: null },
-    in_progress: { cancel: "cancelling", pause: "paused", resume: "in_progress" },
-    paused: { cancel: "cancelling", pause: "paused", resume: "in_progress" },
-    cancelling: { cancel: "cancelling", pause: null, resume: null },
-    expiring: { cancel: "cancelling", pause: null, resume: null },
-    finalizing: { cancel: null, pause: null, resume: null },
-    completed: { cancel: null, pause: null, resume: null },
-    failed: { cancel: null, pause: null, resume: null },
-    expired: { cancel: null, pause: null, resume: null },
-    cancelled: { cancel: null, pause: null, resume: null },
+    validating: { cancel: "cancelling", pause: null, resume: null, priority: "validating" },
+    in_progress: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "in_progress" },
+    paused: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "paused" },
+    cancelling: { cancel: "cancelling", pause: null, resume: null, priority: null },
+    expiring: { cancel: "cancelling", pause: null, resume: null, priority: null },
+    finalizing: { cancel: null, pause: null, resume: null, priority: null },
+    completed: { cancel: null, pause: null, resume: null, priority: null },
+    failed: { cancel: null, pause: null, resume: null, priority: null },
+    expired: { cancel: null, pause: null, resume: null, priority: null },
+    cancelled: { cancel: null, pause: null, resume: null, priority: null },
   };
-  const kinds = ["cancel", "pause", "resume"] as const;
+  const kinds = ["cancel", "pause", "resume", "priority"] as const;
   const cases = recordStatus.options.flatMap((status) => kinds.map((kind) => ({ status, kind, to: leads[status][kind] })));
 
   it.each(cases)("$kind of a batch that is $status leads to $to", async ({ status, kind, to }) => {
@@ -223,5 +228,31 @@ describe("the order of pause and resume", () => {
     await seal(newUlid());
     expect(await queue.applyPause({ id, number: 1 })).toEqual({ kind: "applied", status: "finalizing" });
     expect(await queue.applyResume({ id, number: 2 })).toEqual({ kind: "applied", status: "finalizing" });
+  });
+});
+
+describe("priority", () => {
+  it("holds by the highest number, and is answered the same to whoever repeats his step", async () => {
+    const { id, record, seal } = await running({ chunks: 1 });
+    const priority = async () => (await queue.batch(id))?.priority;
+    expect(await priority()).toBe(0);
+    expect(await queue.applyPriority({ id, number: 2, priority: -4 })).toEqual({ kind: "applied", status: "in_progress" });
+    expect(await queue.applyPriority({ id, number: 1, priority: 9 })).toEqual({ kind: "superseded", status: "in_progress" });
+    expect(await priority()).toBe(-4);
+    await record(0);
+    await seal(newUlid());
+    expect(await queue.applyPriority({ id, number: 2, priority: -4 })).toEqual({ kind: "applied", status: "finalizing" });
+    expect(await queue.applyPriority({ id, number: 3, priority: 9 })).toEqual({ kind: "conflict", status: "finalizing" });
+    expect(await priority()).toBe(-4);
+  });
+
+  it("and a pause are in no order among themselves", async () => {
+    const { id, status } = await running();
+    await queue.applyPriority({ id, number: 2, priority: 1 });
+    expect(await queue.applyPause({ id, number: 1 })).toEqual({ kind: "applied", status: "paused" });
+    await queue.applyResume({ id, number: 4 });
+    expect(await queue.applyPriority({ id, number: 3, priority: 7 })).toEqual({ kind: "applied", status: "in_progress" });
+    expect(await queue.batch(id)).toMatchObject({ priority: 7 });
+    expect(await status()).toBe("in_progress");
   });
 });

@@ -121,7 +121,7 @@ describe("seal", () => {
     await queue.seal({ id, seal: newUlid(), outcome: "cancelled" });
     expect(await redis.raw.exists(`flamboyance:out:${id}`, `flamboyance:back:${id}`, `flamboyance:tallies:${id}`)).toBe(0);
     expect(await redis.raw.zcard(`flamboyance:ready:${model}`)).toBe(0);
-    expect(await redis.raw.zcard(`flamboyance:running:${model}`)).toBe(0);
+    expect(await redis.raw.zcard(`flamboyance:running:${model}:birds`)).toBe(0);
   });
 });
 
@@ -216,7 +216,7 @@ describe("the end", () => {
     const end = endOf(newUlid(), "completed", [2, 1, 1]);
     expect(await queue.copyEnd({ id, end })).toEqual({ kind: "ended", status: "completed" });
     expect(await queue.batch(id)).toMatchObject({ status: "completed", outcome: "completed", seal: end.seal, completed: 1, failed: 1 });
-    expect(await redis.raw.exists(`flamboyance:out:${id}`, `flamboyance:running:${model}`)).toBe(0);
+    expect(await redis.raw.exists(`flamboyance:out:${id}`, `flamboyance:running:${model}:birds`)).toBe(0);
     expect(await queue.copyEnd({ id: "batch_x", end })).toEqual({ kind: "gone" });
   });
 });

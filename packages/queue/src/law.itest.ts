@@ -1,11 +1,12 @@
 /**
  * The laws under chance: seeded interleavings of all steps over a few small batches, with workers that crash, stall and wake late, jobs that are lost,
- * cancels, pauses and resumes that come late, and deadlines. S3 is a plain map here. After every step the batch that it touched is held against what the answers promised.
+ * cancels, pauses, resumes and priorities that come late, and deadlines; two tenants of unlike weights. S3 is a plain map here. After every step the batch that it touched is held against what the answers promised.
  */
 import { isEnded, type BatchOutcome, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseJobId } from "./jobs.ts";
 import type { Queue } from "./queue.ts";
+import { mulberry32 } from "./test-random.ts";
 import { endOf, requestOf, startTestRedis, tallyOf, type TestRedis } from "./test-redis.ts";
 import { newUlid } from "./ulid.ts";
 
@@ -29,6 +30,7 @@ describe("whatever the order of steps and crashes", () => {
 
 interface Ghost {
   readonly id: string;
+  readonly tenant: string;
   readonly chosen: Map<number, { part: PartChoice; tally: Tally }>;
   plan: string | null;
   chunks: number;
@@ -67,9 +69,11 @@ async function openWorld(seed: number) {
   const workers: Hands[] = [{ at: "idle" }, { at: "idle" }, { at: "idle" }];
 
   for (let index = 0; index < 3; index += 1) {
-    const request = requestOf({ model: { name: "m", key: model } });
+    const tenant = index === 1 ? "fish" : "birds";
+    const request = requestOf({ model: { name: "m", key: model }, tenant, weight: 1 + index, priority: pick(3) - 1 });
     const ghost: Ghost = {
       id: request.id,
+      tenant,
       chosen: new Map(),
       plan: null,
       chunks: 0,
@@ -263,6 +267,23 @@ async function openWorld(seed: number) {
     expect(record.confirmed).toBeLessThanOrEqual(record.frontier);
     const parts = Array.from({ length: ghost.chunks }, (_, chunk) => chosen.get(chunk)?.part ?? null);
     expect(found).toEqual(parts);
+    if (record.status === "in_progress") await checkTurn(ghost);
+  }
+
+  /** A batch in progress with something to hand out has its place, and its tenant its turn. */
+  async function checkTurn({ id, tenant, chunks }: Ghost): Promise<void> {
+    const [next, back, place, turn] = await Promise.all([
+      redis.raw.hget(key(`batch:${id}`), "next"),
+      redis.raw.zcard(key(`back:${id}`)),
+      redis.raw.zscore(key(`running:${model}:${tenant}`), id),
+      redis.raw.zscore(key(`turns:${model}`), tenant),
+    ]);
+    if (Number(next ?? 0) < chunks || back > 0) expect([place, turn], "a batch has lost its turn").not.toContain(null);
+  }
+
+  async function prioritise(ghost: Ghost): Promise<void> {
+    const taken = await queue.takeNumber({ id: ghost.id, kind: "priority" });
+    if (taken.kind === "taken") await queue.applyPriority({ id: ghost.id, number: taken.number, priority: pick(21) - 10 });
   }
 
   const actions: readonly (readonly [weight: number, act: (ghost: Ghost) => Promise<void>])[] = [
@@ -273,6 +294,7 @@ async function openWorld(seed: number) {
     [0.5, cancel],
     [4, (ghost) => take(ghost, random() < 0.5 ? "pause" : "resume")],
     [4, apply],
+    [2, prioritise],
     [0.5, (ghost) => redis.raw.hset(key(`batch:${ghost.id}`), "expires_at", 1).then(() => {})],
     [2, (ghost) => seal(ghost, random() < 0.5 ? "completed" : "cancelled")],
     [3, confirm],
@@ -318,16 +340,5 @@ async function openWorld(seed: number) {
     },
 
     close: () => queue.close(),
-  };
-}
-
-/** A small seeded generator, so that a failing seed fails again. */
-function mulberry32(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   };
 }

@@ -16,8 +16,11 @@
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
- * | running:MODEL | zset id → created_at | batches in progress that may have chunks to hand out | open batches | adoptPlan, applyResume, dispatch |
- * | ready:MODEL | zset ID-CHUNK → ms | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
+ * | running:MODEL:TENANT | zset id → created_at − 10¹¹ × priority | the tenant's batches in progress that may have chunks to hand out, the next one first | open batches | adoptPlan, applyResume, applyPriority, dispatch |
+ * | turns:MODEL | zset tenant → virtual time | tenants with batches in `running`, by when their next turn is (turns.ts) | tenants | adoptPlan, applyResume, dispatch |
+ * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
+ * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
+ * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
@@ -36,6 +39,9 @@ const names = {
   key: "key:",
   retry: "retry:",
   running: "running:",
+  turns: "turns:",
+  rested: "rested:",
+  clock: "clock:",
   ready: "ready:",
   serving: "serving:",
   lease: "lease:",

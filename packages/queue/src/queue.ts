@@ -33,13 +33,13 @@ export type CancelAnswer =
   | { readonly kind: "conflict"; readonly status: RecordStatus }
   | Gone;
 
-/** Of pause and resume. `status` is what holds now, which a later step may have changed. */
+/** Of pause, resume and priority. `status` is what holds now, which a later step may have changed. */
 export type ControlAnswer =
   /** It holds, or did when this control came first; also where it was so already. */
   | { readonly kind: "applied"; readonly status: RecordStatus }
   /** A later number was applied before: this one changes nothing, as if it had come in its turn. */
   | { readonly kind: "superseded"; readonly status: RecordStatus }
-  /** Neither in progress nor paused. */
+  /** The status doesn't allow it. */
   | { readonly kind: "conflict"; readonly status: RecordStatus }
   | Gone;
 
@@ -139,6 +139,8 @@ export type Repair =
   | { readonly kind: "finalize_job" }
   | { readonly kind: "chunks_again"; readonly chunks: readonly number[] }
   | { readonly kind: "chunks_taken_back"; readonly chunks: readonly number[] }
+  /** It had chunks to hand out, and no turn came to it any more. */
+  | { readonly kind: "turn" }
   | { readonly kind: "expiring" }
   | { readonly kind: "sealed"; readonly outcome: BatchOutcome };
 
@@ -170,6 +172,8 @@ export interface Queue {
   applyPause(control: { id: string; number: number }): Promise<ControlAnswer>;
   /** Second half, in the order of the numbers. The caller dispatches. */
   applyResume(control: { id: string; number: number }): Promise<ControlAnswer>;
+  /** Second half; that of the highest number holds. It orders what is handed out from now on. */
+  applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
@@ -187,7 +191,7 @@ export interface Queue {
   announce(worker: { worker: string; model: string; slots: number }, ttlMs: number): Promise<void>;
   /** The worker serves this model no more; without a model: none. */
   withdraw(worker: string, model?: string): Promise<void>;
-  /** Fills the model's queue up to its target; answers how many chunks it handed out. */
+  /** Fills the model's queue up to its target, tenants by their weights, a tenant's batches by priority, then age; answers how many chunks it handed out. */
   dispatch(model: string): Promise<number>;
   /** `attempt`: a fresh ULID in lower case (`newUlid`). `dispatch`: the job's number. */
   claim(claim: { id: string; chunk: number; attempt: string; dispatch: number; worker: string }): Promise<ClaimAnswer>;

@@ -9,6 +9,8 @@ import { z } from "zod";
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
 export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata"> {
   readonly completionWindow: string;
+  /** As it stands now. */
+  readonly priority: number;
   readonly status: RecordStatus;
   /** The adopted plan; null until one is. */
   readonly plan: string | null;
@@ -57,6 +59,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   return {
     ...shown,
     completionWindow: completion_window,
+    priority: fields.priority,
     id: fields.id,
     tenant: fields.tenant,
     status: fields.status,
@@ -111,6 +114,7 @@ const stored = z.object({
   shown: json(shown),
   created_at: z.coerce.number(),
   expires_at: z.coerce.number(),
+  priority: count,
   plan: text,
   items: count,
   chunks: count,

@@ -35,11 +35,12 @@ export function repairOf({ run, jobs, graceMs, batch, expire, seal }: Dependenci
   };
 
   const chunks = async ({ id, model }: BatchRecord): Promise<Repair[]> => {
-    const { again, back } = await run(repairChunks, [id, graceMs, jobs.jobPrefix(model.key)], repairAnswer);
+    const { again, back, entered } = await run(repairChunks, [id, graceMs, jobs.jobPrefix(model.key)], repairAnswer);
     await jobs.addChunks(model.key, again);
     const repairs: Repair[] = [];
     if (again.length > 0) repairs.push({ kind: "chunks_again", chunks: again.map(({ chunk }) => chunk) });
     if (back.length > 0) repairs.push({ kind: "chunks_taken_back", chunks: back });
+    if (entered) repairs.push({ kind: "turn" });
     return repairs;
   };
 

@@ -86,6 +86,8 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
     on_invalid: "fail",
     completion_window: "1h",
     metadata: null,
+    weight: 1,
+    priority: 0,
     ...fields,
   };
 }

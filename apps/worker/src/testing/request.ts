@@ -20,6 +20,8 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
     on_invalid: "fail",
     completion_window: "24h",
     metadata: null,
+    weight: 1,
+    priority: 0,
     ...fields,
   };
 }

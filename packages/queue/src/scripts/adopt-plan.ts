@@ -9,7 +9,7 @@ export const adoptPlan = writing(
   "adoptPlan",
   `
 local id, plan, items, chunks, refused, seal = unpack(ARGV)
-local record = record_of(id, 'plan', 'model', 'chunks', 'created_at')
+local record = record_of(id, 'plan', 'model', 'chunks')
 if not record.status then return gone end
 if record.plan == plan then return answer({ kind = 'adopted', sealed = number_of(record.chunks) == 0 }) end
 if record.status ~= 'validating' then return answer({ kind = 'lost', status = record.status }) end
@@ -18,7 +18,7 @@ redis.call('HSET', key_batch(id), 'status', 'in_progress', 'plan', plan, 'items'
 if tonumber(chunks) == 0 then
   close_batch(id, record.model, seal, 'completed')
 else
-  redis.call('ZADD', key_running(record.model), record.created_at, id)
+  enter_turns(id)
 end
 return answer({ kind = 'adopted', sealed = tonumber(chunks) == 0 })
 `,

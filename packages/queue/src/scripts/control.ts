@@ -1,14 +1,16 @@
 /**
- * The controls of a batch that runs: cancel, pause, resume. Each is three steps of the api: a number, the object control/<number>-<ulid>.json, the script.
+ * The controls of a batch that runs: cancel, pause, resume, priority. Each is three steps of the api: a number, the object control/<number>-<ulid>.json, the script.
  * takeNumber(id, kind): the next number of the batch's control log, where its status allows the control. Called by the api before it writes the object.
  *   → taken(number) | conflict(status) | gone. A number taken and never applied leaves a gap, which nobody waits for.
  * applyCancel(id, number): validating, in_progress, paused, expiring → cancelling. Called by the api after the control object stands.
  *   → cancelling(status) | conflict(status) | gone. A cancelled batch stays so whatever number comes later, so cancels need no order among themselves.
- * applyPause(id, number): in_progress → paused. applyResume(id, number): paused → in_progress, back into `running`; the caller dispatches.
+ * applyPause(id, number): in_progress → paused. applyResume(id, number): paused → in_progress, and its turn comes again; the caller dispatches.
  *   Called by the api after the control object stands. → applied(status) | superseded(status) | conflict(status) | gone
  *   In number order: where a later control was applied before (`applied`), this one changes nothing, and the log read in number order ends the same. So what is
  *   so already takes a number and counts as applied too: the resume of a running batch holds off a pause that is still on its way.
- *   Whoever's number was the last of its kind to be applied is answered the same again, whatever became of the batch since.
+ * applyPriority(id, number, priority): the batch's place among its tenant's from now on; what is handed out already stays so. Called by the api after the
+ *   control object stands. → as those two. The priority of the highest number holds, whatever else was applied in between.
+ * Of pause, resume and priority: whoever's number was the last of its kind to be applied is answered the same again, whatever became of the batch since.
  */
 import type { Control, RecordStatus } from "@flamboyance/contracts";
 import { writing } from "./prelude.ts";
@@ -18,6 +20,7 @@ const legalStatuses: Readonly<Record<Control["kind"], readonly RecordStatus[]>> 
   cancel: ["validating", "in_progress", "paused", "expiring", "cancelling"],
   pause: ["in_progress", "paused"],
   resume: ["in_progress", "paused"],
+  priority: ["validating", "in_progress", "paused"],
 };
 
 const legalInLua = `
@@ -56,6 +59,7 @@ end
 if record.status ~= 'cancelling' then
   redis.call('HSET', key_batch(id), 'status', 'cancelling', 'cancelling_at', now, 'quiet_from_ms', now_ms, 'cancel_number', number,
     'applied', math.max(number, number_of(record.applied)))
+  leave_turns(id)
 end
 return answer({ kind = 'cancelling', status = 'cancelling' })
 `,
@@ -64,7 +68,7 @@ return answer({ kind = 'cancelling', status = 'cancelling' })
 /** The steps that pause and resume share: the same answer again, the status, the order. Leaves with the batch in the control's status. */
 const inOrder = (kind: "pause" | "resume", status: RecordStatus): string => `${legalInLua}
 local id, number = ARGV[1], tonumber(ARGV[2])
-local record = record_of(id, 'model', 'created_at', '${kind}_number', 'applied')
+local record = record_of(id, '${kind}_number', 'applied')
 if not record.status then return gone end
 if number_of(record.${kind}_number) == number then return answer({ kind = 'applied', status = record.status }) end
 if not is_legal('${kind}', record) then return answer({ kind = 'conflict', status = record.status }) end
@@ -75,6 +79,7 @@ redis.call('HSET', key_batch(id), 'status', '${status}', '${kind}_number', numbe
 export const applyPause = writing(
   "applyPause",
   `${inOrder("pause", "paused")}
+leave_turns(id)
 return '{"kind":"applied","status":"paused"}'
 `,
 );
@@ -82,7 +87,22 @@ return '{"kind":"applied","status":"paused"}'
 export const applyResume = writing(
   "applyResume",
   `${inOrder("resume", "in_progress")}
-redis.call('ZADD', key_running(record.model), record.created_at, id)
+enter_turns(id)
 return '{"kind":"applied","status":"in_progress"}'
+`,
+);
+
+export const applyPriority = writing(
+  "applyPriority",
+  `${legalInLua}
+local id, number, priority = ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local record = record_of(id, 'model', 'tenant', 'created_at', 'priority_number')
+if not record.status then return gone end
+if number_of(record.priority_number) == number then return answer({ kind = 'applied', status = record.status }) end
+if not is_legal('priority', record) then return answer({ kind = 'conflict', status = record.status }) end
+if number < number_of(record.priority_number) then return answer({ kind = 'superseded', status = record.status }) end
+redis.call('HSET', key_batch(id), 'priority', priority, 'priority_number', number)
+redis.call('ZADD', queue_key(record.model, record.tenant), 'XX', rank_of(priority, record.created_at), id)
+return answer({ kind = 'applied', status = record.status })
 `,
 );

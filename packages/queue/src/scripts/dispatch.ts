@@ -1,12 +1,14 @@
 /**
- * dispatch(model, waitKey): hands out the next chunks of the model's batches in progress, oldest batch first, until 2 × live slots + 2 are ready.
- *   Called by workers after an adoption, a record and in reconcile, by the api after a resume; the caller adds the jobs. → { chunks: [{ id, chunk, dispatch }] }
+ * dispatch(model, waitKey): hands out the next chunks of the model's batches in progress until 2 × live slots + 2 are ready: the tenant whose turn it is gives
+ *   one of its first batch (by priority, then age), and is moved on (turns.ts, whose invariant this relies on).
+ *   Called by workers after an adoption, a record and in reconcile, by the api after a resume; the caller adds the jobs, and orders them where one overtakes
+ *   what waits already (order.ts). → { chunks: [{ id, chunk, dispatch }], overtakes }
  *   Ready is what was handed out and not claimed, or what BullMQ's wait list (waitKey) holds where that is more (jobs of sealed batches). A chunk whose job
  *   waits for its next try counts as ready too: where many fail, fewer new ones are handed out.
  *   A caller that dies before it adds the jobs leaves chunks handed out without a job: repairChunks hands them out again.
- *   A batch that has nothing to hand out any more (all out, paused, stopped) leaves `running` here, when its turn comes.
+ *   A batch that has nothing to hand out any more leaves its tenant's queue here, and the tenant gives the turn to its next one. So each step hands a chunk
+ *   out or takes something out that was put in once: batches that wait are never walked over.
  *   The dispatch number counts a batch's hand-outs, so it grows for each chunk too.
- *   There are no fair shares among tenants and no priorities yet: the oldest batch takes all until it has nothing left to hand out.
  */
 import { writing } from "./prelude.ts";
 
@@ -37,24 +39,32 @@ local function next_chunk(id, record)
   return chunk
 end
 
-local handed_out = {}
+local handed_out, overtakes = {}, false
+local latest = number_of(redis.call('ZRANGE', key_ready(model), 0, 0, 'REV', 'WITHSCORES')[2])
+local function hand_out(id, chunk, at)
+  local number = redis.call('HINCRBY', key_batch(id), 'dispatches', 1)
+  put_out(id, chunk, { dispatch = number, at = now_ms })
+  redis.call('ZADD', key_ready(model), at, id .. '-' .. chunk)
+  handed_out[#handed_out + 1] = { id = id, chunk = chunk, dispatch = number }
+  overtakes = overtakes or at < latest
+  ready = ready + 1
+end
+
 while ready < target do
-  local id = redis.call('ZRANGE', key_running(model), 0, 0)[1]
-  if not id then break end
-  local record = record_of(id, 'next', 'chunks')
+  local tenant, at, id = whose_turn(model)
+  if not tenant then break end
+  local record = record_of(id, 'next', 'chunks', 'items', 'weight')
   local chunk = nil
   if record.status == 'in_progress' then chunk = next_chunk(id, record) end
   if chunk then
-    local number = redis.call('HINCRBY', key_batch(id), 'dispatches', 1)
-    put_out(id, chunk, { dispatch = number, at = now_ms })
-    redis.call('ZADD', key_ready(model), now_ms, id .. '-' .. chunk)
-    handed_out[#handed_out + 1] = { id = id, chunk = chunk, dispatch = number }
-    ready = ready + 1
+    hand_out(id, chunk, at)
+    redis.call('ZINCRBY', key_turns(model), cost_of(record), tenant)
   else
-    redis.call('ZREM', key_running(model), id)
+    redis.call('ZREM', queue_key(model, tenant), id)
   end
 end
-if #handed_out == 0 then return '{"kind":"dispatched","chunks":[]}' end
-return answer({ kind = 'dispatched', chunks = handed_out })
+redis.call('ZREMRANGEBYSCORE', key_rested(model), '-inf', clock_of(model))
+if #handed_out == 0 then return '{"kind":"dispatched","chunks":[],"overtakes":false}' end
+return answer({ kind = 'dispatched', chunks = handed_out, overtakes = overtakes })
 `,
 );

@@ -1,11 +1,12 @@
 /**
- * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, and the one way to close a batch.
+ * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), and the one way to close a batch.
  * A writing script is refused while the sentinel is missing. Scripts answer JSON; `kind` says which answer it is.
  *
  * The texts stand in .ts files, one a script, so that `tsc -b` alone carries them to dist and nothing is read from disk at run time.
  */
 import { createHash } from "node:crypto";
 import { keysInLua, partBytes, partFlags } from "../layout.ts";
+import { turnsInLua } from "./turns.ts";
 
 export interface Script {
   readonly name: string;
@@ -70,13 +71,16 @@ local function claimed_count(id)
   return count
 end
 
-local function take_from_ready(model, id, chunk) redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
-
+-- Answers how many were there: 0 or 1.
+local function take_from_ready(model, id, chunk) return redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
+${turnsInLua}
 -- No chunk of this batch is handed out any more.
 local function forget_chunks(id, model)
-  for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do take_from_ready(model, id, chunk) end
+  local unclaimed = 0
+  for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do unclaimed = unclaimed + take_from_ready(model, id, chunk) end
+  if unclaimed > 0 then give_turns_back(id, unclaimed) end
   redis.call('DEL', key_out(id), key_back(id), key_tallies(id))
-  redis.call('ZREM', key_running(model), id)
+  leave_turns(id)
 end
 
 -- The seal: outcome and parts are fixed from here on. The caller has tested the ground.

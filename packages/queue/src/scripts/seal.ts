@@ -21,6 +21,7 @@ end
 local left_ms = tonumber(record.expires_at) * 1000 - now_ms
 if left_ms > 0 then return answer({ kind = 'not_due', leftMs = left_ms }) end
 redis.call('HSET', key_batch(id), 'status', 'expiring', 'expiring_at', now, 'quiet_from_ms', now_ms)
+leave_turns(id)
 return '{"kind":"expiring"}'
 `,
 );

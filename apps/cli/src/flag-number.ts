@@ -1,0 +1,23 @@
+/** Numbers of the command line, each with the kind that its flag takes. Refuses to judge them further: the schema of contracts does. */
+import { InvalidArgumentError } from "commander";
+
+export function atLeastOne(text: string): number {
+  const number = wholeNumber(text);
+  if (number === 0) throw new InvalidArgumentError("at least 1 is needed.");
+  return number;
+}
+
+export function wholeNumber(text: string): number {
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+export function integer(text: string): number {
+  if (!/^-?\d{1,15}$/.test(text)) throw new InvalidArgumentError("a whole number is needed.");
+  return Number(text);
+}
+
+export function decimal(text: string): number {
+  if (!/^-?\d{1,9}(\.\d{1,9})?$/.test(text)) throw new InvalidArgumentError("a number is needed, as 0.8.");
+  return Number(text);
+}
