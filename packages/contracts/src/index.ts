@@ -13,12 +13,14 @@ export {
 } from "./batch.ts";
 export { bucketAllowed } from "./bucket-pattern.ts";
 export {
+  columns,
   completionWindowSeconds,
   createDatasetBatch,
   manifestLine,
   pixelMode,
   supportExample,
   task,
+  type Columns,
   type CreateDatasetBatch,
   type CreateDatasetBatchInput,
   type ManifestLine,
