@@ -33,13 +33,12 @@ async function main(): Promise<number> {
     if (form.compression === null) return plain;
     return plain.pipe(form.compression === "gzip" ? createGzip({ level: 1 }) : createZstdCompress());
   };
-  const storage: Pick<Storage, "stream"> = { stream: source };
   const startedMs = performance.now();
   const startedUse = process.cpuUsage();
   let items = 0;
   let itemBytes = 0;
   const options = { serviceBucket: "service", signal: new AbortController().signal };
-  for await (const entry of readManifest(storage as Storage, { ...request, input }, options)) {
+  for await (const entry of readManifest(readingOnly(source), { ...request, input }, options)) {
     if (entry.kind === "refused") throw new Error(`line ${entry.refused.line}: ${entry.refused.message}`);
     items += 1;
     itemBytes += Buffer.byteLength(jsonLine(entry.item));
@@ -74,6 +73,26 @@ const request: BatchRequest = {
   completion_window: "24h",
   metadata: null,
 };
+
+/** Storage of which nothing is but this stream. */
+function readingOnly(stream: Storage["stream"]): Storage {
+  const refuse = (): never => {
+    throw new Error("a manifest's reader needs the stream alone");
+  };
+  return {
+    stream,
+    read: refuse,
+    readRange: refuse,
+    describe: refuse,
+    write: refuse,
+    writeStream: refuse,
+    list: refuse,
+    remove: refuse,
+    probeWrite: refuse,
+    ensureBucket: refuse,
+    close: refuse,
+  };
+}
 
 interface Texts {
   readonly head: string;

@@ -57,12 +57,14 @@ function toRow(line: number, row: Readonly<Record<string, unknown>>): Row {
   let characters = 0;
   for (const [name, value] of Object.entries(row)) {
     if (value === null || value === undefined) continue;
-    fields[name] = typeof value === "bigint" || Number.isSafeInteger(value) ? String(value) : value;
+    fields[name] = isWhole(value) ? String(value) : value;
     characters += lengthOf(value);
   }
   if (characters <= limits.manifestLineBytes) return { kind: "fields", line, fields };
   return { kind: "refused", line, code: "line_too_long", message: `the row is longer than ${limits.manifestLineBytes} characters` };
 }
+
+const isWhole = (value: unknown): value is number | bigint => typeof value === "bigint" || Number.isSafeInteger(value);
 
 function lengthOf(value: unknown): number {
   if (typeof value === "string") return value.length;
