@@ -32,6 +32,8 @@ export const limits = {
   metadataValueCharacters: 512,
   /** Line errors of a failed batch that its `errors` list shows. */
   lineErrorsShown: 50,
+  /** Of all that its `errors` list shows: behind those how many more there were, and what ended the reading. */
+  errorsShown: 52,
   newTokens: 512,
   beams: 8,
   /** Of one item, `n`. */
