@@ -26,6 +26,8 @@ const owners: readonly { library: RegExp; places: readonly string[] }[] = [
   { library: /^sharp$/, places: ["packages/model/src/pixels/image.ts", "packages/model/demo/"] },
   { library: /^@huggingface\/tokenizers$/, places: ["packages/model/src/tokenizer.ts"] },
   { library: /^@huggingface\/hub$/, places: ["packages/model/src/hub/repository.ts"] },
+  { library: /^csv-parse/, places: ["apps/worker/src/rows/csv-rows.ts"] },
+  { library: /^hyparquet/, places: ["apps/worker/src/rows/parquet-rows.ts"] },
   { library: /^@aws-sdk\//, places: ["packages/storage/src/"] },
   { library: /^(bullmq|ioredis)$/, places: ["packages/queue/src/", "apps/worker/src/main.ts"] },
   { library: /^(fastify|@fastify\/|fastify-)/, places: ["apps/api/src/"] },

@@ -15,7 +15,7 @@ import {
   type TenantKey,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { batchKeys, isManifest, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { batchKeys, inputForm, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
 
@@ -104,6 +104,9 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     model,
     task: body.task,
     input: body.input,
+    ...(body.columns === undefined ? {} : { columns: body.columns }),
+    ...(body.include === undefined ? {} : { include: body.include }),
+    ...(body.exclude === undefined ? {} : { exclude: body.exclude }),
     output: body.output ?? null,
     examples: body.examples,
     question: body.question ?? null,
@@ -155,28 +158,41 @@ async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }:
   }
   const output = body.output === undefined ? null : locate(body.output, "output");
 
-  await checkInput(storage, body.input, input, signal);
+  await checkInput(storage, body, input, signal);
   if (output !== null) await checkOutput(storage, output, signal);
 }
 
-async function checkInput(storage: Storage, text: string, location: Location, signal: AbortSignal): Promise<void> {
+async function checkInput(storage: Storage, body: CreateDatasetBatch, location: Location, signal: AbortSignal): Promise<void> {
+  const { input: text } = body;
   try {
-    if (isManifest(text)) {
+    const { kind } = inputForm(text);
+    for (const [field, owner] of [
+      ["columns", "manifest"],
+      ["include", "prefix"],
+      ["exclude", "prefix"],
+    ] as const) {
+      if (body[field] !== undefined && kind !== owner) {
+        throw new CodedError("invalid_request", `${field}: is for a ${owner}, and the input is a ${kind}.`, { param: field });
+      }
+    }
+    if (kind === "manifest") {
       if ((await storage.describe(location, { signal })) === null) {
         throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
       }
       return;
     }
     // Whether the bucket answers is the question; a prefix without objects is a batch that fails with empty_file.
-    for await (const _ of storage.list({ bucket: location.bucket, key: parseGlob(text).prefix }, { signal })) return;
+    for await (const _ of storage.list({ bucket: location.bucket, key: parseGlob(text, body).prefix }, { signal })) return;
   } catch (error) {
     if (isCoded(error, "storage_not_found"))
       throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
     // Refused as wrong: its region or endpoint is another one, so nothing there can be read.
     if (isCoded(error, "storage_forbidden", "storage_refused"))
       throw new CodedError("manifest_forbidden", `input: ${text} may not be read.`, { param: "input", cause: error });
-    if (isCoded(error, "storage_invalid_location"))
-      throw new CodedError("invalid_request", `input: ${error.message}`, { param: "input", cause: error });
+    if (isCoded(error, "storage_invalid_location")) {
+      const param = error.param ?? "input";
+      throw new CodedError("invalid_request", `${param}: ${error.message}`, { param, cause: error });
+    }
     throw error;
   }
 }

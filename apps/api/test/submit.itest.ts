@@ -82,6 +82,23 @@ describe("submit", () => {
     expect(await stored(batchKeys(await submitted({ pixels: "fast" })).request)).toMatchObject({ pixels: "fast" });
   });
 
+  it("freezes which columns are whose and what of a prefix is meant, and nothing where nobody said", async () => {
+    const columns = { image: "url", custom_id: "id" };
+    expect(await stored(batchKeys(await submitted({ columns })).request)).toMatchObject({ columns });
+    const narrowed = { input: "s3://demo-images/", include: ["**/*.jpg"], exclude: ["drafts/"] };
+    expect(await stored(batchKeys(await submitted(narrowed)).request)).toMatchObject(narrowed);
+    for (const field of ["columns", "include", "exclude"]) {
+      expect(await stored(batchKeys(await submitted()).request)).not.toHaveProperty(field);
+    }
+  });
+
+  it("takes a manifest for what its name says", async () => {
+    for (const name of ["table.csv", "table.TSV.gz", "table.parquet", "lines.ndjson.zst"]) {
+      await service.put(imagesBucket, name, "whatever plan finds");
+      expect((await submit({ input: `s3://${imagesBucket}/${name}` })).status, name).toBe(200);
+    }
+  });
+
   it("takes a prefix or a pattern for input, also one without objects", async () => {
     for (const input of ["s3://demo-images/", "s3://demo-images/2024/**/*.{jpg,png}", "s3://demo-images/none/"]) {
       expect((await submit({ input })).status).toBe(200);
@@ -93,6 +110,16 @@ describe("submit", () => {
       [{ task: "sing" }, "task"],
       [{ input: "photos/" }, "input"],
       [{ input: "s3://demo-images/one.jpg" }, "input"],
+      [{ input: "s3://demo-images/table.xlsx" }, "input"],
+      [{ input: "s3://demo-images/table.parquet.gz" }, "input"],
+      [{ columns: { picture: "url" } }, "columns.picture"],
+      [{ columns: { image: "" } }, "columns.image"],
+      [{ input: "s3://demo-images/", columns: { image: "url" } }, "columns"],
+      [{ include: ["*.jpg"] }, "include"],
+      [{ exclude: ["*.jpg"] }, "exclude"],
+      [{ input: "s3://demo-images/", include: [] }, "include"],
+      [{ input: "s3://demo-images/", exclude: ["{a"] }, "exclude"],
+      [{ input: "s3://demo-images/", include: ["{a,b}".repeat(7)] }, "include"],
       [{ inptu: "s3://demo-images/" }, "inptu"],
       [{ examples: [{ text: "fine" }, { txt: "a bird" }] }, "examples[1].txt"],
       [{ task: "vqa", examples: [{ text: "a bird" }] }, "examples[0]"],

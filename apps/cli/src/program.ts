@@ -10,7 +10,7 @@ import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure
 import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
 import { showResults } from "./results.ts";
-import { collectMetadata, readSubmission, type SubmitFlags } from "./submission.ts";
+import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
 import { watchBatch } from "./watch.ts";
@@ -88,7 +88,14 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
     .option("--model <name>", "a model of `flamboyance models`")
     .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
-    .option("--input <location>", "a manifest s3://bucket/name.jsonl, or a prefix or pattern s3://bucket/folder/**/*.jpg")
+    .option("--input <location>", "a manifest s3://bucket/name.jsonl (.csv, .tsv, .parquet), or a prefix or pattern s3://bucket/a/**/*.jpg")
+    .option(
+      "--column <field=name>",
+      "the manifest's column for a field, image=url; may be repeated",
+      collectPairs("--column", "field=name"),
+    )
+    .option("--include <pattern...>", "prefix: only objects that match one of these, below its folder")
+    .option("--exclude <pattern...>", "prefix: no object that matches one of these, below its folder")
     .option("--output <folder>", "where the results are copied after the end, as s3://bucket/folder/")
     .option(
       "--examples <path>",
@@ -119,7 +126,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
     .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
-    .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectMetadata)
+    .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
     .option("--watch", "watch it to its end")
     .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { UsageError } from "./failure.ts";
-import { collectMetadata, readSubmission, type SubmitFlags } from "./submission.ts";
+import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 
 const least = { model: "demo", task: "caption", input: "s3://photos/" };
 const files: Record<string, string> = {
@@ -65,6 +65,8 @@ it("has a flag for every way to generate and to classify", async () => {
   expect(classified).toMatchObject({ task: "classify", labels: ["a bird", "a cat"], rank_by: "sum" });
   expect(await read({ ...least, frames: 4 })).toMatchObject({ frames: 4 });
   expect(await read({ ...least, pixels: "fast" })).toMatchObject({ pixels: "fast" });
+  expect(await read({ ...least, column: { image: "url" } })).toMatchObject({ columns: { image: "url" } });
+  expect(await read({ ...least, include: ["*.jpg"], exclude: ["b/", "c/"] })).toMatchObject({ include: ["*.jpg"], exclude: ["b/", "c/"] });
   expect(await read({ ...least, task: "prompt", prompt: "The colour is" })).toMatchObject({ task: "prompt", prompt: "The colour is" });
 });
 
@@ -86,6 +88,8 @@ it("names the flag, field or line that is wrong", async () => {
     [{ ...least, stop: ["x".repeat(65)] }, /^--stop /],
     [{ ...least, frames: 65 }, /^--frames /],
     [{ ...least, pixels: "blurred" }, /^--pixels /],
+    [{ ...least, column: { picture: "url" } }, /^--column .*picture/],
+    [{ ...least, exclude: [""] }, /^--exclude /],
     [{ ...least, labels: ["a bird", "a cat"] }, /^--labels is for the task classify$/],
     [{ ...least, examples: "half.jsonl" }, /^half.jsonl: .*line 2/],
     [{ file: "list-for-request.json" }, /^list-for-request.json: not a JSON object$/],
@@ -94,7 +98,8 @@ it("names the flag, field or line that is wrong", async () => {
   await expect(readSubmission({ file: "/nowhere/request.json" })).rejects.toThrow(UsageError);
 });
 
-it("collects metadata over several flags, and wants an equals sign", () => {
-  expect(collectMetadata("b=c=d", collectMetadata("a=1"))).toEqual({ a: "1", b: "c=d" });
-  expect(() => collectMetadata("plain")).toThrow(/key=value/);
+it("collects pairs over several flags, and wants an equals sign", () => {
+  const collect = collectPairs("--metadata", "key=value");
+  expect(collect("b=c=d", collect("a=1"))).toEqual({ a: "1", b: "c=d" });
+  expect(() => collect("plain")).toThrow(/^--metadata takes key=value/);
 });

@@ -9,6 +9,9 @@ export interface SubmitFlags {
   readonly model?: string;
   readonly task?: string;
   readonly input?: string;
+  readonly column?: Readonly<Record<string, string>>;
+  readonly include?: readonly string[];
+  readonly exclude?: readonly string[];
   readonly output?: string;
   readonly examples?: string;
   readonly question?: string;
@@ -59,6 +62,9 @@ export async function readSubmission(
     model: flags.model,
     task: flags.task,
     input: flags.input,
+    columns: flags.column,
+    include: flags.include,
+    exclude: flags.exclude,
     output: flags.output,
     examples: flags.examples === undefined ? undefined : parseList(await readText(flags.examples), flags.examples),
     question: flags.question,
@@ -84,12 +90,14 @@ export async function readSubmission(
 /** "never" is said as it is. */
 const earlyStoppings: Readonly<Record<string, boolean>> = { true: true, false: false };
 
-/** `key=value`, any number of them. */
-export function collectMetadata(text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> {
-  const at = text.indexOf("=");
-  if (at < 1) throw new UsageError(`--metadata takes key=value, not ${JSON.stringify(text)}`);
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
-}
+/** A flag's `key=value`, any number of them. */
+export const collectPairs =
+  (flag: string, form: string) =>
+  (text: string, before: Readonly<Record<string, string>> = {}): Record<string, string> => {
+    const at = text.indexOf("=");
+    if (at < 1) throw new UsageError(`${flag} takes ${form}, not ${JSON.stringify(text)}`);
+    return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  };
 
 const object = z.record(z.string(), z.unknown());
 
@@ -134,6 +142,9 @@ const flagOf: Readonly<Record<string, string>> = {
   model: "--model",
   task: "--task",
   input: "--input",
+  columns: "--column",
+  include: "--include",
+  exclude: "--exclude",
   output: "--output",
   question: "--question",
   prompt: "--prompt",

@@ -1,46 +1,68 @@
 /**
- * Which custom_ids a manifest has shown. Owns the memory of them: 64 bits of a hash each, in one flat table, about 16 bytes per id.
+ * Which custom_ids a manifest has shown. Owns the memory of them: 64 bits of a hash each, at most 16 bytes per id from some thousands of ids on.
+ * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does.
  *
- * Two different ids with equal hashes would pass for duplicates: one chance in 100,000 at ten million ids.
+ * Two different ids with equal hashes would pass for duplicates: one chance in 90 million at ten million ids (the table's number is 8 bits more).
  * Past `mostRemembered` ids no further one is remembered (a stated bound of memory: 256 MiB): a later duplicate of a remembered one is still found.
  */
 import { hash } from "node:crypto";
 
 const mostRemembered = 16_000_000;
+const tables = 256;
+/** Full to three quarters, a table becomes half as large again: 8 bytes a slot make 10.7 to 16 bytes an id. */
+const fullest = 0.75;
+const growth = 1.5;
 
 export class CustomIds {
-  #slots = new Uint32Array(2 * 1_024); // (slots, 2): high and low word of a hash; 0, 0 is an empty slot
+  readonly #tables = Array.from({ length: tables }, () => new HashTable());
   #remembered = 0;
+
+  /** Of the tables together. */
+  get sizeBytes(): number {
+    return this.#tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+  }
 
   /** True where the id was remembered before. */
   seen(customId: string): boolean {
     const digest = hash("sha1", customId, "buffer");
-    const high = digest.readUInt32LE(0);
+    const table = this.#tables[digest[8] ?? 0];
     // Never 0, 0: that marks an empty slot.
-    const low = digest.readUInt32LE(4) || 1;
+    const answer = table?.seen(digest.readUInt32LE(0), digest.readUInt32LE(4) || 1, this.#remembered < mostRemembered);
+    if (answer === "added") this.#remembered += 1;
+    return answer === "there";
+  }
+}
+
+class HashTable {
+  #slots = new Uint32Array(2 * 16); // (slots, 2): high and low word of a hash; a low word of 0 is an empty slot
+  #used = 0;
+
+  get sizeBytes(): number {
+    return this.#slots.byteLength;
+  }
+
+  seen(high: number, low: number, mayAdd: boolean): "there" | "added" | "left" {
     const at = this.#find(high, low);
-    if (this.#slots[at + 1] !== 0) return true;
-    if (this.#remembered >= mostRemembered) return false;
+    if (this.#slots[at + 1] !== 0) return "there";
+    if (!mayAdd) return "left";
     this.#slots[at] = high;
     this.#slots[at + 1] = low;
-    this.#remembered += 1;
-    if (this.#remembered * 2 > this.#slots.length / 2) this.#grow();
-    return false;
+    this.#used += 1;
+    if (this.#used > (this.#slots.length / 2) * fullest) this.#grow();
+    return "added";
   }
 
   /** The slot of this hash, or the empty one where it belongs. */
   #find(high: number, low: number): number {
     const slots = this.#slots;
-    const mask = slots.length / 2 - 1;
-    for (let slot = low & mask; ; slot = (slot + 1) & mask) {
-      const at = 2 * slot;
+    for (let at = 2 * (low % (slots.length / 2)); ; at = at + 2 === slots.length ? 0 : at + 2) {
       if (slots[at + 1] === 0 || (slots[at] === high && slots[at + 1] === low)) return at;
     }
   }
 
   #grow(): void {
     const old = this.#slots;
-    this.#slots = new Uint32Array(old.length * 2);
+    this.#slots = new Uint32Array(2 * Math.ceil((old.length / 2) * growth));
     for (let at = 0; at < old.length; at += 2) {
       const high = old[at] ?? 0;
       const low = old[at + 1] ?? 0;

@@ -2,22 +2,10 @@ import { item, limits, type BatchRequest } from "@flamboyance/contracts";
 import type { Storage } from "@flamboyance/storage";
 import { describe, expect, it } from "vitest";
 import { readManifest, type ManifestEntry } from "./manifest.ts";
+import { holding } from "./testing/manifest-storage.ts";
 import { requestOf } from "./testing/request.ts";
 
 const request = requestOf({ input: "s3://photos/manifest.jsonl" });
-
-/** S3 as far as a manifest is read from it. */
-function holding(manifest: Uint8Array | string, keys: readonly string[] = []): Storage {
-  const used: Pick<Storage, "stream" | "list"> = {
-    async *stream() {
-      yield Buffer.from(manifest);
-    },
-    async *list({ key: prefix }) {
-      for (const key of keys) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, etag: "", lastModified: new Date(0) };
-    },
-  };
-  return used as Storage;
-}
 
 async function read(storage: Storage, further: Partial<BatchRequest> = {}): Promise<ManifestEntry[]> {
   const entries: ManifestEntry[] = [];
@@ -91,6 +79,40 @@ describe("a manifest", () => {
   });
 });
 
+describe("columns", () => {
+  const lines = '{"id":"a","url":"s3://photos/1","custom_id":5,"more":1}\n{"id":"b","image":"s3://photos/2"}\n';
+
+  it("give our fields other names, of which no other column is taken", async () => {
+    expect(brief(await read(holding(lines), { columns: { custom_id: "id", image: "url" } }))).toEqual(["a", "2: invalid_line image"]);
+    expect(brief(await read(holding(lines), { columns: { custom_id: "id" } }))).toEqual(["1: invalid_line image", "b"]);
+  });
+
+  it("may be one for two fields", async () => {
+    const entries = await read(holding('{"image":"s3://photos/1"}\n'), { columns: { custom_id: "image" } });
+    expect(entries).toMatchObject([{ kind: "item", item: { custom_id: "s3://photos/1", image: "s3://photos/1" } }]);
+  });
+
+  it("that are none of ours are refused, unless some are mentioned", async () => {
+    const own = '{"custom_id":"a","image":"s3://photos/1","more":1}\n';
+    expect(brief(await read(holding(own)))).toEqual(["1: invalid_line more"]);
+    expect(brief(await read(holding(own), { columns: {} }))).toEqual(["a"]);
+  });
+
+  it("hold lists as JSON in a table's cells, and in lines as lists alone", async () => {
+    const csv = { input: "s3://photos/manifest.csv", task: "classify" } as const;
+    const table = 'custom_id,image,images,labels\na,s3://photos/1,,"[""one"",""two""]"\nb,,"[""s3://photos/1""]",one\n';
+    expect(brief(await read(holding(table), csv))).toEqual(["a", "3: invalid_line labels"]);
+    expect(brief(await read(holding('{"custom_id":"a","images":"[\\"s3://photos/1\\"]"}')))).toEqual(["1: invalid_line images"]);
+  });
+
+  it("without a custom_id among them are refused row by row", async () => {
+    expect(brief(await read(holding("image\ns3://photos/1\ns3://photos/2\n"), { input: "s3://photos/manifest.csv" }))).toEqual([
+      "2: invalid_line custom_id",
+      "3: invalid_line custom_id",
+    ]);
+  });
+});
+
 describe("a video's line", () => {
   const line = (fields: object) => `${JSON.stringify({ custom_id: "a", ...fields })}\n`;
   const images = ["s3://photos/1", "s3://photos/2", "s3://photos/1"];
@@ -122,6 +144,12 @@ describe("a prefix", () => {
     const keys = ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/b/"];
     expect(brief(await read(holding("", keys), { input: "s3://photos/a/**/*.jpg" }))).toEqual(["a/1.jpg", "a/b/3.jpg"]);
     expect(brief(await read(holding("", keys), { input: "s3://photos/a/" }))).toEqual(["a/1.jpg", "a/2.png", "a/b/3.jpg"]);
+  });
+
+  it("gives of them what is included and not excluded", async () => {
+    const keys = ["a/1.jpg", "a/2.png", "a/b/3.jpg", "a/c/4.jpg", "x/5.jpg"];
+    const narrowed = { input: "s3://photos/a/", include: ["**/*.jpg"], exclude: ["c/"] };
+    expect(brief(await read(holding("", keys), narrowed))).toEqual(["a/1.jpg", "a/b/3.jpg"]);
   });
 
   it("may be a whole bucket", async () => {

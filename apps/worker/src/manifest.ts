@@ -1,9 +1,10 @@
 /**
- * A batch's input, whatever its form, as items and refused lines in order. Owns what a valid line is; each line is read once, here.
+ * A batch's input, whatever its form, as items and refused lines in order. Owns what a valid line is; each line is read once, here. How a form becomes rows is the business of `rows/`.
  * Refuses to decide whether a refused line fails the batch: that is plan's.
  */
 import {
   CodedError,
+  isCoded,
   limits,
   manifestLine,
   type BatchRequest,
@@ -12,28 +13,44 @@ import {
   type ManifestLine,
   type RefusedLine,
 } from "@flamboyance/contracts";
-import { formatLocation, isManifest, parseGlob, parseLocation, readLines, type Line, type Storage } from "@flamboyance/storage";
+import { formatLocation, inputForm, parseGlob, parseLocation, type ManifestForm, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
 import { mayRead } from "./fetch.ts";
+import { mapColumns } from "./rows/columns.ts";
+import { readRows } from "./rows/read-rows.ts";
 
 export type ManifestEntry =
   | { readonly kind: "item"; readonly item: Item }
   | { readonly kind: "refused"; readonly refused: Omit<RefusedLine, "before_item"> };
 
 /**
- * Every line once. Throws manifest_not_found and manifest_forbidden where the input itself can't be read, passing faults as they are.
- * A prefix's objects become items named by their keys.
+ * Every line once. Throws what the input itself is guilty of (manifest_not_found, manifest_forbidden, manifest_unreadable, manifest_too_large,
+ * invalid_header), passing faults as they are. A prefix's objects become items named by their keys.
  */
-export function readManifest(
+export async function* readManifest(
   storage: Storage,
   request: BatchRequest,
   { serviceBucket, signal }: { readonly serviceBucket: string; readonly signal: AbortSignal },
 ): AsyncGenerator<ManifestEntry> {
-  const location = parseLocation(request.input);
-  if (!mayRead(location, { buckets: request.buckets, serviceBucket })) {
-    throw new CodedError("manifest_forbidden", `${request.input}: this bucket may not be used`);
+  try {
+    if (!mayRead(parseLocation(request.input), { buckets: request.buckets, serviceBucket })) {
+      throw new CodedError("manifest_forbidden", "this bucket may not be used");
+    }
+    const form = inputForm(request.input);
+    if (form.kind === "prefix") yield* readPrefix(storage, request, signal);
+    else {
+      // Not by a generator of its own: that would cost every line a turn more.
+      const customIds = new CustomIds();
+      const columns = mapColumns(request.columns);
+      for await (const row of readRows(storage, parseLocation(request.input), { form, columns, signal })) {
+        yield row.kind === "refused"
+          ? { kind: "refused", refused: { code: row.code, message: row.message, param: null, line: row.line, custom_id: null } }
+          : readRow(row.line, withLists(columns.fieldsOf(row.fields), form), request, customIds);
+      }
+    }
+  } catch (error) {
+    throw inputFailure(request.input, error);
   }
-  return asInput(request.input, isManifest(request.input) ? readFile(storage, request, signal) : readPrefix(storage, request, signal));
 }
 
 async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {
@@ -41,7 +58,7 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
   if (lacking !== null) {
     throw new CodedError("invalid_line", `a prefix's items bring no ${lacking}: the batch needs its own`, { param: lacking });
   }
-  const glob = parseGlob(request.input);
+  const glob = parseGlob(request.input, request);
   const { bucket, prefix } = glob;
   let line = 0;
   for await (const { key } of storage.list({ bucket, key: prefix }, { signal })) {
@@ -51,43 +68,46 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
   }
 }
 
-async function* readFile(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {
-  const customIds = new CustomIds();
-  const bytes = storage.stream(parseLocation(request.input), { signal });
-  for await (const line of readLines(bytes, { maxLineBytes: limits.manifestLineBytes })) {
-    // Blank lines are no items: many tools end a file with some.
-    if (line.kind === "line" && line.text.trim() === "") continue;
-    yield readLine(line, request, customIds);
+type Fields = Readonly<Record<string, unknown>>;
+
+/** A cell can hold a list only as text: JSON's. What isn't one is left for the schema to refuse. */
+function withLists(fields: Fields, { rows }: ManifestForm): Fields {
+  if (rows === "jsonl") return fields;
+  const lists: Record<string, unknown> = {};
+  for (const field of ["images", "labels"]) {
+    const list = typeof fields[field] === "string" ? parseList(fields[field]) : null;
+    if (list !== null) lists[field] = list;
+  }
+  return { ...fields, ...lists };
+}
+
+function parseList(text: string): unknown[] | null {
+  try {
+    const value: unknown = JSON.parse(text);
+    return Array.isArray(value) ? value : null;
+  } catch {
+    return null;
   }
 }
 
-function readLine(line: Line, request: BatchRequest, customIds: CustomIds): ManifestEntry {
-  const refuse = (code: ErrorCode, message: string, details: { param?: string; customId?: string } = {}): ManifestEntry => ({
+function readRow(line: number, fields: Fields, request: BatchRequest, customIds: CustomIds): ManifestEntry {
+  const customId = typeof fields["custom_id"] === "string" ? fields["custom_id"].slice(0, limits.customIdCharacters) : null;
+  const refuse = (code: ErrorCode, message: string, param: string | null): ManifestEntry => ({
     kind: "refused",
-    refused: { code, message, param: details.param ?? null, line: line.number, custom_id: details.customId ?? null },
+    refused: { code, message, param, line, custom_id: customId },
   });
-  if (line.kind === "tooLong") return refuse("line_too_long", `the line is longer than ${limits.manifestLineBytes} bytes`);
-  if (line.kind === "notUtf8") return refuse("invalid_json_line", "the line isn't UTF-8");
-  const value = parseObject(line.text);
-  if (value === null) return refuse("invalid_json_line", "the line isn't a JSON object");
-  const customId = typeof value["custom_id"] === "string" ? value["custom_id"].slice(0, limits.customIdCharacters) : undefined;
-  const named = customId === undefined ? {} : { customId };
-  const parsed = manifestLine.safeParse(value);
+  const parsed = manifestLine.safeParse(fields);
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const param = issue?.code === "unrecognized_keys" ? issue.keys[0] : issue?.path.join(".");
-    return refuse("invalid_line", issue?.message ?? "the line doesn't fit", {
-      ...named,
-      ...(param === undefined || param === "" ? {} : { param }),
-    });
+    return refuse("invalid_line", issue?.message ?? "the line doesn't fit", param === undefined || param === "" ? null : param);
   }
   const { custom_id, ...own } = parsed.data;
   const lacking = lackingField(request, own);
-  if (lacking !== null) return refuse("invalid_line", `neither the line nor the batch has a ${lacking}`, { ...named, param: lacking });
-  if (customIds.seen(custom_id))
-    return refuse("duplicate_custom_id", "an earlier line has the same custom_id", { ...named, param: "custom_id" });
+  if (lacking !== null) return refuse("invalid_line", `neither the line nor the batch has a ${lacking}`, lacking);
+  if (customIds.seen(custom_id)) return refuse("duplicate_custom_id", "an earlier line has the same custom_id", "custom_id");
   const shown = "image" in own ? { image: own.image } : { images: own.images };
-  return { kind: "item", item: { custom_id, line: line.number, ...shown, ...itemWords(request, own) } };
+  return { kind: "item", item: { custom_id, line, ...shown, ...itemWords(request, own) } };
 }
 
 type OwnWords = Pick<ManifestLine, "question" | "prompt" | "labels">;
@@ -109,32 +129,25 @@ function itemWords({ task, question }: BatchRequest, own: OwnWords): Pick<Item, 
   };
 }
 
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? Object.fromEntries(Object.entries(value)) : null;
-  } catch {
-    return null;
-  }
-}
-
 const inputCodes: Partial<Record<ErrorCode, ErrorCode>> = {
   storage_not_found: "manifest_not_found",
   storage_forbidden: "manifest_forbidden",
   storage_invalid_location: "manifest_not_found",
   storage_refused: "manifest_forbidden",
+  manifest_forbidden: "manifest_forbidden",
+  manifest_unreadable: "manifest_unreadable",
+  manifest_too_large: "manifest_too_large",
+  invalid_header: "invalid_header",
 };
 
-/** Says of the input's own refusals what they mean for a batch. */
-async function* asInput(input: string, entries: AsyncGenerator<ManifestEntry>): AsyncGenerator<ManifestEntry> {
-  try {
-    yield* entries;
-  } catch (error) {
-    const code = error instanceof CodedError ? inputCodes[error.code] : undefined;
-    throw code === undefined ? error : new CodedError(code, `${input}: ${errorText(error)}`, { cause: error });
-  }
-}
-
-function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Says of the input's own refusals what they mean for a batch, and of which input; anything else as it is. */
+function inputFailure(input: string, error: unknown): unknown {
+  const code = isCoded(error) ? inputCodes[error.code] : undefined;
+  if (code === undefined || !isCoded(error)) return error;
+  const { param, line } = error;
+  return new CodedError(code, `${input}: ${error.message}`, {
+    ...(param === null ? {} : { param }),
+    ...(line === null ? {} : { line }),
+    cause: error,
+  });
 }

@@ -70,8 +70,7 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
     return { kind: "written", plan: written };
   } catch (error) {
     if (signal.aborted || !isOwnFault(error)) throw error;
-    const { code, message, param, line } = error;
-    return { kind: "refused", errors: [{ code, message, param, line }] };
+    return { kind: "refused", errors: [lineErrorOf(error)] };
   }
 }
 
@@ -132,33 +131,59 @@ async function writeItems(
   const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const ledger = new ChunkLedger();
-  const errors: LineError[] = [];
+  const bad = new BadLines();
+  let lines = 0;
   try {
     for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
-      if (entry.kind === "item") {
+      lines += 1;
+      if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
+      if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
+      // The batch fails: what follows is read for its bad lines alone.
+      else if (bad.count > 0) continue;
+      else if (entry.kind === "refused") await skipped.write({ ...entry.refused, before_item: ledger.items });
+      else {
         const line = jsonLine(entry.item);
         await items.write(line);
         ledger.add(Buffer.byteLength(line));
-      } else if (request.on_invalid === "skip") {
-        await skipped.write({ ...entry.refused, before_item: ledger.items });
-      } else {
-        const { code, message, param, line } = entry.refused;
-        errors.push({ code, message, param, line });
-        if (errors.length >= limits.lineErrorsShown) break;
       }
-      if (items.lines + skipped.lines > limits.manifestItems)
-        throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
     }
-    if (errors.length > 0) return { kind: "refused", errors };
+    if (bad.count > 0) return { kind: "refused", errors: bad.errors() };
     if (items.lines + skipped.lines === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
     const { sha256 } = await items.finish();
     await skipped.finish();
     const { chunks, pieces } = ledger.index();
     await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), { contentType: "application/octet-stream", signal });
     return { kind: "written", facts: { items: items.lines, chunks, refused: skipped.lines, items_sha256: sha256 } };
+  } catch (error) {
+    // What ended the reading doesn't hide the bad lines before it.
+    if (signal.aborted || !isOwnFault(error) || bad.count === 0) throw error;
+    return { kind: "refused", errors: [...bad.errors(), lineErrorOf(error)] };
   } finally {
     // Nothing after a finish.
     await Promise.all([items.abandon(), skipped.abandon()]);
+  }
+}
+
+const lineErrorOf = ({ code, message, param, line }: LineError): LineError => ({ code, message, param, line });
+
+/** A failed batch's bad lines: the first ones, and how many more there were. */
+class BadLines {
+  readonly #shown: LineError[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  add(refused: LineError): void {
+    this.#count += 1;
+    if (this.#shown.length < limits.lineErrorsShown) this.#shown.push(lineErrorOf(refused));
+  }
+
+  errors(): LineError[] {
+    const more = this.#count - this.#shown.length;
+    if (more === 0) return this.#shown;
+    return [...this.#shown, { code: "more_line_errors", message: `and ${more} more lines were refused`, param: null, line: null }];
   }
 }
 

@@ -57,11 +57,39 @@ export function completionWindowSeconds(window: string): number {
   return Number(window.slice(0, -1)) * seconds;
 }
 
+const columnName = z.string().min(1).max(limits.columnNameCharacters);
+
+/** Our fields by what a manifest calls them; a field that isn't named here has its own name there. */
+export const columns = z.strictObject({
+  custom_id: columnName.optional(),
+  image: columnName.optional(),
+  images: columnName.optional(),
+  question: columnName.optional(),
+  prompt: columnName.optional(),
+  labels: columnName.optional(),
+});
+export type Columns = z.infer<typeof columns>;
+
+const patterns = z.array(z.string().min(1).max(limits.patternCharacters)).min(1).max(limits.patterns);
+
 export const createDatasetBatch = z
   .strictObject({
     model: z.string().min(1).max(200),
     task,
-    input: s3Input.describe("A manifest `….jsonl`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`."),
+    input: s3Input.describe(
+      "A manifest `….jsonl`, `.ndjson`, `.csv`, `.tsv` (each also `.gz`, `.zst`) or `.parquet`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
+    ),
+    columns: columns
+      .optional()
+      .describe(
+        "Manifests: which of its columns (of JSON lines: fields) hold ours, `{image: 'url'}`. With it, columns that are none of ours are left alone.",
+      ),
+    include: patterns
+      .optional()
+      .describe("Prefixes: of the objects only those that match one of these patterns, relative to the prefix's folder."),
+    exclude: patterns
+      .optional()
+      .describe("Prefixes: none of the objects that match one of these patterns, relative to the prefix's folder."),
     output: s3Folder.optional().describe("Where output.jsonl, errors.jsonl and summary.json are copied after the end."),
     examples: z.array(supportExample).max(limits.examples).default([]),
     question: question.optional().describe("vqa: asked of every item that brings no question of its own."),

@@ -44,10 +44,18 @@ export const errorTable = {
   // A batch's manifest, at plan
   invalid_json_line: invalid("A line isn't a JSON object."),
   invalid_line: invalid("A line doesn't fit the manifest's schema; `param` names the field."),
+  invalid_row: invalid("A row of a CSV or TSV has a quote where none may stand, or isn't UTF-8."),
+  ragged_row: invalid("A row of a CSV or TSV has more or fewer cells than the header."),
+  invalid_header: invalid("The manifest's columns can't be used: one is named twice, or one that `columns` names isn't there."),
   duplicate_custom_id: invalid("Two lines carry the same custom_id."),
   empty_file: invalid("The manifest holds no lines, or the prefix no objects."),
   too_many_tasks: invalid("The manifest holds more lines than the limit."),
   line_too_long: invalid("A line is longer than the limit."),
+  more_line_errors: invalid("More lines were refused than a batch's `errors` show; the message has their number."),
+  manifest_unreadable: invalid(
+    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure.",
+  ),
+  manifest_too_large: invalid("The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does.", 413),
   manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
   manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
   bad_example: invalid("A support example's image can't be read."),

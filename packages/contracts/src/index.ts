@@ -13,6 +13,7 @@ export {
 } from "./batch.ts";
 export { bucketAllowed } from "./bucket-pattern.ts";
 export {
+  columns,
   completionWindowSeconds,
   createDatasetBatch,
   manifestLine,
@@ -20,6 +21,7 @@ export {
   priority,
   supportExample,
   task,
+  type Columns,
   type CreateDatasetBatch,
   type CreateDatasetBatchInput,
   type ManifestLine,

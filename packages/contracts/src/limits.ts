@@ -2,6 +2,18 @@
 export const limits = {
   manifestLineBytes: 1024 * 1024,
   manifestItems: 500_000_000,
+  /** How many times its compressed bytes a manifest may unpack to, past the first `manifestFreeBytes`: what is more is no manifest, but a bomb. */
+  manifestInflation: 500,
+  manifestFreeBytes: 64 * 1024 * 1024,
+  parquetFooterBytes: 64 * 1024 * 1024,
+  /** Compressed, of a row group's columns that are read: they are held together. */
+  parquetGroupBytes: 256 * 1024 * 1024,
+  /** Unpacked, of one page of one column. */
+  parquetPageBytes: 128 * 1024 * 1024,
+  columnNameCharacters: 200,
+  /** Of a prefix's `include`, and of its `exclude`. */
+  patterns: 32,
+  patternCharacters: 1_024,
   requestBodyBytes: 4 * 1024 * 1024,
   customIdCharacters: 512,
   questionCharacters: 4_000,
@@ -24,6 +36,8 @@ export const limits = {
   metadataValueCharacters: 512,
   /** Line errors of a failed batch that its `errors` list shows. */
   lineErrorsShown: 50,
+  /** Of all that its `errors` list shows: behind those how many more there were, and what ended the reading. */
+  errorsShown: 52,
   newTokens: 512,
   beams: 8,
   /** Of one item, `n`. */

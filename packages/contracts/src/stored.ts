@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
+import { columns, completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
 import { weight } from "./tenant-key.ts";
@@ -28,6 +28,10 @@ export const batchRequest = z.object({
   model: modelReference,
   task,
   input: z.string(),
+  /** Absent where none were given, as include and exclude. */
+  columns: columns.optional(),
+  include: z.array(z.string()).optional(),
+  exclude: z.array(z.string()).optional(),
   output: z.string().nullable(),
   examples: z.array(supportExample),
   question: z.string().nullable(),

@@ -1,4 +1,5 @@
 /** Expiry, seal, refusal, end, sweep and repair, each law of their scripts. One file, for all begin with the batch in progress made below. */
+import { limits } from "@flamboyance/contracts";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";
@@ -136,7 +137,11 @@ describe("refusePlan", () => {
       line: index + 1,
     }));
     expect(await queue.refusePlan({ id: request.id, errors })).toEqual({ kind: "sealed", outcome: "failed" });
-    expect(await queue.batch(request.id)).toMatchObject({ status: "finalizing", outcome: "failed", errors: errors.slice(0, 50) });
+    expect(await queue.batch(request.id)).toMatchObject({
+      status: "finalizing",
+      outcome: "failed",
+      errors: errors.slice(0, limits.errorsShown),
+    });
 
     const { id } = await running();
     expect(await queue.refusePlan({ id, errors })).toEqual({ kind: "refused", status: "in_progress" });

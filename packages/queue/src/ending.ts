@@ -30,7 +30,7 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
   };
 
   return {
-    refusePlan: ({ id, errors }) => sealAs(id, newUlid(), "failed", JSON.stringify(errors.slice(0, limits.lineErrorsShown))),
+    refusePlan: ({ id, errors }) => sealAs(id, newUlid(), "failed", JSON.stringify(errors.slice(0, limits.errorsShown))),
     expire: (id) => run(expire, [id], expireAnswer),
     seal: ({ id, seal: token, outcome }) => sealAs(id, token, outcome, ""),
     sealed: ({ id, seal: token }) => run(fence, [id, token], fenceAnswer),

@@ -184,7 +184,7 @@ export interface Queue {
   // Plan
   claimPlan(id: string): Promise<ClaimPlanAnswer>;
   adoptPlan(plan: { id: string; plan: string; items: number; chunks: number; refused: number }): Promise<AdoptAnswer>;
-  /** Seals as failed; only from validating. At most `limits.lineErrorsShown` errors are kept. */
+  /** Seals as failed; only from validating. At most `limits.errorsShown` errors are kept. */
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
   // Chunks

@@ -41,7 +41,7 @@ export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model
   readonly seal: string | null;
   /** What the batch was sealed as; its status once it has ended. */
   readonly outcome: BatchOutcome | null;
-  /** Why a plan was refused: at most `limits.lineErrorsShown`. */
+  /** Why a plan was refused: at most `limits.errorsShown`. */
   readonly errors: readonly LineError[];
   /** Where the results lie; null before the end, and where the batch ended without a plan. */
   readonly files: End["files"];

@@ -34,6 +34,26 @@ describe("a glob", () => {
     expect(parseGlob("s3://photos").prefix).toBe("");
   });
 
+  it.each([
+    ["", { include: ["*.jpg"] }, ["a.jpg", "pa.jpg"]],
+    ["", { exclude: ["p/", "*.png"] }, ["a.jpg", "pa.jpg", "q/p/a.jpg"]],
+    ["p/", { include: ["*.jpg", "q/**"], exclude: ["**/b.*"] }, ["p/a.jpg", "p/q/a.jpg"]],
+    ["p/", { include: ["p/a.jpg"] }, []],
+    ["p/**/*.jpg", { exclude: ["q/a.jpg"] }, ["p/a.jpg"]],
+    ["p/q/?.{jpg,png}", { include: ["a.jpg"] }, ["p/q/a.jpg"]],
+    ["p/", { include: ["{a,b}.{jpg,JPG}"], exclude: ["b*"] }, ["p/a.jpg"]],
+  ])("%j is narrowed by %j, relative to its folder", (pattern, narrowed, expected) => {
+    expect(keys.filter(parseGlob(`s3://photos/${pattern}`, narrowed).matches)).toEqual(expected);
+  });
+
+  it("says which pattern is refused", () => {
+    for (const param of ["include", "exclude"]) {
+      expect(() => parseGlob("s3://photos/", { [param]: ["fine", "{a"] })).toThrow(
+        expect.objectContaining({ code: "storage_invalid_location", param }) as Error,
+      );
+    }
+  });
+
   it("takes characters that mean something elsewhere as they are", () => {
     expect(matching("a.[b]+(c)^$|*", ["a.[b]+(c)^$|d", "axb", "a.b"])).toEqual(["a.[b]+(c)^$|d"]);
   });

@@ -3,7 +3,7 @@
  * Owns the pattern language. The matcher walks a set of places in the pattern instead of backtracking: patterns come from callers,
  * and a hostile one must not cost more than pattern × key.
  */
-import { CodedError } from "@flamboyance/contracts";
+import { CodedError, isCoded } from "@flamboyance/contracts";
 import { parseLocation } from "./location.ts";
 
 /** The keys of `bucket` that begin with `prefix` and that `matches` accepts. */
@@ -19,9 +19,39 @@ export interface Glob {
  * `{jpg,jpeg}` one of some texts (not nested). Case counts. Without any of these, a location that ends in `/` (or names only a bucket) stands for all keys below.
  * Folder markers (keys that end in `/`) never match. Throws `storage_invalid_location` for a plain object's location and for a pattern that grows too large.
  *
+ * Of these keys, `include` keeps those that match one of its patterns, and `exclude` none that match one of its: both are relative to the folder in which the
+ * wildcards begin, and one that ends in `/` stands for all below it.
+ *
  *     parseGlob("s3://photos/2024/**\/*.jpg").matches("2024/may/cat.jpg") // → true
+ *     parseGlob("s3://photos/2024/", { exclude: ["thumbnails/"] }).matches("2024/thumbnails/cat.jpg") // → false
  */
-export function parseGlob(text: string): Glob {
+export function parseGlob(
+  text: string,
+  { include, exclude }: { readonly include?: readonly string[] | undefined; readonly exclude?: readonly string[] | undefined } = {},
+): Glob {
+  const glob = parsePlace(text);
+  if (include === undefined && exclude === undefined) return glob;
+  const folder = glob.prefix.slice(0, glob.prefix.lastIndexOf("/") + 1);
+  const included = include === undefined ? null : anyOf(include, "include");
+  const excluded = anyOf(exclude ?? [], "exclude");
+  const matches = (key: string): boolean => {
+    if (!glob.matches(key)) return false;
+    const rest = key.slice(folder.length);
+    return (included === null || included(rest)) && !excluded(rest);
+  };
+  return { ...glob, matches };
+}
+
+function anyOf(patterns: readonly string[], param: string): (key: string) => boolean {
+  try {
+    const parsed = patterns.flatMap((pattern) => expandBraces(pattern.endsWith("/") ? `${pattern}**` : pattern).map(parsePattern));
+    return (key) => parsed.some((pattern) => matchPattern(pattern, key));
+  } catch (error) {
+    throw isCoded(error) ? new CodedError(error.code, error.message, { param, cause: error }) : error;
+  }
+}
+
+function parsePlace(text: string): Glob {
   const { bucket, key } = parseLocation(text);
   const special = key.search(/[*?{]/);
   if (special < 0) {
@@ -36,11 +66,6 @@ export function parseGlob(text: string): Glob {
     prefix: key.slice(0, special),
     matches: (candidate) => !candidate.endsWith("/") && patterns.some((pattern) => matchPattern(pattern, candidate)),
   };
-}
-
-/** Whether an input's location names one manifest of JSON lines, rather than a prefix or a pattern of images. */
-export function isManifest(text: string): boolean {
-  return text.endsWith(".jsonl") && !/[*?{]/.test(text);
 }
 
 const maxAlternatives = 64;

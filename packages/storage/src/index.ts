@@ -1,7 +1,8 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
 export { s3Of, s3Variables } from "./environment.ts";
-export { isManifest, parseGlob, type Glob } from "./glob.ts";
+export { parseGlob, type Glob } from "./glob.ts";
+export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLines, type Line } from "./json-lines.ts";
 export { batchKeys, clockKey, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";

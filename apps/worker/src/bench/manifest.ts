@@ -1,0 +1,130 @@
+/**
+ * `npm run bench:manifest`: reads a made-up manifest as plan does (rows, checks, duplicates, the frozen line), without S3; prints seconds, lines a second and the
+ * most memory. Owns the table. The manifest is a stream that is never whole anywhere.
+ */
+import { readFileSync } from "node:fs";
+import { cpus } from "node:os";
+import { Readable } from "node:stream";
+import { parseArgs } from "node:util";
+import { createGzip, createZstdCompress } from "node:zlib";
+import type { BatchRequest } from "@flamboyance/contracts";
+import { inputForm, jsonLine, type Storage } from "@flamboyance/storage";
+import { readManifest } from "../manifest.ts";
+
+const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv, each also .gz or .zst]`;
+
+async function main(): Promise<number> {
+  const { values } = parseArgs({
+    options: { lines: { type: "string", default: "10000000" }, form: { type: "string", default: "jsonl" }, help: { type: "boolean" } },
+  });
+  if (values.help === true) {
+    console.log(help);
+    return 0;
+  }
+  const count = Number(values.lines);
+  const input = `s3://photos/manifest.${values.form}`;
+  const form = inputForm(input);
+  if (form.kind === "prefix" || form.rows === "parquet") {
+    console.log(help);
+    return 2;
+  }
+  const source = (): AsyncIterable<Uint8Array> => {
+    const plain = Readable.from(pieces(form.rows === "jsonl" ? jsonText : tableText(form.rows === "csv" ? "," : "\t"), count));
+    if (form.compression === null) return plain;
+    return plain.pipe(form.compression === "gzip" ? createGzip({ level: 1 }) : createZstdCompress());
+  };
+  const startedMs = performance.now();
+  const startedUse = process.cpuUsage();
+  let items = 0;
+  let itemBytes = 0;
+  const options = { serviceBucket: "service", signal: new AbortController().signal };
+  for await (const entry of readManifest(readingOnly(source), { ...request, input }, options)) {
+    if (entry.kind === "refused") throw new Error(`line ${entry.refused.line}: ${entry.refused.message}`);
+    items += 1;
+    itemBytes += Buffer.byteLength(jsonLine(entry.item));
+  }
+  if (items !== count) throw new Error(`${items} items of ${count} lines`);
+  const seconds = (performance.now() - startedMs) / 1_000;
+  const user = process.cpuUsage(startedUse).user / 1e6;
+  console.log(`${cpus()[0]?.model.trim() ?? "unknown processor"}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`);
+  console.log(`| form | lines | seconds | user seconds | lines per second | items.jsonl | peak of resident memory |`);
+  console.log(
+    `| ${values.form} | ${items.toLocaleString("en")} | ${seconds.toFixed(1)} | ${user.toFixed(1)} | ${Math.round(items / seconds).toLocaleString("en")} | ${Math.round(itemBytes / 1e6)} MB | ${Math.round(peakMemoryBytes() / 1e6)} MB |`,
+  );
+  return 0;
+}
+
+const request: BatchRequest = {
+  id: "batch_bench",
+  tenant: "bench",
+  buckets: ["photos"],
+  created_at: 0,
+  expires_at: 1,
+  idempotency_key: null,
+  model: { name: "none", key: "none" },
+  task: "vqa",
+  input: "",
+  output: null,
+  examples: [],
+  question: "What is it?",
+  pixels: "exact",
+  generation: { max_new_tokens: 5, min_new_tokens: 0, num_beams: 3 },
+  on_invalid: "fail",
+  completion_window: "24h",
+  metadata: null,
+};
+
+/** Storage of which nothing is but this stream. */
+function readingOnly(stream: Storage["stream"]): Storage {
+  const refuse = (): never => {
+    throw new Error("a manifest's reader needs the stream alone");
+  };
+  return {
+    stream,
+    read: refuse,
+    readRange: refuse,
+    describe: refuse,
+    write: refuse,
+    writeStream: refuse,
+    list: refuse,
+    remove: refuse,
+    probeWrite: refuse,
+    ensureBucket: refuse,
+    close: refuse,
+  };
+}
+
+interface Texts {
+  readonly head: string;
+  readonly line: (index: number) => string;
+}
+
+const imageOf = (index: number): string => `s3://photos/2024/${index % 1_000}/${(index * 2_654_435_761) % 4_294_967_296}.jpg`;
+const jsonText: Texts = {
+  head: "",
+  line: (index) => `{"custom_id":"photo-${index}","image":"${imageOf(index)}","question":"What is number ${index}?"}\n`,
+};
+const tableText = (delimiter: string): Texts => ({
+  head: `${["custom_id", "image", "question"].join(delimiter)}\n`,
+  line: (index) => `${["photo-" + index, imageOf(index), `"What is number ${index}?"`].join(delimiter)}\n`,
+});
+
+/** About 64 KB each, as S3 gives them. */
+function* pieces({ head, line }: Texts, count: number): Generator<Buffer> {
+  let text = head;
+  for (let index = 0; index < count; index++) {
+    text += line(index);
+    if (text.length < 65_536) continue;
+    yield Buffer.from(text);
+    text = "";
+  }
+  yield Buffer.from(text);
+}
+
+/** As the system counted it from the program's start; where it doesn't, as the process did. */
+function peakMemoryBytes(): number {
+  const kibibytes = process.platform === "linux" ? /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] : undefined;
+  return 1024 * (kibibytes === undefined ? process.resourceUsage().maxRSS : Number(kibibytes));
+}
+
+process.exitCode = await main();
