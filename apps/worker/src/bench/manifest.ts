@@ -68,6 +68,8 @@ const request: BatchRequest = {
   examples: [],
   question: "What is it?",
   pixels: "exact",
+  weight: 1,
+  priority: 0,
   generation: { max_new_tokens: 5, min_new_tokens: 0, num_beams: 3 },
   on_invalid: "fail",
   completion_window: "24h",

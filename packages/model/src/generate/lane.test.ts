@@ -146,10 +146,19 @@ describe("a prefix being read", () => {
     const { runner, requests } = fakeRunner();
     const sees = Array.from({ length: 300 }, (_, token) => (token < 10 ? null : Math.floor(token / 60)));
     const names = ["a", "b", "c", "d", "e"];
+    const owned: number[][] = [];
     const reading = new PrefixReading({ key: "k", tail: "", tokens: sees.map(() => 7), sees, media: names.map(hashed) }, sizes, memory);
     const encoded = names.map((_, index) => media(index));
-    encoded.forEach((each, index) => (reading.encoded[index] = each));
-    for (let piece = 0; piece < 3; piece++) await reading.readOn(runner);
+    for (let piece = 0; piece < 3; piece++) {
+      // One after the other, as they are asked for; those of earlier pieces may go.
+      for (let next = reading.lacking; next !== null; next = reading.lacking) {
+        const index = names.indexOf(next.key);
+        reading.encoded[index] = encoded[index] ?? null;
+      }
+      owned.push(reading.owners.flatMap((owner) => encoded.findIndex((each) => each === owner)).filter((index) => index !== -1));
+      await reading.readOn(runner);
+    }
+    expect(owned).toEqual([[0, 1, 2], [2, 3, 4], [4]]);
     const given = requests.map((request) => (request.media?.[0] ?? []).map((each) => encoded.indexOf(each)));
     expect(given).toEqual([[0, 1, 2], [2, 3, 4], [4]]);
     const seen = requests.flatMap(({ rows }, piece) => rows[0]?.sees.map((index) => (index === null ? null : given[piece]?.[index])) ?? []);

@@ -197,32 +197,37 @@ export class PrefixReading {
     this.#pool.add(null);
   }
 
-  /** Owners of the tensors that it may still run with. */
+  /** Owners of the tensors that it may still run with: images of pieces that are read may go. */
   get owners(): readonly object[] {
-    return [this.#pool.tensors, ...this.encoded.filter((encoded) => encoded !== null)];
+    const { firstSeen } = this.#piece();
+    return [this.#pool.tensors, ...this.encoded.slice(firstSeen).filter((encoded) => encoded !== null)];
   }
 
+  /** The next image that the coming piece sees and that isn't encoded. */
   get lacking(): HashedMedia | null {
-    return this.plan.media.find((_, index) => this.encoded[index] === null) ?? null;
+    const { firstSeen, lastSeen } = this.#piece();
+    return this.plan.media.slice(firstSeen, lastSeen + 1).find((_, index) => this.encoded[firstSeen + index] === null) ?? null;
   }
 
   /** Answers the prefix when it is read to its end. */
   async readOn(runner: Runner): Promise<ComputedPrefix | null> {
-    const media = this.encoded.filter((encoded) => encoded !== null);
-    const until = Math.min(this.#read + prefixTokensPerRun, this.plan.tokens.length);
-    const sees = this.plan.sees.slice(this.#read, until);
-    // Tokens see their images in order: this piece those from its first to its last.
-    const [firstSeen = 0, lastSeen = -1] = [sees.find((index) => index !== null) ?? undefined, sees.at(-1) ?? undefined];
-    const rows = [
-      { tokens: this.plan.tokens.slice(this.#read, until), sees: sees.map((index) => (index === null ? null : index - firstSeen)) },
-    ];
-    const seen = [media.slice(firstSeen, lastSeen + 1)];
-    await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: seen, logits: "none" });
+    const { until, firstSeen, lastSeen } = this.#piece();
+    const sees = this.plan.sees.slice(this.#read, until).map((index) => (index === null ? null : index - firstSeen));
+    const rows = [{ tokens: this.plan.tokens.slice(this.#read, until), sees }];
+    const media = this.encoded.slice(firstSeen, lastSeen + 1).filter((encoded) => encoded !== null);
+    await runner.forward({ prefix: null, pool: this.#pool, from: 0, to: 1, rowsPerGroup: 1, rows, media: [media], logits: "none" });
     this.#read = until;
     if (until < this.plan.tokens.length) return null;
     const entries = await this.#pool.entriesOf(0);
     const prefix = { ...entries, lastMedia: media.at(-1) ?? null, sizeBytes: entries.length * this.#sizes.tokenBytes };
     this.#memory.hold(prefix, prefix);
     return prefix;
+  }
+
+  /** The tokens that are read next, up to `until`, and which images they see: those from their first to their last, for tokens see images in order. */
+  #piece(): { readonly until: number; readonly firstSeen: number; readonly lastSeen: number } {
+    const until = Math.min(this.#read + prefixTokensPerRun, this.plan.tokens.length);
+    const seen = this.plan.sees.slice(this.#read, until).filter((index) => index !== null);
+    return { until, firstSeen: seen[0] ?? 0, lastSeen: seen.at(-1) ?? -1 };
   }
 }
