@@ -88,7 +88,10 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
     .option("--model <name>", "a model of `flamboyance models`")
     .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
-    .option("--input <location>", "a manifest s3://bucket/name.jsonl (.csv, .tsv, .parquet), or a prefix or pattern s3://bucket/a/**/*.jpg")
+    .option(
+      "--input <location>",
+      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst), or a prefix or pattern s3://bucket/a/**/*.jpg",
+    )
     .option(
       "--column <field=name>",
       "the manifest's column for a field, image=url; may be repeated",
