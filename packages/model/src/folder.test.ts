@@ -3,38 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createHash } from "node:crypto";
-import type { Architecture } from "./architecture.ts";
 import { readModelFolder, writeModelFolder } from "./folder.ts";
 import type { ImportedModel } from "./import/pieces.ts";
-import { randomModel } from "./random-model.ts";
+import { smallestModel } from "./testing/smallest-model.ts";
 
-const architecture: Architecture = {
-  vision: { imageSize: 16, patchSize: 8, width: 16, layers: 1, heads: 2, mlpWidth: 16, activation: "gelu", embeddingWidth: 8 },
-  resampler: { layers: 1, latents: 2, innerWidth: 64, feedForwardWidth: 16, maxFrames: null },
-  crossAttention: { every: 1, innerWidth: 64, feedForwardWidth: 16 },
-  decoder: {
-    width: 16,
-    layers: 1,
-    heads: 2,
-    mlpWidth: 16,
-    vocabularySize: 20,
-    maxPositions: 100,
-    positions: { kind: "alibi", slopes: [0.5, 0.25] },
-    queryKeyNorm: false,
-    residual: "sequential",
-    layerNormEps: 1e-5,
-    softmaxScale: 1,
-    tiedHead: true,
-  },
-};
-const specialTokens = { endOfChunk: 1, image: 2, pad: 3, endOfText: null };
-const model = (seed = 1): ImportedModel => randomModel(architecture, { seed, biases: false, tokenizerJson: "{}", specialTokens });
 const without = (name: string): ImportedModel => {
-  const imported = model();
+  const imported = smallestModel();
   return { ...imported, tensors: new Map([...imported.tensors].filter(([key]) => key !== name)) };
 };
 const withTensor = (name: string, like: string): ImportedModel => {
-  const imported = model();
+  const imported = smallestModel();
   const tensor = imported.tensors.get(like);
   if (tensor === undefined) throw new Error(`no ${like}`);
   return { ...imported, tensors: new Map([...imported.tensors, [name, tensor]]) };
@@ -50,7 +28,7 @@ describe("a model folder", () => {
   afterEach(() => rm(parent, { recursive: true }));
 
   it("is read as it was written, with every file's size and hash", async () => {
-    const written = await writeModelFolder(model(), folder);
+    const written = await writeModelFolder(smallestModel(), folder);
     expect(await readModelFolder(folder)).toEqual(written);
     expect(written.name).toBe("tiny");
     expect((await readdir(folder)).toSorted()).toEqual([...Object.keys(written.files), "flamingo.json"].toSorted());
@@ -61,16 +39,16 @@ describe("a model folder", () => {
   });
 
   it("has the same content hash for equal content under any name, and another for other weights", async () => {
-    const first = await writeModelFolder(model(), folder);
-    const renamed = await writeModelFolder(model(), join(parent, "other"), { name: "another name" });
-    const other = await writeModelFolder(model(2), join(parent, "third"));
+    const first = await writeModelFolder(smallestModel(), folder);
+    const renamed = await writeModelFolder(smallestModel(), join(parent, "other"), { name: "another name" });
+    const other = await writeModelFolder(smallestModel(2), join(parent, "third"));
     expect(renamed.contentHash).toBe(first.contentHash);
     expect(other.contentHash).not.toBe(first.contentHash);
   });
 
   it("replaces the one that stood there, and leaves nothing beside it", async () => {
-    await writeModelFolder(model(2), folder);
-    const written = await writeModelFolder(model(1), folder);
+    await writeModelFolder(smallestModel(2), folder);
+    const written = await writeModelFolder(smallestModel(1), folder);
     expect((await readModelFolder(folder)).contentHash).toBe(written.contentHash);
     expect(await readdir(parent)).toEqual(["tiny"]);
   });
@@ -78,17 +56,17 @@ describe("a model folder", () => {
   it("never replaces a folder that holds anything but a model", async () => {
     await mkdir(folder);
     await writeFile(join(folder, "thesis.txt"), "years of work");
-    await expect(writeModelFolder(model(), folder)).rejects.toMatchObject({ code: "model_folder_invalid" });
+    await expect(writeModelFolder(smallestModel(), folder)).rejects.toMatchObject({ code: "model_folder_invalid" });
     expect(await readdir(folder)).toEqual(["thesis.txt"]);
     expect(await readdir(parent)).toEqual(["tiny"]);
     await rm(join(folder, "thesis.txt"));
-    await writeModelFolder(model(), folder);
+    await writeModelFolder(smallestModel(), folder);
     expect(await readdir(folder)).toContain("flamingo.json");
   });
 
   it("isn't there after a write that failed or was given up", async () => {
-    await expect(writeModelFolder(model(), folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
-    const broken = model();
+    await expect(writeModelFolder(smallestModel(), folder, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: "aborted" });
+    const broken = smallestModel();
     const tensor = broken.tensors.get("decoder.embedding");
     if (tensor === undefined) throw new Error("no embedding");
     const tensors = new Map(broken.tensors).set("decoder.embedding", { ...tensor, read: () => Promise.resolve(new Uint8Array(4)) });
@@ -117,7 +95,7 @@ describe("a model folder", () => {
   it("tells how far it is, up to the last byte", async () => {
     const seen: number[] = [];
     let total = 0;
-    await writeModelFolder(model(), folder, {
+    await writeModelFolder(smallestModel(), folder, {
       onProgress: ({ doneBytes, totalBytes }) => {
         seen.push(doneBytes);
         total = totalBytes;
@@ -130,7 +108,7 @@ describe("a model folder", () => {
   it("is invalid where flamingo.json is missing, isn't JSON or doesn't fit, or a file is missing or cut short", async () => {
     const invalid = { code: "model_folder_invalid" };
     await expect(readModelFolder(folder)).rejects.toMatchObject(invalid);
-    const written = await writeModelFolder(model(), folder);
+    const written = await writeModelFolder(smallestModel(), folder);
     await truncate(join(folder, "decoder.data"), 10);
     await expect(readModelFolder(folder)).rejects.toMatchObject(invalid);
     await rm(join(folder, "decoder.data"));

@@ -5,35 +5,14 @@ import { join } from "node:path";
 import { threadId } from "node:worker_threads";
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { Architecture } from "../architecture.ts";
 import { folderFiles, type ModelDescription } from "../description.ts";
 import { claimDevice, newDeviceClaims } from "./device-claim.ts";
 import { writeModelFolder } from "../folder.ts";
 import { openOnWebGpu } from "./open-sessions.ts";
-import { randomModel } from "../random-model.ts";
 import { cpuDevice, type CpuDevice } from "../testing/cpu-device.ts";
+import { smallestModel } from "../testing/smallest-model.ts";
 import type { Device } from "./webgpu-device.ts";
 
-const architecture: Architecture = {
-  vision: { imageSize: 16, patchSize: 8, width: 16, layers: 1, heads: 2, mlpWidth: 16, activation: "gelu", embeddingWidth: 8 },
-  resampler: { layers: 1, latents: 2, innerWidth: 64, feedForwardWidth: 16, maxFrames: null },
-  crossAttention: { every: 1, innerWidth: 64, feedForwardWidth: 16 },
-  decoder: {
-    width: 16,
-    layers: 1,
-    heads: 2,
-    mlpWidth: 16,
-    vocabularySize: 20,
-    maxPositions: 100,
-    positions: { kind: "alibi", slopes: [0.5, 0.25] },
-    queryKeyNorm: false,
-    residual: "sequential",
-    layerNormEps: 1e-5,
-    softmaxScale: 1,
-    tiedHead: true,
-  },
-};
-const specialTokens = { endOfChunk: 1, image: 2, pad: 3, endOfText: null };
 const atAnySpeed = { faster: false };
 
 describe("opening on a device", () => {
@@ -43,7 +22,7 @@ describe("opening on a device", () => {
   beforeAll(async () => {
     parent = await mkdtemp(join(tmpdir(), "flamboyance-sessions-"));
     folder = join(parent, "model");
-    description = await writeModelFolder(randomModel(architecture, { seed: 1, biases: false, tokenizerJson: "{}", specialTokens }), folder);
+    description = await writeModelFolder(smallestModel(), folder);
   });
   afterAll(() => rm(parent, { recursive: true }));
 
