@@ -92,6 +92,13 @@ export function batchKeys(id: string): BatchKeys {
 /** The markers of all batches that aren't settled: `open/<id>`. */
 export const openPrefix = "open/";
 
+/** Every epoch that was taken, by whom: `epochs/<epoch>-<ulid>`. Those below the highest may go. */
+export const epochsPrefix = "epochs/";
+
+export function epochKey(epoch: number, ulid: string): string {
+  return `${epochsPrefix}${padded(epoch)}-${ulid}`;
+}
+
 /** An empty object, written anew to learn what time it is on the store's own clock, which every `lastModified` is told by. */
 export const clockKey = "clock";
 
@@ -101,6 +108,20 @@ export const modelsPrefix = "models/";
 /** A model's folder in the catalogue, and the file that makes it one. */
 export function modelKeys(name: string): { readonly folderPrefix: string; readonly manifest: string } {
   return { folderPrefix: `${modelsPrefix}${name}/`, manifest: `${modelsPrefix}${name}/flamingo.json` };
+}
+
+/** What the name of an object below `epochs/`, `control/`, `frontier/`, `rebuilt/` or `seals/` says: the number that it begins with. Null for a foreign name. */
+export function numberInName(key: string): number | null {
+  const match = /(?:^|\/)(?<number>\d{10,})(?:-[0-9a-z]+)?(?:\.json)?$/.exec(key);
+  return match === null ? null : Number(match.groups?.["number"]);
+}
+
+/** What a part's key says beside its plan; null for a foreign name. */
+export function partInName(key: string): { readonly chunk: number; readonly attempt: string; readonly cut: boolean } | null {
+  const match = /\/(?<chunk>\d{10,})-(?<attempt>[0-9a-z]{26})(?<cut>-cut)?\.jsonl$/.exec(key);
+  if (match?.groups === undefined) return null;
+  const { chunk, attempt = "", cut } = match.groups;
+  return { chunk: Number(chunk), attempt, cut: cut !== undefined };
 }
 
 function planKeys(folder: string): PlanKeys {
