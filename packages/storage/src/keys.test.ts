@@ -57,8 +57,14 @@ describe("the keys of a batch", () => {
     expect(parts.toSorted()).toEqual(parts);
   });
 
+  it("of a chunk stand behind the place before it, and not those of the chunk before", () => {
+    expect(keys.part("P", 10, "0", true) > keys.beforeParts("P", 10)).toBe(true);
+    expect(keys.part("P", 9, "z", false) < keys.beforeParts("P", 10)).toBe(true);
+  });
+
   it("lie below the prefixes that are listed", () => {
     expect(keys.part("P", 0, "A", false).startsWith(keys.partsPrefix)).toBe(true);
+    expect(keys.part("P", 0, "A", false).startsWith(keys.planParts("P"))).toBe(true);
     expect(keys.plan("P").manifest.startsWith(keys.planPrefix)).toBe(true);
     expect(keys.control(1, "U").startsWith(keys.controlPrefix)).toBe(true);
     expect(keys.frontier(1, 1).startsWith(keys.frontierPrefix)).toBe(true);

@@ -19,6 +19,10 @@ export interface BatchKeys {
   readonly partsPrefix: string;
   /** Every item of a chunk, as one attempt wrote it; `cut` where cancel or expiry cut it short. */
   part(plan: string, chunk: number, attempt: string, cut: boolean): string;
+  /** All parts of a plan. */
+  planParts(plan: string): string;
+  /** Stands just before the parts of this chunk and those behind it: for a listing that begins there. */
+  beforeParts(plan: string, chunk: number): string;
   readonly frontierPrefix: string;
   frontier(epoch: number, number: number): string;
   readonly rebuiltPrefix: string;
@@ -70,6 +74,8 @@ export function batchKeys(id: string): BatchKeys {
     plan: (plan) => planKeys(below(`plan/${plan}/`)),
     partsPrefix: below("parts/"),
     part: (plan, chunk, attempt, cut) => below(`parts/${plan}/${padded(chunk)}-${attempt}${cut ? "-cut" : ""}.jsonl`),
+    planParts: (plan) => below(`parts/${plan}/`),
+    beforeParts: (plan, chunk) => below(`parts/${plan}/${padded(chunk)}`),
     frontierPrefix: below("frontier/"),
     frontier: (epoch, number) => below(`frontier/${padded(epoch)}-${padded(number)}.json`),
     rebuiltPrefix: below("rebuilt/"),
