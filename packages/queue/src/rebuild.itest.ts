@@ -132,8 +132,19 @@ describe("a rebuilt batch", () => {
     const plan = state.plan?.plan ?? "";
     await rebuilt(request, state);
     expect(await queue.batch(id)).toMatchObject({
-      ...{ status: "in_progress", epoch: 2, plan, items: 24, chunks: 6, refused: 2, inProgressAt: request.created_at },
-      ...{ recorded: 4, frontier: 2, confirmed: 2, completed: 13, failed: 5, outputTokens: 39 },
+      status: "in_progress",
+      epoch: 2,
+      plan,
+      items: 24,
+      chunks: 6,
+      refused: 2,
+      inProgressAt: request.created_at,
+      recorded: 4,
+      frontier: 2,
+      confirmed: 2,
+      completed: 13,
+      failed: 5,
+      outputTokens: 39,
     });
     expect(await queue.parts({ id })).toEqual(parts);
     expect(await queue.unconfirmedParts(id)).toEqual([]);
@@ -220,7 +231,12 @@ describe("a rebuilt batch", () => {
     const seal = { seal: newUlid(), outcome: "cancelled" as const, sealed_at: 70, cancelling_at: 60, errors: [] };
     await rebuilt(request, stateOf(request, 2, { parts: [whole(), null], seal }));
     expect(await queue.batch(id)).toMatchObject({
-      ...{ status: "finalizing", seal: seal.seal, outcome: "cancelled", finalizingAt: 70, cancellingAt: 60, recorded: 1 },
+      status: "finalizing",
+      seal: seal.seal,
+      outcome: "cancelled",
+      finalizingAt: 70,
+      cancellingAt: 60,
+      recorded: 1,
     });
     expect(await queue.record({ id, chunk: 1, plan: (await queue.batch(id))?.plan ?? "", ...whole(), tally: tallyOf(4) })).toEqual({
       kind: "refused",

@@ -33,22 +33,21 @@ export function replayControls(
   entries: readonly ControlEntry[],
 ): ReplayedControls {
   let replayed: ReplayedControls = { status: start, expiresAt, priority, cancellingAt: null, number: 0, applied: 0, priorityNumber: 0 };
-  for (const { number, at, control } of entries.toSorted((a, b) => a.number - b.number)) {
-    replayed = { ...replayed, number };
-    if (!legalStatuses[control.kind].includes(replayed.status)) continue;
-    switch (control.kind) {
-      case "cancel":
-        replayed = { ...replayed, status: "cancelling", applied: number, cancellingAt: replayed.cancellingAt ?? at };
-        break;
-      case "pause":
-        replayed = { ...replayed, status: "paused", applied: number };
-        break;
-      case "resume":
-        replayed = { ...replayed, status: "in_progress", applied: number };
-        break;
-      case "priority":
-        replayed = { ...replayed, priority: control.priority, priorityNumber: number };
-    }
-  }
+  for (const entry of entries.toSorted((a, b) => a.number - b.number)) replayed = answer(replayed, entry);
   return replayed;
+}
+
+function answer(before: ReplayedControls, { number, at, control }: ControlEntry): ReplayedControls {
+  const numbered = { ...before, number };
+  if (!legalStatuses[control.kind].includes(before.status)) return numbered;
+  switch (control.kind) {
+    case "cancel":
+      return { ...numbered, status: "cancelling", applied: number, cancellingAt: before.cancellingAt ?? at };
+    case "pause":
+      return { ...numbered, status: "paused", applied: number };
+    case "resume":
+      return { ...numbered, status: "in_progress", applied: number };
+    case "priority":
+      return { ...numbered, priority: control.priority, priorityNumber: number };
+  }
 }
