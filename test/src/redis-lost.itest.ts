@@ -198,7 +198,7 @@ describe("while Redis is lost and no worker lives to rebuild it", () => {
     const ask = (path: string, method = "GET", body?: object) =>
       fetch(`${service.apiUrl}/v1/batches${path}`, {
         method,
-        headers: { authorization: `Bearer ${service.apiKey}`, "content-type": "application/json" },
+        headers: { authorization: `Bearer ${service.apiKey}`, ...(body === undefined ? {} : { "content-type": "application/json" }) },
         ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       });
     const found = await ask(`/${ended.id}`);

@@ -4,7 +4,7 @@ import { batchKeys, jsonLine, readJson } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { takeEpoch } from "../src/epoch.ts";
 import { runFinalize } from "../src/finalize.ts";
-import { rebuildLost } from "../src/rebuild.ts";
+import { rebuildLost, relistEnded } from "../src/rebuild.ts";
 import { bucket, startWorld, type World } from "./world.ts";
 
 let world: World;
@@ -397,6 +397,46 @@ describe("a rebuild", () => {
     expect(await world.rebuild(world.worker(storage))).toBe(true);
     expect(opened.filter((key) => key.includes(request.id)).map((key) => Number(key.split("/").at(-1)?.split("-")[0]))).toEqual([1]);
     await world.finish(request);
+  });
+});
+
+describe("ended batches", () => {
+  it("are in their lists again by and by, each once, with its figures; deleted ones and those of others aren't", async () => {
+    const tenant = `tenant-${newUlid()}`;
+    const requests: BatchRequest[] = [];
+    for (let index = 0; index < 5; index += 1) {
+      const request = await world.submit({ tenant, created_at: 1_000 + index, expires_at: 4_000_000_000, idempotency_key: `key ${index}` });
+      await world.adopt(request, 1);
+      await world.finish(request);
+      requests.push(request);
+    }
+    const ids = requests.map(({ id }) => id).toReversed();
+    const listed = async () => (await world.queue.batches({ tenant, limit: 10 })).records.map(({ id }) => id);
+    const before = await world.queue.batches({ tenant, limit: 10 });
+    expect(await listed()).toEqual(ids);
+    await world.put(batchKeys(ids[1] ?? "").deleted, "{}");
+    await loseAndRebuild();
+    expect(await listed()).toEqual([]);
+    // A piece at a time, and on from there; a second process at it changes nothing.
+    const folders = await Array.fromAsync(world.storage.folders({ bucket, key: "batches/" }, { signal }));
+    for (let looked = 0; looked <= folders.length; looked += 3) {
+      expect(await world.queue.relistAfter()).not.toBeNull();
+      await Promise.all([relistEnded(world.worker(), signal, 3), relistEnded(world.worker(), signal, 3)]);
+    }
+    expect(await world.queue.relistAfter()).toBeNull();
+    expect(await listed()).toEqual(ids.filter((_, index) => index !== 1));
+    const { records } = await world.queue.batches({ tenant, limit: 10 });
+    const figures = ({ id, status, plan, completed, items, endedAt, delivery, settled }: (typeof records)[number]) => ({
+      ...{ id, status, plan, completed, items, endedAt, delivery, settled },
+    });
+    expect(records.map(figures)).toEqual(before.records.filter((_, index) => index !== 1).map(figures));
+    // Redis started anew keeps the rows: nothing is missing, at no time.
+    await world.restart();
+    expect(await world.rebuild()).toBe(true);
+    expect(await listed()).toHaveLength(4);
+    await world.reconcile();
+    expect(await world.queue.relistAfter()).toBeNull();
+    expect(await listed()).toHaveLength(4);
   });
 });
 
