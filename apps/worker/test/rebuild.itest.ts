@@ -274,6 +274,30 @@ describe("Redis lost twice", () => {
     expect(await world.queue.batch(request.id)).toMatchObject({ status: "completed" });
   });
 
+  it("while a frontier is on its way to S3: it has the epoch of what was read, and isn't confirmed or believed", async () => {
+    const request = await world.submit();
+    const plan = await world.adopt(request, 1);
+    const read = await world.record(request, plan, 0);
+    const { epoch = 0 } = (await world.queue.batch(request.id)) ?? {};
+    const key = batchKeys(request.id).part(plan, 0, read, false);
+    let shown = "";
+    const slow = world.before(async () => {
+      await world.lose();
+      // The rebuild doesn't see the part, and another takes its place.
+      await world.storage.remove([{ bucket, key }], { signal });
+      await world.rebuild();
+      shown = await world.record(request, plan, 0);
+      await world.confirm(request);
+      await world.writePart(request, plan, 0, { attempt: read });
+    });
+    expect(await world.confirm(request, world.worker(slow))).toBe(false);
+    expect(await world.storage.describe({ bucket, key: batchKeys(request.id).frontier(epoch, 1) }, { signal })).not.toBeNull();
+    await loseAndRebuild();
+    expect(await world.shown(request)).toEqual([shown]);
+    await world.finish(request);
+    expect(await world.chunkWriters(request)).toEqual([shown]);
+  });
+
   it("during the rebuild: that one publishes nothing more, the next one does all", async () => {
     const requests = [await world.submit(), await world.submit()];
     const writers = new Map<BatchRequest, string>();
@@ -336,6 +360,42 @@ describe("a rebuild", () => {
     expect(await world.shown(request)).toEqual([shown]);
     await world.finish(request);
     expect((await world.chunkWriters(request))[0]).toBe(shown);
+  });
+
+  it("that stalls before it has its epoch writes nothing when it wakes, though its epoch is the highest then", async () => {
+    const request = await world.submit();
+    const plan = await world.adopt(request, 1);
+    await world.lose();
+    const stalled = Promise.withResolvers<undefined>();
+    const woken = Promise.withResolvers<undefined>();
+    let claims = 0;
+    const stalling = world.before(async (key) => {
+      if (!key.startsWith("epochs/")) return;
+      claims += 1;
+      stalled.resolve(undefined);
+      await woken.promise;
+    });
+    const frozen = {
+      ...world.queue,
+      beginRebuild: async () => {
+        const rebuild = await world.queue.beginRebuild(1);
+        return rebuild === null ? null : { ...rebuild, renew: () => woken.promise.then(() => rebuild.renew()) };
+      },
+    };
+    const late = rebuildLost({ ...world.worker(stalling), queue: frozen }, signal);
+    await stalled.promise;
+    expect(await world.rebuild()).toBe(true);
+    const { epoch = 0 } = (await world.queue.batch(request.id)) ?? {};
+    const shown = await world.record(request, plan, 0);
+    await world.confirm(request);
+    woken.resolve(undefined);
+    await expect(late).rejects.toMatchObject({ code: expect.stringMatching(/^(service_unavailable|aborted)$/) });
+    expect(claims).toBeGreaterThan(0);
+    const written = await Array.fromAsync(world.storage.list({ bucket, key: batchKeys(request.id).rebuiltPrefix }, { signal }));
+    expect(written.map(({ key }) => key)).toEqual([batchKeys(request.id).rebuilt(epoch)]);
+    await loseAndRebuild();
+    expect(await world.shown(request)).toEqual([shown]);
+    await world.finish(request);
   });
 
   it("is one process's at a time, and leaves a Redis that is believed alone", async () => {

@@ -130,7 +130,7 @@ export async function startWorld() {
     },
 
     /** What the results API shows from now on. */
-    confirm: ({ id }: BatchRequest) => advanceFrontier(worker(), id, signal),
+    confirm: ({ id }: BatchRequest, step = worker()) => advanceFrontier(step, id, signal),
 
     async control({ id }: BatchRequest, kind: "cancel" | "pause" | "resume"): Promise<void> {
       const taken = await queue.takeNumber({ id, kind });
