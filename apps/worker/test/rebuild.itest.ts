@@ -490,7 +490,14 @@ describe("ended batches", () => {
     expect(await listed()).toEqual(ids.filter((_, index) => index !== 1));
     const { records } = await world.queue.batches({ tenant, limit: 10 });
     const figures = ({ id, status, plan, completed, items, endedAt, delivery, settled }: (typeof records)[number]) => ({
-      ...{ id, status, plan, completed, items, endedAt, delivery, settled },
+      id,
+      status,
+      plan,
+      completed,
+      items,
+      endedAt,
+      delivery,
+      settled,
     });
     expect(records.map(figures)).toEqual(before.records.filter((_, index) => index !== 1).map(figures));
     // Redis started anew keeps the rows: nothing is missing, at no time.
