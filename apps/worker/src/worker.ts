@@ -12,6 +12,7 @@ import { openEngine } from "./engine.ts";
 import { runFinalize } from "./finalize.ts";
 import { trackFrontiers } from "./frontier.ts";
 import { Gate } from "./gate.ts";
+import { withFailpoints } from "./failpoints.ts";
 import { failure, openLog, type Log } from "./log.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -57,7 +58,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       return (await started.queue.ping()) ? null : "Redis doesn't answer";
     },
   });
-  const queue = await openQueue({
+  const opened = await openQueue({
     url: config.redis.url,
     prefix: config.redis.prefix,
     lockMs: config.lockMs,
@@ -67,8 +68,14 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     retryCapMs: Math.min(30_000, config.lockMs),
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
-  const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
-  const decoder = openDecoder({ threads: config.decodeThreads });
+  const { queue, storage, decoder } = withFailpoints(
+    {
+      queue: opened,
+      storage: openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 }),
+      decoder: openDecoder({ threads: config.decodeThreads }),
+    },
+    config.failpoints,
+  );
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.

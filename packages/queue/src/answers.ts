@@ -6,8 +6,8 @@ const gone = z.object({ kind: z.literal("gone") });
 const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind), status: recordStatus });
 const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
 
-export const reserveAnswer = z.object({ kind: z.enum(["reserved", "mismatch"]) });
-export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean() });
+export const reserveAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("reserved"), now: z.int() }), bare("mismatch")]);
+export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),

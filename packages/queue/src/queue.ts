@@ -157,9 +157,9 @@ export interface Queue {
   /**
    * The id to submit under. With a key: derived from tenant, key and body; same key, other body within a day: throws `idempotency_mismatch`.
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
-   * `known`: the id may have been here before; look for its record and its batch.json before writing.
+   * `known`: the id may have been here before; look for its record and its batch.json before writing. `now`: seconds of the clock that deadlines are judged by.
    */
-  reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
+  reserve(reservation: Reservation): Promise<{ id: string; known: boolean; now: number }>;
   /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
   reserved(reservation: Reservation): Promise<string | null>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */

@@ -58,6 +58,17 @@ describe("a passing fault", () => {
     expect(requests).toEqual(["PUT", "PUT", "PUT", "GET", "GET", "GET", "HEAD", "HEAD"]);
   });
 
+  it("an answer that is lost or late leaves the deed done", async () => {
+    faults = [{ kind: "lostAnswer" }, { kind: "slow", byMs: 1 }];
+    await storage.write(at("object"), "arrived", text);
+    faults = [{ kind: "lostAnswer" }, { kind: "slow", byMs: 1 }];
+    expect(Buffer.from((await storage.read(at("object"), { signal })).bytes).toString()).toBe("arrived");
+    expect(requests).toEqual(["PUT", "PUT", "GET", "GET"]);
+    faults = Array.from({ length: 3 }, () => ({ kind: "lostAnswer" }));
+    await expect(storage.write(at("object"), "unheard", text)).rejects.toMatchObject({ code: "storage_unavailable" });
+    expect(Buffer.from((await storage.read(at("object"), { signal })).bytes).toString()).toBe("unheard");
+  });
+
   it("that doesn't pass is storage_unavailable", async () => {
     faults = Array.from({ length: 3 }, () => ({ kind: "error", code: "ServiceUnavailable" }));
     await expect(storage.read(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable", retryable: true });
