@@ -42,7 +42,7 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   ConditionalRequestConflict: "storage_unavailable",
   OperationAborted: "storage_unavailable",
   // Our own credentials ran out, were rotated or are wrong, or our clock is: that says nothing of the object, and must never become an item's or a manifest's
-  // refusal. A HEAD's refusal has no name: its 403 stays `storage_forbidden` while our clock is about theirs.
+  // refusal. A HEAD's refusal has no name: its 403 stays `storage_forbidden` (and is asked again once).
   ExpiredToken: "storage_unavailable",
   InvalidAccessKeyId: "storage_unavailable",
   InvalidToken: "storage_unavailable",
@@ -67,12 +67,10 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
 
 function codeOf(error: unknown): ErrorCode {
   if (error instanceof CodedError) return error.code;
-  const { name, status, networkCode, farFromOurs } = traitsOf(error);
+  const { name, status, networkCode } = traitsOf(error);
   const named = name === null ? undefined : codesByName[name];
   if (named !== undefined) return named;
   if (networkCode !== null) return "storage_unavailable";
-  // A HEAD's: it may be our clock that was refused, and the SDK signs the next try by theirs.
-  if (status === 403 && farFromOurs) return "storage_unavailable";
   if (status === null || status < 300) return "storage_invalid_response";
   if (status === 401 || status === 403) return "storage_forbidden";
   if (status === 404) return "storage_not_found";
@@ -86,12 +84,10 @@ interface FailureTraits {
   readonly status: number | null;
   /** Node's code of a socket or name lookup that failed, as ECONNRESET. */
   readonly networkCode: string | null;
-  /** The answer's own date is farther from our clock than signatures may be. */
-  readonly farFromOurs: boolean;
 }
 
 function traitsOf(error: unknown): FailureTraits {
-  if (typeof error !== "object" || error === null) return { name: null, status: null, networkCode: null, farFromOurs: false };
+  if (typeof error !== "object" || error === null) return { name: null, status: null, networkCode: null };
   const name = "name" in error && typeof error.name === "string" && error.name !== "Error" ? error.name : null;
   const metadata = "$metadata" in error && typeof error.$metadata === "object" ? error.$metadata : null;
   const status =
@@ -101,16 +97,5 @@ function traitsOf(error: unknown): FailureTraits {
     name,
     status,
     networkCode: code !== null && /^(?:E[A-Z]|HPE_|UND_ERR_|CERT_|ERR_(?:TLS|SSL|STREAM|SOCKET))/.test(code) ? code : null,
-    farFromOurs: Math.abs(answeredAtMs(error) - Date.now()) > allowedSkewMs,
   };
-}
-
-/** S3 refuses signatures that are older or younger. */
-const allowedSkewMs = 15 * 60_000;
-
-/** By the clock of whoever answered; NaN where it doesn't say. */
-function answeredAtMs(error: object): number {
-  const answer = "$response" in error && typeof error.$response === "object" ? error.$response : null;
-  const headers = answer !== null && "headers" in answer && typeof answer.headers === "object" ? answer.headers : null;
-  return headers !== null && "date" in headers && typeof headers.date === "string" ? Date.parse(headers.date) : Number.NaN;
 }

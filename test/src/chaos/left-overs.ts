@@ -26,7 +26,7 @@ export function openLeftovers(stage: Stage): Leftovers {
       for (const [id, { status, atMs }] of ended) {
         const ageMs = () => performance.now() - atMs;
         if (all && ageMs() < dueAfterMs) await sleep(dueAfterMs - ageMs());
-        if (ageMs() < dueAfterMs) continue;
+        if (!all && ageMs() < dueAfterMs) continue;
         let found = await surplus(stage, id);
         if (!all && found.length > 0 && ageMs() < patienceMs) continue;
         while (found.length > 0 && ageMs() < patienceMs) {

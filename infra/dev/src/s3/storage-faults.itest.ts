@@ -1,6 +1,6 @@
 /** packages/storage against an S3 that fails: what passes is tried again, what doesn't is named, and nothing comes out short. */
 import { openStorage, type Location, type Storage, type StorageOptions } from "@flamboyance/storage";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { freePort } from "../port.ts";
 import type { Fault } from "./server.ts";
 import { startTestServer, type RunningTestServer } from "./test-servers.ts";
@@ -92,6 +92,23 @@ describe("a passing fault", () => {
     await expect(lost.read(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
     await expect(lost.describe(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
     lost.close();
+  });
+});
+
+describe("a clock that jumps", () => {
+  it.each([-1, 1])("%i day, and back, is nobody's refusal", async (days) => {
+    await storage.write(at("object"), "there", text);
+    const clock = vi.spyOn(Date, "now");
+    const looks = async () => {
+      expect(await storage.describe(at("object"), { signal })).toMatchObject({ sizeBytes: 5 });
+      expect((await storage.read(at("object"), { signal })).bytes).toHaveLength(5);
+      await storage.write(at("object"), "there", text);
+    };
+    const real = Date.now();
+    clock.mockReturnValue(real + days * 86_400_000);
+    await looks();
+    clock.mockRestore();
+    await looks();
   });
 });
 
