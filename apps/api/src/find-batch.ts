@@ -1,8 +1,8 @@
 /**
- * A batch by its id, for the tenant that asks: its record in Redis, or where that is gone what S3 says of its end.
+ * A batch by its id, for the tenant that asks: its record in Redis, or where that is gone, or Redis away, what S3 says of its end.
  * Another tenant's batch is not found, as if it weren't there.
  */
-import { CodedError, type After, type BatchRequest, type End } from "@flamboyance/contracts";
+import { CodedError, isCoded, type After, type BatchRequest, type End } from "@flamboyance/contracts";
 import type { BatchRecord, Queue } from "@flamboyance/queue";
 import type { Storage } from "@flamboyance/storage";
 import { isBatchId, readStoredBatch } from "./stored-batch.ts";
@@ -20,13 +20,19 @@ export async function findBatch(
 ): Promise<FoundBatch> {
   const none = new CodedError("not_found", `There is no batch ${id}.`, { param: "id" });
   if (!isBatchId(id)) throw none;
-  const record = await queue.batch(id);
+  let silence: unknown = new CodedError("service_unavailable", `${id} is being rebuilt.`);
+  const record = await queue.batch(id).catch((error: unknown) => {
+    if (!isCoded(error, "service_unavailable")) throw error;
+    // An end stands in S3, whatever Redis knows of it just now.
+    silence = error;
+    return null;
+  });
   if (record !== null) {
     if (record.tenant !== tenant) throw none;
     return { kind: "record", record };
   }
   const stored = await readStoredBatch(storage, bucket, id, signal);
   if (stored === null || stored.request.tenant !== tenant) throw none;
-  if (stored.end === null) throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
+  if (stored.end === null) throw silence;
   return { kind: "stored", request: stored.request, end: stored.end, after: stored.after };
 }

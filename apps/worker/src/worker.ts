@@ -21,6 +21,7 @@ import { holdOpenBatches } from "./open-batches.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
 import { openReadAhead } from "./read-ahead.ts";
+import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
@@ -127,16 +128,11 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     isWanted: (key) => isWanted(queue, key),
   });
 
-  const reconciler = openReconciler({
-    storage,
-    queue,
-    serviceBucket: config.bucket,
-    metrics,
-    log,
-    leaseMs: Math.max(5_000, 2 * config.reconcileMs),
-    sweepMs: config.sweepMs,
-  });
-  await queue.ensureSentinel();
+  const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: config.lockMs };
+  const reconciler = openReconciler({ ...repairing, leaseMs: Math.max(5_000, 2 * config.reconcileMs), sweepMs: config.sweepMs });
+  waitsFor = "what Redis doesn't hold is being rebuilt from S3";
+  // An S3 that is away now is asked again in the rounds below.
+  await rebuildLost(repairing, closing.signal).catch((error: unknown) => log.warn(failure(error), "Redis can't be rebuilt yet"));
   started = { queue, models };
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
@@ -154,6 +150,10 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
     repeat({ everyMs, signal, onFailure: (error) => log.warn({ what, ...failure(error) }, "a round failed") }, round);
   const rounds = [
+    every("sentinel", config.sentinelMs, closing.signal, async () => {
+      // What was rebuilt has no jobs yet.
+      if (await rebuildLost(repairing, closing.signal)) await reconciler.round(closing.signal);
+    }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
     every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models, config)),

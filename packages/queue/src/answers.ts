@@ -64,7 +64,14 @@ export const endAnswer = z.discriminatedUnion("kind", [
 ]);
 export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
-export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
+export const beginAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("taken"), lost: z.boolean(), now: z.int() }),
+  bare("held"),
+]);
+export const holdAnswer = z.object({ kind: z.enum(["held", "lost"]) });
+export const forgetAnswer = z.object({ kind: z.enum(["forgotten", "lost"]) });
+export const publishAnswer = z.object({ kind: z.enum(["published", "exists", "lost"]) });
+export const believeAnswer = z.object({ kind: z.enum(["believed", "lost"]) });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
 export const sweepableAnswer = z.array(z.string());
