@@ -1,7 +1,9 @@
 /** Does a round's faults when their moments come, and undoes those that last. Owns which process each strikes; refuses to judge what comes of it. */
+import { readdir, stat, truncate } from "node:fs/promises";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Asked } from "./asks.ts";
-import type { Fault } from "./plan-round.ts";
+import { isLoss, type Fault } from "./plan-round.ts";
 import type { Application, Stage } from "./stage.ts";
 
 export interface Injection {
@@ -15,6 +17,8 @@ export interface Injection {
   over(): Promise<void>;
   /** Which of the plan's faults came. */
   met(): readonly Fault[];
+  /** Redis was lost when the batch was about settled: nobody sweeps after it. */
+  lostSettled(): boolean;
 }
 
 export function openInjection(stage: Stage, faults: readonly Fault[]): Injection {
@@ -22,6 +26,7 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const met: Fault[] = [];
   const lasting = new Set<Promise<void>>();
   const stopped = new Set<Application>();
+  let lostSettled = false;
   const hits = new Map<string, number>();
   const end = new AbortController();
   // Two outages of Redis don't overlap: the second begins when it is back.
@@ -31,6 +36,7 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const strike = (fault: Fault, asker: Application | null): void => {
     if (!waiting.delete(fault) || end.signal.aborted) return;
     met.push(fault);
+    if (isLoss(fault) && hits.has("settle")) lostSettled = true;
     const done: Promise<void> = damage(fault, asker).finally(() => lasting.delete(done));
     lasting.add(done);
   };
@@ -64,6 +70,21 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
           await stage.redis.ask("CONFIG SET maxmemory 1");
           await passed(fault.forMs);
           await stage.redis.ask("CONFIG SET maxmemory 0");
+        }));
+      case "Redis emptied":
+        return (redisBack = redisBack.then(async () => {
+          await stage.redis.ask("FLUSHALL");
+          if (fault.againAfterMs === null) return;
+          await passed(fault.againAfterMs);
+          await stage.redis.ask("FLUSHALL");
+        }));
+      case "Redis without its last second":
+        return (redisBack = redisBack.then(async () => {
+          const { file, sizeBytes } = await appendOnlyFile(stage.redis.folder);
+          await passed(1_000);
+          await stage.redis.kill();
+          await truncate(file, sizeBytes);
+          await stage.redis.restart();
         }));
       case "clock jump": {
         const victim = fault.process === 0 ? stage.api() : stage.worker(fault.process - 1);
@@ -104,5 +125,14 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
       for (const process of [stage.api(), stage.worker(0), stage.worker(1), stage.worker(2)]) await stage.setClock(process, 0);
     },
     met: () => met,
+    lostSettled: () => lostSettled,
   };
+}
+
+/** Redis's file that commands are appended to just now, and how long it is. A command that is cut in two at its end is left out when it is read. */
+async function appendOnlyFile(folder: string): Promise<{ readonly file: string; readonly sizeBytes: number }> {
+  const names = (await readdir(join(folder, "appendonlydir"))).filter((name) => name.endsWith(".incr.aof"));
+  const numberOf = (name: string): number => Number(name.split(".").at(-3));
+  const file = join(folder, "appendonlydir", names.toSorted((one, other) => numberOf(one) - numberOf(other)).at(-1) ?? "");
+  return { file, sizeBytes: (await stat(file)).size };
 }

@@ -11,23 +11,23 @@ const dueAfterMs = 6_000;
 const patienceMs = 45_000;
 
 export interface Leftovers {
-  /** This batch ended as that. */
-  ended(id: string, status: string): void;
+  /** This batch ended as that; an unswept one is only held to its end. */
+  ended(id: string, status: string, unswept: boolean): void;
   /** Looks at those that are due, or, waiting for them, at all. What broke, by batch. */
   look(all: boolean): Promise<Map<string, Broken[]>>;
 }
 
 export function openLeftovers(stage: Stage): Leftovers {
-  const ended = new Map<string, { readonly status: string; readonly atMs: number }>();
+  const ended = new Map<string, { readonly status: string; readonly unswept: boolean; readonly atMs: number }>();
   return {
-    ended: (id, status) => void ended.set(id, { status, atMs: performance.now() }),
+    ended: (id, status, unswept) => void ended.set(id, { status, unswept, atMs: performance.now() }),
     look: async (all) => {
       const broken = new Map<string, Broken[]>();
-      for (const [id, { status, atMs }] of ended) {
+      for (const [id, { status, unswept, atMs }] of ended) {
         const ageMs = () => performance.now() - atMs;
         if (all && ageMs() < dueAfterMs) await sleep(dueAfterMs - ageMs());
         if (!all && ageMs() < dueAfterMs) continue;
-        let found = await surplus(stage, id);
+        let found = unswept ? [] : await surplus(stage, id);
         if (!all && found.length > 0 && ageMs() < patienceMs) continue;
         while (found.length > 0 && ageMs() < patienceMs) {
           await sleep(250);

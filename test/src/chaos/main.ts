@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { openLeftovers } from "./left-overs.ts";
 import { writeManifests } from "./manifests.ts";
-import { planRound } from "./plan-round.ts";
+import { isLoss, planRound } from "./plan-round.ts";
 import { openLedger, table, type Ledger } from "./report.ts";
 import { runRound } from "./run-round.ts";
 import { openStage } from "./stage.ts";
@@ -60,7 +60,9 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       const plan = planRound(seed, number);
       const manifest = manifests[plan.manifest];
       if (manifest === undefined) throw new Error("no such manifest");
-      const { id, status, met, broken, again, ms } = await runRound(stage, plan, manifest);
+      // The list of what is to be swept goes with Redis.
+      if (plan.faults.some(isLoss)) await settle(true);
+      const { id, status, met, broken, unswept, again, ms } = await runRound(stage, plan, manifest);
       const line = {
         round: number,
         status,
@@ -76,7 +78,7 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       if (id === null || status === null || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
       else {
         held.set(id, line);
-        leftovers.ended(id, status);
+        leftovers.ended(id, status, unswept);
       }
       await settle(false);
     }

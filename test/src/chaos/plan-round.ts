@@ -18,9 +18,18 @@ export type Fault = { readonly when: Moment } & (
   | { readonly kind: "S3 failing"; readonly forMs: number; readonly share: number; readonly seed: number }
   | { readonly kind: "Redis killed"; readonly forMs: number }
   | { readonly kind: "Redis full"; readonly forMs: number }
+  /** Flushed; once more so long after, where that isn't null. */
+  | { readonly kind: "Redis emptied"; readonly againAfterMs: number | null }
+  /** Killed, and started again without the last second of its append-only file. */
+  | { readonly kind: "Redis without its last second" }
   | { readonly kind: "clock jump"; readonly process: number; readonly days: number }
 );
 export type FaultKind = Fault["kind"];
+
+/** What was in Redis is gone, all or some of it. */
+export function isLoss({ kind }: Fault): boolean {
+  return kind === "Redis emptied" || kind === "Redis without its last second";
+}
 
 export type Wish =
   | { readonly kind: "none" }
@@ -73,6 +82,8 @@ function planFault(chance: Chance): Fault {
     "S3 failing",
     "Redis killed",
     "Redis full",
+    "Redis emptied",
+    "Redis without its last second",
     "clock jump",
   ]);
   const worker = chance.between(0, workers - 1);
@@ -94,6 +105,10 @@ function planFault(chance: Chance): Fault {
     case "Redis killed":
     case "Redis full":
       return { kind, forMs: chance.between(0, 1_000), when: momentOf(chance, workerSteps) };
+    case "Redis emptied":
+      return { kind, againAfterMs: chance.next() < 0.3 ? chance.between(0, 1_500) : null, when: momentOf(chance, workerSteps) };
+    case "Redis without its last second":
+      return { kind, when: momentOf(chance, workerSteps) };
     case "clock jump":
       return { kind, process: chance.between(0, workers), days: chance.one([-1, 1]), when: { at: "ms", ms: chance.between(0, 500) } };
   }

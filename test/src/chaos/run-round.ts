@@ -17,6 +17,8 @@ export interface RoundResult {
   readonly status: Batch["status"] | null;
   readonly met: readonly Fault[];
   readonly broken: readonly Broken[];
+  /** Nobody sweeps after it: Redis was lost when it was settled. */
+  readonly unswept: boolean;
   /** Items that ran more than once. */
   readonly again: number;
   readonly ms: number;
@@ -49,6 +51,7 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
     status,
     met: injection.met(),
     broken,
+    unswept: injection.lostSettled(),
     again: rows.length - new Set(rows).size,
     ms: Math.round(performance.now() - startedMs),
   });
