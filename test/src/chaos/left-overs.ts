@@ -8,7 +8,7 @@ import type { Stage } from "./stage.ts";
 
 /** From a batch's settling to its last look, and some patience for rounds whose faults hold the sweep up. */
 const dueAfterMs = 6_000;
-const patienceMs = 45_000;
+const patienceMs = 120_000;
 
 export interface Leftovers {
   /** This batch ended as that; an unswept one is only held to its end. */

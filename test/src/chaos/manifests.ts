@@ -38,7 +38,7 @@ async function writeManifest(stage: Stage, number: number): Promise<Manifest> {
   await stage.storage.write({ bucket: customerBucket, key }, lines.join(""), { ...put, contentType: "application/jsonl" });
   const input = `s3://${customerBucket}/${key}`;
   const { id } = await stage.client.batches.create({ model: noOpModelName, task: "vqa", input, on_invalid: "skip" });
-  const batch = await stage.client.batches.wait(id, { intervalMs: 100, signal: AbortSignal.timeout(60_000) });
+  const batch = await stage.client.batches.wait(id, { intervalMs: 100, signal: AbortSignal.timeout(300_000) });
   if (batch.status !== "completed") throw new Error(`the manifest ended as ${batch.status} without a fault`);
   const found: ResultLine[] = [];
   for await (const line of stage.client.batches.results(id)) found.push(line);

@@ -117,7 +117,7 @@ export async function openStage(): Promise<Stage> {
   const all = (): Application[] => [api, ...places];
   return {
     folder,
-    client: createClient({ baseUrl: system.apiUrl, apiKey: system.apiKey, retries: 0, timeoutMs: 10_000 }),
+    client: createClient({ baseUrl: system.apiUrl, apiKey: system.apiKey, retries: 0, timeoutMs: 30_000 }),
     storage,
     queue,
     redis,
