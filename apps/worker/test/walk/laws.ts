@@ -23,8 +23,8 @@ export interface Laws {
   expired(): void;
   /** A loss that the walk brought about: until it is rebuilt Redis's record says nothing. */
   lost(): void;
-  /** Looks at Redis and S3 as they stand. */
-  look(): Promise<BatchRecord | null>;
+  /** Looks at S3 where it changed, and at Redis where the last step may have changed it. */
+  look(redis: boolean): Promise<void>;
   /** Of a batch that is settled, at the walk's end. */
   close(): void;
 }
@@ -117,13 +117,13 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
       if (fewer.some((line, index) => line !== more[index])) broken("a reader is shown another line than before");
       shown = more;
     },
-    look: async () => {
+    look: async (redis) => {
       const end = memory.version() === lookedAt ? null : endOf();
       lookedAt = memory.version();
       if (end !== null) lookAtEnd(end);
-      const record = (await queue.believed()) === null ? null : await queue.batch(id);
+      // Not believed, it says nothing.
+      const record = redis ? await queue.batch(id).catch(() => null) : null;
       if (record !== null) await lookAtRecord(record);
-      return record;
     },
     close: () => {
       const end = endOf();

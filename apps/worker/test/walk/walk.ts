@@ -41,6 +41,9 @@ const wildSteps = 400;
 const honestSteps = 4_000;
 const slots: Readonly<Record<JobKind, number>> = { plan: 2, chunk: 2, finalize: 2 };
 
+/** Steps that leave Redis as it was. */
+const looksOnly = /^(?:read|readRange|describe|list|write|remove|batch|parts|stopping|believed|models|unconfirmedParts|sweepable) /;
+
 interface Hands {
   readonly kind: JobKind;
   readonly jobId: string;
@@ -174,7 +177,11 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     return false;
   }
 
-  function lost(what: string): boolean {
+  /** Somebody serves the model, always. */
+  const announce = () => lane.queue.announce({ worker: "w", model, slots: 2 }, 3_600_000).catch(() => {});
+
+  async function lost(what: string): Promise<boolean> {
+    await announce();
     for (const held of hands.values()) held.holds = false;
     laws.lost();
     trail.push(what);
@@ -202,8 +209,6 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
         const looks = [...hands.values()].flatMap(({ look }) => (look === null ? [] : [look]));
         for (const look of looks) await look().catch(() => {});
       },
-      // Announcements are the process's own; any time serves.
-      () => lane.queue.announce({ worker: "w", model, slots: 2 }, 3_600_000).catch(() => {}),
       async () => {
         if (chance.next() < 0.3) await lane.endLeases();
       },
@@ -240,7 +245,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   }
 
   const step = async (wild: boolean): Promise<void> => {
-    if (await befall(wild)) return void (await laws.look());
+    if (await befall(wild)) return laws.look(true);
     const ready = turns.actors.filter(({ waiting }) => waiting.size > 0);
     if (ready.length === 0 || chance.next() < 0.25) return happen(wild);
     const actor = ready[chance.between(0, ready.length - 1)];
@@ -249,9 +254,10 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     trail.push(`${actor.name}: ${took}`);
     steps += 1;
     if (actor.state !== "running") hands.delete(actor);
-    await laws.look();
+    await laws.look(!looksOnly.test(took));
   };
 
+  await announce();
   await start("rebuild", actors.rebuild);
   await start("submit", (rooms) => actors.submitBatch(rooms, request));
   const done = (): boolean => memory.objects.has(batchKeys(id).end) && !memory.objects.has(batchKeys(id).marker);
