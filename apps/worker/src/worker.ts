@@ -25,6 +25,7 @@ import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
+import { Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
 
 export interface RunningWorker {
@@ -88,6 +89,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
+    solitude: new Solitude(),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };
@@ -156,7 +158,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models, config)),
+    every("announce", config.lockMs / 6, closing.signal, () => announce(queue, worker, models, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -190,7 +192,8 @@ async function announce(queue: Queue, worker: string, models: ServedModels, conf
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
-    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
+    // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's chunk finds it silent, too.
+    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs / 2);
     await queue.dispatch(model);
   }
 }

@@ -27,7 +27,7 @@ export type HandOut = z.infer<typeof handOut>;
 export const dispatchAnswer = z.object({ chunks: z.array(handOut), overtakes: z.boolean() });
 export const orderAnswer = z.object({ kind: z.literal("ordered"), jobs: z.int() });
 export const claimAnswer = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int() }),
+  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int(), suspect: z.boolean(), quarantined: z.array(z.int()) }),
   bare("parked"),
   bare("stopped"),
   bare("recorded"),
@@ -35,6 +35,7 @@ export const claimAnswer = z.discriminatedUnion("kind", [
   bare("superseded"),
   gone,
 ]);
+export const noteAnswer = z.object({ kind: z.enum(["noted", "superseded", "gone"]) });
 export const releaseAnswer = z.object({ kind: z.enum(["released", "gone"]) });
 export const recordAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("recorded"), last: z.boolean() }),

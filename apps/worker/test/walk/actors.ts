@@ -18,6 +18,7 @@ import { runPlan } from "../../src/plan.ts";
 import { openReadAhead } from "../../src/read-ahead.ts";
 import { rebuildLost } from "../../src/rebuild.ts";
 import { openReconciler } from "../../src/reconcile.ts";
+import { Solitude } from "../../src/solitude.ts";
 import { startStopWatch, type StopWatch } from "../../src/stop-watch.ts";
 import type { MemoryStorage } from "./memory-storage.ts";
 import type { Actor, Turns } from "./turns.ts";
@@ -102,6 +103,7 @@ export function chunkOf(rooms: Rooms, job: Job, signal: AbortSignal, { stops, ne
       frontiers: trackFrontiers(shared),
       batches: holdOpenBatches({ ...rooms, bucket, decoder, signal: never }),
       itemGate: new Gate({ holders: 1 }),
+      solitude: new Solitude(),
       readAhead: openReadAhead({ slots: 1, maxBytes: 1_000 }),
       pixelCache: openPixelCache({ maxBytes: 100_000 }),
     },
