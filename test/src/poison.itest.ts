@@ -35,10 +35,11 @@ it("an item that kills its worker is quarantined at the third death over it alon
   });
   const { input, customIds } = await service.writeManifest("poisoned", 20);
   const { id } = await service.submit({ input });
-  expect((await service.ended(id)).status).toBe("completed");
+  const ended = await service.client.batches.wait(id, { intervalMs: 100, signal: AbortSignal.timeout(170_000) });
+  expect(ended.status).toBe("completed");
   await replacing;
   const lines = await wholeBatch(service, id, customIds);
   expect(codesOf(lines)).toEqual(customIds.map((_, item) => (item === 5 ? "poison_item" : "ok")));
   // The first, of a chunk that nobody suspected, and three of its noted item.
   expect(deaths).toBe(4);
-});
+}, 180_000);

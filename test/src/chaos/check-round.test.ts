@@ -28,7 +28,7 @@ const plan: RoundPlan = { number: 1, manifest: 0, rowMs: 0, faults: [], wish: { 
 /** A round in which all is right, but for what is given. */
 const seen = (changes: Partial<Seen>): Seen => ({
   plan,
-  manifest: { input: "s3://b/m.jsonl", customIds: ["a", "b"], truth: lines.map(saying) },
+  manifest: { input: "s3://b/m.jsonl", customIds: ["a", "b"], truth: lines.map(saying), poisonSha256: "", poisoned: 1 },
   batch: { status: "completed", request_counts: counts } as unknown as Batch,
   record,
   end,
@@ -71,6 +71,18 @@ describe("a round's laws", () => {
     ["items that ran again without a reason", { rows: { asked: 3, different: 2 } }],
   ])("name %s", (_, changes) => {
     expect(laws(changes)).toContain("wrong");
+  });
+
+  it("want the poisoned item quarantined, and no other, where there was poison", () => {
+    const met = [{ kind: "poison image", when: { at: "ms", ms: 0 } }] as const;
+    const quarantined = (custom_id: string, item: number): ResultLine => {
+      const line = failed(custom_id, item, "poison_item");
+      return { ...line, response: line.response === null ? null : { ...line.response, status_code: 500 } };
+    };
+    expect(laws({ met, ...shown([failed("a", 0, "image_not_found"), quarantined("b", 1)]) })).toEqual([]);
+    expect(laws({ met })).toEqual(["wrong"]);
+    expect(laws({ met, ...shown([quarantined("a", 0), quarantined("b", 1)]) })).toEqual(["wrong"]);
+    expect(laws(shown([failed("a", 0, "image_not_found"), quarantined("b", 1)]))).toEqual(["wrong"]);
   });
 
   it("let a killed worker's items run again, as many as it had in hand", () => {

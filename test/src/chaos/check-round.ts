@@ -37,14 +37,14 @@ export function brokenLaws(seen: Seen): Broken[] {
   const { batch, record, end, lines, manifest, plan } = seen;
   const { status, request_counts: counts } = batch;
 
-  const may = seen.cancelled
+  const ends = seen.cancelled
     ? ["cancelled"]
     : plan.wish.kind === "cancel"
       ? ["completed", "cancelled"]
       : plan.wish.kind === "expiry"
         ? ["completed", "expired"]
         : ["completed"];
-  hold("wrong", may.includes(status), `ended as ${status}, may ${may.join(" or ")}`);
+  hold("wrong", ends.includes(status), `ended as ${status}, may ${ends.join(" or ")}`);
   // Stopped before its plan was adopted, a batch has no lines.
   const planned = end?.files !== null;
   const customIds = planned ? manifest.customIds : [];
@@ -69,7 +69,10 @@ export function brokenLaws(seen: Seen): Broken[] {
   );
 
   const stopped = status === "cancelled" ? "batch_cancelled in line 0" : status === "expired" ? "batch_expired in line 0" : null;
-  const other = lines.findIndex((line, index) => ![manifest.truth[index], stopped].includes(saying(line)));
+  const poisoned = seen.met.some(({ kind }) => kind === "poison image");
+  const may = (place: number): (string | null | undefined)[] =>
+    poisoned && place === manifest.poisoned ? ["500 poison_item", stopped] : [manifest.truth[place], stopped];
+  const other = lines.findIndex((line, place) => !may(place).includes(saying(line)));
   hold("wrong", other === -1, `line ${other} says ${JSON.stringify(lines[other])}, not ${manifest.truth[other]}`);
 
   const completed = lines.filter(({ response }) => response?.status_code === 200).length;
@@ -122,6 +125,9 @@ export function mostRepeated(fault: Fault): number {
     case "Redis without its last second":
       // A part that stands in S3 counts after the rebuild; what was under way, at the loss and once more at its second, doesn't.
       return 3 * inAllHands;
+    case "poison image":
+      // The first death's chunks; after that nothing runs beside the poison.
+      return 4 * inHand;
     case "clock jump":
       return inHand;
   }

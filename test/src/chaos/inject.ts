@@ -13,6 +13,8 @@ export interface Injection {
   rows(count: number): void;
   /** A process is about to take a step. Resolves when it may; false where it is dead. */
   step(asked: Asked): Promise<boolean>;
+  /** The poison is about to be decoded. Resolves when it may be; false where that killed the process. */
+  poison(pid: number): Promise<boolean>;
   /** Undoes what lasts, wakes and replaces everybody. No fault comes after it. */
   over(): Promise<void>;
   /** Which of the plan's faults came. */
@@ -27,6 +29,7 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const lasting = new Set<Promise<void>>();
   const stopped = new Set<Application>();
   let lostSettled = false;
+  let poisoned = false;
   const hits = new Map<string, number>();
   const end = new AbortController();
   // Two outages of Redis don't overlap: the second begins when it is back.
@@ -86,6 +89,9 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
           await truncate(file, sizeBytes);
           await stage.redis.restart();
         }));
+      case "poison image":
+        poisoned = true;
+        return;
       case "clock jump": {
         const victim = fault.process === 0 ? stage.api() : stage.worker(fault.process - 1);
         return stage.setClock(victim, fault.days * 86_400_000);
@@ -115,8 +121,14 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
       }
       return !stage.isDead(pid);
     },
+    poison: async (pid) => {
+      const victim = stage.byPid(pid);
+      if (poisoned && victim !== null) stage.kill(victim);
+      return !stage.isDead(pid);
+    },
     over: async () => {
       waiting.clear();
+      poisoned = false;
       end.abort();
       await Promise.all(lasting);
       stage.weather.end();

@@ -1,4 +1,5 @@
 /** What the rounds' batches are over: images, a few manifests of questions, and what each item answers where nothing fails. Owns the truth that rounds are held against. */
+import { createHash } from "node:crypto";
 import type { ResultLine } from "@flamboyance/contracts";
 import { noOpModelName } from "@flamboyance/dev/no-op-model";
 import { plainImage } from "@flamboyance/dev/plain-image";
@@ -11,9 +12,14 @@ export interface Manifest {
   readonly customIds: readonly (string | null)[];
   /** What each line says where nothing fails (saying below), in order. */
   readonly truth: readonly string[];
+  /** Of an image that one item alone shows; and that item's place among the lines. */
+  readonly poisonSha256: string;
+  readonly poisoned: number;
 }
 
 const images = 20;
+const alone = plainImage(images);
+const poisonSha256 = createHash("sha256").update(alone).digest("hex");
 const put = { contentType: "image/png", signal: new AbortController().signal };
 
 /** Uploads everything and runs each manifest once, without a fault. */
@@ -22,16 +28,25 @@ export async function writeManifests(stage: Stage): Promise<Manifest[]> {
     await stage.storage.write({ bucket: customerBucket, key: `${number}.png` }, plainImage(number), put);
   }
   await stage.storage.write({ bucket: customerBucket, key: "not-an-image.png" }, "no image", put);
+  await stage.storage.write({ bucket: customerBucket, key: "alone.png" }, alone, put);
   return Promise.all(Array.from({ length: manifests }, (_, number) => writeManifest(stage, number)));
 }
 
 async function writeManifest(stage: Stage, number: number): Promise<Manifest> {
   const items = fewestItems + 17 * number;
+  const poisoned = 50 + 25 * number;
   const lines = Array.from({ length: items }, (_, item) => {
     const custom_id = `${number}-${item}`;
     // Two lines that no item comes of, and items that fail by themselves.
     if (item % 90 === 30) return jsonLine({ custom_id, image: 7 });
-    const image = item % 40 === 7 ? "gone.png" : item % 40 === 19 ? "not-an-image.png" : `${(item * 7 + number) % images}.png`;
+    const image =
+      item === poisoned
+        ? "alone.png"
+        : item % 40 === 7
+          ? "gone.png"
+          : item % 40 === 19
+            ? "not-an-image.png"
+            : `${(item * 7 + number) % images}.png`;
     return jsonLine({ custom_id, image: `s3://${customerBucket}/${image}`, question: `What is ${item}?` });
   });
   const key = `manifest-${number}.jsonl`;
@@ -43,7 +58,7 @@ async function writeManifest(stage: Stage, number: number): Promise<Manifest> {
   const found: ResultLine[] = [];
   for await (const line of stage.client.batches.results(id)) found.push(line);
   if (found.length !== items) throw new Error(`${items} lines came to ${found.length} without a fault`);
-  return { input, customIds: found.map(({ custom_id }) => custom_id), truth: found.map(saying) };
+  return { input, customIds: found.map(({ custom_id }) => custom_id), truth: found.map(saying), poisonSha256, poisoned };
 }
 
 /** What a line says, apart from its ids and its time. */

@@ -22,6 +22,8 @@ export type Fault = { readonly when: Moment } & (
   | { readonly kind: "Redis emptied"; readonly againAfterMs: number | null }
   /** Killed, and started again without the last second of its append-only file. */
   | { readonly kind: "Redis without its last second" }
+  /** An image that one item alone shows ends whoever decodes it. From the round's beginning. */
+  | { readonly kind: "poison image" }
   | { readonly kind: "clock jump"; readonly process: number; readonly days: number }
 );
 export type FaultKind = Fault["kind"];
@@ -84,6 +86,7 @@ function planFault(chance: Chance): Fault {
     "Redis full",
     "Redis emptied",
     "Redis without its last second",
+    "poison image",
     "clock jump",
   ]);
   const worker = chance.between(0, workers - 1);
@@ -109,6 +112,8 @@ function planFault(chance: Chance): Fault {
       return { kind, againAfterMs: chance.next() < 0.3 ? chance.between(0, 1_500) : null, when: momentOf(chance, workerSteps) };
     case "Redis without its last second":
       return { kind, when: momentOf(chance, workerSteps) };
+    case "poison image":
+      return { kind, when: { at: "ms", ms: 0 } };
     case "clock jump":
       return { kind, process: chance.between(0, workers), days: chance.one([-1, 1]), when: { at: "ms", ms: chance.between(0, 500) } };
   }

@@ -42,7 +42,9 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
       injection.rows(rows.length);
       if (plan.rowMs > 0) await sleep(plan.rowMs);
     },
-    image: () => Promise.resolve(),
+    image: async (sha256, pid) => {
+      if (sha256 === manifest.poisonSha256 && !(await injection.poison(pid))) await new Promise(() => {});
+    },
   });
   const deadline = AbortSignal.timeout(stuckAfterMs);
   let id: string | null = null;

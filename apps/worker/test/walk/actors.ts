@@ -87,7 +87,12 @@ export const planBatch = (rooms: Rooms, id: string, signal: AbortSignal) =>
   runPlan({ ...sharedOf(rooms), stops: startStopWatch(rooms.queue) }, id, signal);
 
 /** `stops` is asked whether the batch is being stopped as often as the walk looks. */
-export function chunkOf(rooms: Rooms, job: Job, signal: AbortSignal, { stops, next }: { stops: StopWatch; next: () => number }) {
+export function chunkOf(
+  rooms: Rooms,
+  job: Job,
+  signal: AbortSignal,
+  { worker, stops, next }: { worker: string; stops: StopWatch; next: () => number },
+) {
   const shared = sharedOf(rooms);
   const model = {
     name: "m",
@@ -98,7 +103,7 @@ export function chunkOf(rooms: Rooms, job: Job, signal: AbortSignal, { stops, ne
   return runChunk(
     {
       ...shared,
-      worker: "w",
+      worker,
       stops,
       frontiers: trackFrontiers(shared),
       batches: holdOpenBatches({ ...rooms, bucket, decoder, signal: never }),
@@ -121,6 +126,19 @@ export const reconcileOnce = (rooms: Rooms) =>
   openReconciler({ ...sharedOf(rooms), leaseMs, rebuildLeaseMs: leaseMs, sweepMs: 0 }).round(never);
 
 export const rebuild = (rooms: Rooms) => rebuildLost({ ...sharedOf(rooms), rebuildLeaseMs: leaseMs }, never);
+
+/** What the queue's repair does of one batch between two looks of ours, with time between its look and its deed. */
+export async function repairLate({ queue }: Rooms, id: string): Promise<void> {
+  const record = await queue.batch(id);
+  if (record === null) return;
+  const seal = newUlid();
+  const { status } = record;
+  if ((status === "in_progress" || status === "paused") && record.recorded === record.chunks)
+    await queue.seal({ id, seal, outcome: "completed" });
+  else if (status === "cancelling") await queue.seal({ id, seal, outcome: "cancelled" });
+  else if (status === "expiring") await queue.seal({ id, seal, outcome: "expired" });
+  else if (status !== "finalizing") await queue.expire(id);
+}
 
 const json = { contentType: "application/json", signal: never };
 

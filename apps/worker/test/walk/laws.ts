@@ -103,7 +103,8 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
     const counts = { total: lines.length, completed: done.length, failed: lines.length - done.length };
     if (JSON.stringify(end.counts) !== JSON.stringify(counts))
       broken(`end.json counts ${JSON.stringify(end.counts)}, lines ${JSON.stringify(counts)}`);
-    if (end.status === "completed" && done.length !== items) broken("completed with lines that never ran");
+    // What ran and failed is quarantined: so many deaths are possible.
+    if (end.status === "completed" && lines.some(({ response }) => response === null)) broken("completed with lines that never ran");
     const texts = new Set(lines.map((line) => JSON.stringify(line)));
     if (shown.some((line) => !texts.has(JSON.stringify(JSON.parse(line))))) broken("a line that was shown isn't the end's");
   };

@@ -48,6 +48,8 @@ interface Hands {
   readonly kind: JobKind;
   readonly jobId: string;
   readonly abort: AbortController;
+  /** Of a chunk's worker, by which it says that it lives. */
+  readonly worker: string;
   readonly look: (() => Promise<void>) | null;
   /** BullMQ thinks so too. */
   holds: boolean;
@@ -99,6 +101,8 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     const jobId = await lane.take(kind, model);
     if (jobId === null) return false;
     const abort = new AbortController();
+    const worker = newUlid();
+    if (kind === "chunk") await announce(worker);
     let look: Hands["look"] = null;
     let given: Hands | null = null;
     const settled = async (result: "done" | "hand_back" | null): Promise<void> => {
@@ -116,6 +120,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
         const stops = startStopWatch(lane.queue);
         look = () => stops.look();
         return actors.chunkOf(rooms, { id: batch, chunk: Number(chunk), dispatch: Number(dispatch) }, abort.signal, {
+          worker,
           stops,
           next: () => (runs += 1),
         });
@@ -127,7 +132,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       });
       await settled(result);
     });
-    given = { kind, jobId, abort, look, holds: true };
+    given = { kind, jobId, abort, worker, look, holds: true };
     if (actor.state === "running") hands.set(actor, given);
     else await settled("done");
     return true;
@@ -147,6 +152,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       befell.push("crash");
       if (held?.holds === true)
         await (chance.next() < 0.2 ? lane.finish(held.kind, model, held.jobId) : lane.giveBack(held.kind, model, held.jobId));
+      if (held?.kind === "chunk") await lane.queue.withdraw(held.worker, model);
       hands.delete(victim);
       return true;
     }
@@ -155,6 +161,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       held.holds = false;
       await lane.giveBack(held.kind, model, held.jobId);
       if (chance.next() < 0.5) held.abort.abort(new JobAborted("lock_lost"));
+      if (held.kind === "chunk" && chance.next() < 0.5) await lane.queue.withdraw(held.worker, model);
       trail.push(`STALL of ${victim.name}`);
       befell.push("stall");
       return true;
@@ -178,10 +185,10 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   }
 
   /** Somebody serves the model, always. */
-  const announce = () => lane.queue.announce({ worker: "w", model, slots: 2 }, 3_600_000).catch(() => {});
+  const announce = (worker: string) => lane.queue.announce({ worker, model, slots: 2 }, 3_600_000).catch(() => {});
 
   async function lost(what: string): Promise<boolean> {
-    await announce();
+    await announce("always");
     for (const held of hands.values()) held.holds = false;
     laws.lost();
     trail.push(what);
@@ -204,6 +211,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       () => (running("reconcile") < 2 ? start("reconcile", actors.reconcileOnce) : Promise.resolve()),
       () => (running("rebuild") < 2 ? start("rebuild", actors.rebuild) : Promise.resolve()),
       () => (running("frontier") < 2 ? start("frontier", (rooms) => actors.confirmFrontier(rooms, id)) : Promise.resolve()),
+      () => (running("repair") < 1 ? start("repair", (rooms) => actors.repairLate(rooms, id)) : Promise.resolve()),
       () => (running("reader") < 1 ? start("reader", async (rooms) => laws.shown(await actors.readShown(rooms, id))) : Promise.resolve()),
       async () => {
         const looks = [...hands.values()].flatMap(({ look }) => (look === null ? [] : [look]));
@@ -257,7 +265,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     await laws.look(!looksOnly.test(took));
   };
 
-  await announce();
+  await announce("always");
   await start("rebuild", actors.rebuild);
   await start("submit", (rooms) => actors.submitBatch(rooms, request));
   const done = (): boolean => memory.objects.has(batchKeys(id).end) && !memory.objects.has(batchKeys(id).marker);
