@@ -52,16 +52,17 @@ async function check(url: string): Promise<number> {
   const single = values.walk === undefined ? null : Number(values.walk);
   const lanes = single === null ? Number(values.lanes) : 1;
   let next = Number(values.seed) * 1_000_000;
+  const goesOn = (): boolean => steps < wanted && wrong < 5;
   const run = async (index: number): Promise<void> => {
     const lane = await openLane(`${url}/${index}`);
     if (single !== null) await one(lane, single);
-    else while (steps < wanted && wrong < 5) await one(lane, (next += 1));
+    else while (goesOn()) await one(lane, (next += 1));
     await lane.close();
   };
   await Promise.all(Array.from({ length: lanes }, (_, index) => run(index)));
   const told = (counts: ReadonlyMap<string, number>): string =>
     [...counts]
-      .toSorted()
+      .toSorted(([one], [other]) => (one < other ? -1 : 1))
       .map(([name, count]) => `${name} ${count}`)
       .join(", ");
   const seconds = (performance.now() - startedMs) / 1_000;
