@@ -17,7 +17,7 @@ import {
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, inputForm, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
-import { readRequest } from "./stored-batch.ts";
+import { hasBegun, readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;
@@ -58,6 +58,8 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   const keys = batchKeys(id);
   const request = await putRequest(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+  if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
+    throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
   return id;

@@ -298,6 +298,16 @@ describe("an idempotency key", () => {
     ).not.toBeNull();
     expect(twin.body.id).not.toBe(crashed.id);
 
+    // One of which there is more was lost with Redis, and couldn't be rebuilt yet: it is never begun anew.
+    const lost = await service.queue.reserve({ tenant: "demo", idempotencyKey: "seven", bodyHash: await bodyHashOf() });
+    await service.put(serviceBucket, batchKeys(lost.id).request, JSON.stringify({ ...frozen, id: lost.id, idempotency_key: "seven" }));
+    await service.put(serviceBucket, batchKeys(lost.id).plan("p").manifest, "{}");
+    expect(await submit({}, { "idempotency-key": "seven" })).toMatchObject({
+      status: 503,
+      body: { error: { code: "service_unavailable" } },
+    });
+    expect(await service.queue.batch(lost.id)).toBeNull();
+
     /** The hash that the api makes of this body: of its JSON with defaults filled in and keys in order. */
     async function bodyHashOf(): Promise<string> {
       const { createHash } = await import("node:crypto");

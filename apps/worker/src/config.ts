@@ -103,7 +103,7 @@ const environment = z.object({
 });
 
 /** Where one model computes, and how much of the machine it may take. */
-export interface EngineSizes {
+export interface EngineSettings {
   readonly device: DeviceChoice;
   /** Threads of one run. */
   readonly threads: number;
@@ -119,7 +119,7 @@ export interface Config {
   readonly models: readonly string[] | null;
   readonly modelCache: string;
   readonly modelMs: number;
-  readonly engine: ({ readonly kind: "model" } & EngineSizes) | { readonly kind: "none"; readonly gate: string | null };
+  readonly engine: ({ readonly kind: "model" } & EngineSettings) | { readonly kind: "none"; readonly gate: string | null };
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;

@@ -13,7 +13,7 @@ import {
   type Rebuilt,
 } from "@flamboyance/contracts";
 import type { Queue, Rebuild } from "@flamboyance/queue";
-import { batchKeys, jsonLine, openPrefix, readJson, type Storage } from "@flamboyance/storage";
+import { batchesPrefix, batchKeys, jsonLine, openPrefix, readJson, type Storage } from "@flamboyance/storage";
 import { chooseState } from "./choose-state.ts";
 import { countParts } from "./count-parts.ts";
 import { takeEpoch } from "./epoch.ts";
@@ -56,7 +56,9 @@ export async function rebuildLost(dependencies: RebuildDependencies, signal: Abo
 /** One batch that has no record though Redis is believed: its rebuild failed, or it was lost by itself. Under an epoch of its own. */
 export async function rebuildAlone(dependencies: RebuildDependencies, id: string, signal: AbortSignal): Promise<void> {
   await underLease(dependencies, signal, async (rebuild, epoch, held) => {
-    if (!rebuild.lost) await rebuildBatch(dependencies, rebuild, { id, epoch }, held);
+    // Rebuilt by another meanwhile: a choice under a higher epoch than its record's must never stand.
+    if (rebuild.lost || (await dependencies.queue.batch(id)) !== null) return;
+    await rebuildBatch(dependencies, rebuild, { id, epoch }, held);
   });
 }
 
@@ -81,6 +83,54 @@ async function underLease<Result>(
     await renewing;
     await rebuild.release().catch(() => {});
   }
+}
+
+/**
+ * After a rebuild: gives the next `limit` batches that are settled, and have no row, their rows again, so that lists show them. Open ones have theirs by now.
+ */
+export async function relistEnded(
+  { queue, storage, serviceBucket: bucket, rebuildLeaseMs, log }: RebuildDependencies,
+  signal: AbortSignal,
+  limit = 1_000,
+): Promise<void> {
+  const after = await queue.relistAfter();
+  const rebuild = after === null ? null : await queue.beginRebuild(rebuildLeaseMs);
+  if (after === null || rebuild === null) return;
+  try {
+    if (rebuild.lost) return;
+    const startAfter = after === "" ? {} : { startAfter: batchKeys(after).folderPrefix };
+    let looked = 0;
+    for await (const folder of storage.folders({ bucket, key: batchesPrefix }, { signal, ...startAfter })) {
+      const id = folder.slice(batchesPrefix.length, -1);
+      await relist({ queue, storage, bucket }, rebuild, id, signal).catch((error: unknown) => {
+        if (isAway(error)) throw error;
+        log.error({ batch: id, ...failure(error) }, "an ended batch can't be listed");
+      });
+      looked += 1;
+      if (looked === limit) return await rebuild.relisted(id);
+      if (looked % batchesPerRenewal === 0) await rebuild.renew();
+    }
+    await rebuild.relisted(null);
+  } finally {
+    await rebuild.release().catch(() => {});
+  }
+}
+
+const batchesPerRenewal = 50;
+
+async function relist(
+  { queue, storage, bucket }: { readonly queue: Queue; readonly storage: Storage; readonly bucket: string },
+  rebuild: Rebuild,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const keys = batchKeys(id);
+  if ((await queue.batch(id)) !== null) return;
+  const after = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
+  const request = after === null ? null : await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
+  const end = request === null ? null : await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
+  if (request === null || end === null || (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return;
+  await publishEnded({ storage, bucket }, rebuild, request, end, signal);
 }
 
 async function rebuildOpen(dependencies: RebuildDependencies, rebuild: Rebuild, epoch: number, signal: AbortSignal) {
@@ -149,7 +199,7 @@ async function rebuildBatch(
   log.info({ batch: id, status, seal: seal?.seal, chunks: parts.length, shown: shown.chunks, published }, "rebuilt");
 }
 
-/** Also of batches whose end isn't followed up. */
+/** Also of a batch whose end isn't followed up yet. */
 async function publishEnded(
   { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
   rebuild: Rebuild,

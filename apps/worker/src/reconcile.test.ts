@@ -37,6 +37,7 @@ function round({
     },
     models: () => Promise.resolve(["k"]),
     sweepable: () => Promise.resolve([]),
+    relistAfter: () => Promise.resolve(null),
     dispatch: (model) => {
       done.push(`dispatched ${model}`);
       return Promise.resolve(0);

@@ -8,7 +8,7 @@ import { batchKeys, openPrefix, readJson } from "@flamboyance/storage";
 import { isAway } from "./fate.ts";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
-import { rebuildAlone, type RebuildDependencies } from "./rebuild.ts";
+import { rebuildAlone, relistEnded, type RebuildDependencies } from "./rebuild.ts";
 import { storeTime, sweepBatch } from "./sweep.ts";
 
 export interface ReconcileDependencies extends RebuildDependencies {
@@ -38,6 +38,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
         await mendMarkers(dependencies, lease, looked, signal);
         for (const key of await queue.models()) await queue.dispatch(key);
         await sweepBatches(dependencies, lease, signal);
+        await relistEnded(dependencies, signal);
       } finally {
         await lease.release();
       }

@@ -130,7 +130,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     isWanted: (key) => isWanted(queue, key),
   });
 
-  const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: config.lockMs };
+  const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: Math.max(5_000, config.lockMs) };
   const reconciler = openReconciler({ ...repairing, leaseMs: Math.max(5_000, 2 * config.reconcileMs), sweepMs: config.sweepMs });
   waitsFor = "what Redis doesn't hold is being rebuilt from S3";
   // An S3 that is away now is asked again in the rounds below.
@@ -139,7 +139,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, worker, models, config);
+  await announce(queue, worker, models, config).catch((error: unknown) => log.warn(failure(error), "nothing can be handed out yet"));
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),

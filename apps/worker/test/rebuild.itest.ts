@@ -4,7 +4,7 @@ import { batchKeys, jsonLine, readJson } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { takeEpoch } from "../src/epoch.ts";
 import { runFinalize } from "../src/finalize.ts";
-import { rebuildLost } from "../src/rebuild.ts";
+import { rebuildAlone, rebuildLost, relistEnded } from "../src/rebuild.ts";
 import { bucket, startWorld, type World } from "./world.ts";
 
 let world: World;
@@ -274,6 +274,33 @@ describe("Redis lost twice", () => {
     expect(await world.queue.batch(request.id)).toMatchObject({ status: "completed" });
   });
 
+  it("while a frontier is read: its object has the epoch of what was read, and isn't confirmed or believed", async () => {
+    const request = await world.submit();
+    const plan = await world.adopt(request, 1);
+    const read = await world.record(request, plan, 0);
+    const { epoch = 0 } = (await world.queue.batch(request.id)) ?? {};
+    const key = batchKeys(request.id).part(plan, 0, read, false);
+    let shown = "";
+    const unconfirmedParts: World["queue"]["unconfirmedParts"] = async (id) => {
+      const found = await world.queue.unconfirmedParts(id);
+      await world.lose();
+      // The rebuild doesn't see the part, and another takes its place.
+      await world.storage.remove([{ bucket, key }], { signal });
+      await world.rebuild();
+      shown = await world.record(request, plan, 0);
+      await world.confirm(request);
+      await world.writePart(request, plan, 0, { attempt: read });
+      return found;
+    };
+    const slow = { ...world.worker(), queue: { ...world.queue, unconfirmedParts } };
+    expect(await world.confirm(request, slow)).toBe(false);
+    expect(await world.storage.describe({ bucket, key: batchKeys(request.id).frontier(epoch, 1) }, { signal })).not.toBeNull();
+    await loseAndRebuild();
+    expect(await world.shown(request)).toEqual([shown]);
+    await world.finish(request);
+    expect(await world.chunkWriters(request)).toEqual([shown]);
+  });
+
   it("during the rebuild: that one publishes nothing more, the next one does all", async () => {
     const requests = [await world.submit(), await world.submit()];
     const writers = new Map<BatchRequest, string>();
@@ -338,6 +365,42 @@ describe("a rebuild", () => {
     expect((await world.chunkWriters(request))[0]).toBe(shown);
   });
 
+  it("that stalls before it has its epoch writes nothing when it wakes, though its epoch is the highest then", async () => {
+    const request = await world.submit();
+    const plan = await world.adopt(request, 1);
+    await world.lose();
+    const stalled = Promise.withResolvers<undefined>();
+    const woken = Promise.withResolvers<undefined>();
+    let claims = 0;
+    const stalling = world.before(async (key) => {
+      if (!key.startsWith("epochs/")) return;
+      claims += 1;
+      stalled.resolve(undefined);
+      await woken.promise;
+    });
+    const frozen = {
+      ...world.queue,
+      beginRebuild: async () => {
+        const rebuild = await world.queue.beginRebuild(1);
+        return rebuild === null ? null : { ...rebuild, renew: () => woken.promise.then(() => rebuild.renew()) };
+      },
+    };
+    const late = rebuildLost({ ...world.worker(stalling), queue: frozen }, signal);
+    await stalled.promise;
+    expect(await world.rebuild()).toBe(true);
+    const { epoch = 0 } = (await world.queue.batch(request.id)) ?? {};
+    const shown = await world.record(request, plan, 0);
+    await world.confirm(request);
+    woken.resolve(undefined);
+    await expect(late).rejects.toMatchObject({ code: expect.stringMatching(/^(service_unavailable|aborted)$/) });
+    expect(claims).toBeGreaterThan(0);
+    const written = await Array.fromAsync(world.storage.list({ bucket, key: batchKeys(request.id).rebuiltPrefix }, { signal }));
+    expect(written.map(({ key }) => key)).toEqual([batchKeys(request.id).rebuilt(epoch)]);
+    await loseAndRebuild();
+    expect(await world.shown(request)).toEqual([shown]);
+    await world.finish(request);
+  });
+
   it("is one process's at a time, and leaves a Redis that is believed alone", async () => {
     const request = await world.submit();
     expect(await world.rebuild()).toBe(false);
@@ -369,6 +432,10 @@ describe("a rebuild", () => {
       epoch,
       shown: { chunks: 1 },
     });
+    // One that looked before that, and comes to it now, leaves no choice under a higher epoch.
+    await rebuildAlone(world.worker(), broken.id, signal);
+    const choices = await Array.fromAsync(world.storage.list({ bucket, key: batchKeys(broken.id).rebuiltPrefix }, { signal }));
+    expect(choices.at(-1)?.key).toBe(batchKeys(broken.id).rebuilt(epoch));
     await world.record(broken, plan, 1, { attempt: late });
     await world.confirm(broken);
     expect(await world.shown(broken)).toEqual([shown, late]);
@@ -397,6 +464,53 @@ describe("a rebuild", () => {
     expect(await world.rebuild(world.worker(storage))).toBe(true);
     expect(opened.filter((key) => key.includes(request.id)).map((key) => Number(key.split("/").at(-1)?.split("-")[0]))).toEqual([1]);
     await world.finish(request);
+  });
+});
+
+describe("ended batches", () => {
+  it("are in their lists again by and by, each once, with its figures; deleted ones and those of others aren't", async () => {
+    const tenant = `tenant-${newUlid()}`;
+    const requests: BatchRequest[] = [];
+    for (let index = 0; index < 5; index += 1) {
+      const request = await world.submit({ tenant, created_at: 1_000 + index, expires_at: 4_000_000_000, idempotency_key: `key ${index}` });
+      await world.adopt(request, 1);
+      await world.finish(request);
+      requests.push(request);
+    }
+    const ids = requests.map(({ id }) => id).toReversed();
+    const listed = async () => (await world.queue.batches({ tenant, limit: 10 })).records.map(({ id }) => id);
+    const before = await world.queue.batches({ tenant, limit: 10 });
+    expect(await listed()).toEqual(ids);
+    await world.put(batchKeys(ids[1] ?? "").deleted, "{}");
+    await loseAndRebuild();
+    expect(await listed()).toEqual([]);
+    // A piece at a time, and on from there; a second process at it changes nothing.
+    const folders = await Array.fromAsync(world.storage.folders({ bucket, key: "batches/" }, { signal }));
+    for (let looked = 0; looked <= folders.length; looked += 3) {
+      expect(await world.queue.relistAfter()).not.toBeNull();
+      await Promise.all([relistEnded(world.worker(), signal, 3), relistEnded(world.worker(), signal, 3)]);
+    }
+    expect(await world.queue.relistAfter()).toBeNull();
+    expect(await listed()).toEqual(ids.filter((_, index) => index !== 1));
+    const { records } = await world.queue.batches({ tenant, limit: 10 });
+    const figures = ({ id, status, plan, completed, items, endedAt, delivery, settled }: (typeof records)[number]) => ({
+      id,
+      status,
+      plan,
+      completed,
+      items,
+      endedAt,
+      delivery,
+      settled,
+    });
+    expect(records.map(figures)).toEqual(before.records.filter((_, index) => index !== 1).map(figures));
+    // Redis started anew keeps the rows: nothing is missing, at no time.
+    await world.restart();
+    expect(await world.rebuild()).toBe(true);
+    expect(await listed()).toHaveLength(4);
+    await world.reconcile();
+    expect(await world.queue.relistAfter()).toBeNull();
+    expect(await listed()).toHaveLength(4);
   });
 });
 

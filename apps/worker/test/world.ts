@@ -36,7 +36,7 @@ export type World = Awaited<ReturnType<typeof startWorld>>;
 
 export async function startWorld() {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-rebuild-"));
-  const redis = await startRedis({ folder: join(folder, "redis") });
+  let redis = await startRedis({ folder: join(folder, "redis") });
   const s3 = await startTestServer();
   const storage = openStorage({ ...s3, pathStyle: true });
   await storage.ensureBucket(bucket, { signal });
@@ -70,6 +70,11 @@ export async function startWorld() {
     put,
     /** FLUSHALL, as far as the service goes. */
     lose: () => eraseQueue({ url: redis.url, prefix: "flamboyance" }),
+    /** Redis goes and comes back with all it had. */
+    async restart(): Promise<void> {
+      await redis.close();
+      redis = await startRedis({ folder: join(folder, "redis"), port: Number(new URL(redis.url).port) });
+    },
     /** Whether Redis is believed again by this. */
     rebuild: (step = worker()) => rebuildLost(step, signal),
     reconcile: () => openReconciler(worker()).round(signal),
@@ -125,7 +130,7 @@ export async function startWorld() {
     },
 
     /** What the results API shows from now on. */
-    confirm: ({ id }: BatchRequest) => advanceFrontier(worker(), id, signal),
+    confirm: ({ id }: BatchRequest, step = worker()) => advanceFrontier(step, id, signal),
 
     async control({ id }: BatchRequest, kind: "cancel" | "pause" | "resume"): Promise<void> {
       const taken = await queue.takeNumber({ id, kind });

@@ -25,7 +25,7 @@ export interface SystemOptions {
   readonly ports?: { readonly api?: number; readonly s3?: number; readonly redis?: number };
   /** An S3 that runs already; without it the development server is started. */
   readonly s3?: S3Address;
-  /** A Redis that runs already, and stays when the system is closed; without it `useRedis` decides. */
+  /** A Redis that runs already, as tests lose one; without it that of REDIS_URL is taken, or one of our own. */
   readonly redis?: { readonly url: string };
   readonly workers?: number;
   /** Further environment of api and workers. */
@@ -65,7 +65,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     const redis =
       options.redis === undefined
         ? await useRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) })
-        : { url: options.redis.url, close: () => Promise.resolve() };
+        : { ...options.redis, close: () => Promise.resolve() };
     // In a Redis that others use too, everything of ours is under one prefix, and goes with us; from one that is gone it went by itself.
     const prefix = `flamboyance-${randomBytes(4).toString("hex")}`;
     const leaveRedis = async () => {

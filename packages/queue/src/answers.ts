@@ -72,6 +72,7 @@ export const beginAnswer = z.discriminatedUnion("kind", [
 export const holdAnswer = z.object({ kind: z.enum(["held", "lost"]) });
 export const forgetAnswer = z.object({ kind: z.enum(["forgotten", "lost"]) });
 export const publishAnswer = z.object({ kind: z.enum(["published", "exists", "lost"]) });
+export const relistedAnswer = z.object({ kind: z.enum(["relisted", "lost"]) });
 export const believeAnswer = z.object({ kind: z.enum(["believed", "lost"]) });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));

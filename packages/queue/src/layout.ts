@@ -7,6 +7,7 @@
  * | sentinel | hash | `epoch`, `run_id`: this run of Redis is believed | 1 | believe |
  * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle |
  * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept |
+ * | relist | string id, or '' | after a rebuild: up to which batch, in the order of ids, those that ended are in their lists again | 1 | believe, relisted |
  * | models | set | model keys that a batch or a worker named | models | submit, announce |
  * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
  * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
@@ -32,6 +33,7 @@ const names = {
   sentinel: "sentinel",
   open: "open",
   sweep: "sweep",
+  relist: "relist",
   models: "models",
   batch: "batch:",
   parts: "parts:",

@@ -240,6 +240,8 @@ export interface Queue {
   believed(): Promise<number | null>;
   /** Takes the lease under which Redis is made to be believed again, or a batch is rebuilt alone; null where another has it. */
   beginRebuild(ttlMs: number): Promise<Rebuild | null>;
+  /** After a rebuild: behind which id ended batches are still to be listed again, an empty text for all; null where they are. */
+  relistAfter(): Promise<string | null>;
   /** Batches that aren't settled, in no order, read page by page; one may come twice. */
   openBatches(): AsyncIterable<string>;
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */

@@ -104,7 +104,7 @@ describe("what is left", () => {
     await rebuild.forget(signal);
     const left = (await redis.raw.keys("*")).map((name) => name.replace(/^flamboyance:/, "").replace(/^key:.*/, "key")).toSorted();
     expect(left).toEqual(
-      [`batch:${ended.id}`, "flamboyance-2:batch:x", "key", "lease:rebuild", "list:birds", "models", "sentinel", "sweep"]
+      [`batch:${ended.id}`, "flamboyance-2:batch:x", "key", "lease:rebuild", "list:birds", "models", "relist", "sentinel", "sweep"]
         .concat(`serving:${model}`)
         .toSorted(),
     );

@@ -14,10 +14,10 @@ import {
   type Tally,
 } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { beginAnswer, believeAnswer, forgetAnswer, holdAnswer, publishAnswer } from "./answers.ts";
+import { beginAnswer, believeAnswer, forgetAnswer, holdAnswer, publishAnswer, relistedAnswer } from "./answers.ts";
 import { keyHash } from "./batches.ts";
 import { reached } from "./connect.ts";
-import { isRebuilt, partBytes, partFlags } from "./layout.ts";
+import { isRebuilt, keyOf, partBytes, partFlags } from "./layout.ts";
 import { submittedFields, type RecordFields } from "./record.ts";
 import type { Queue } from "./queue.ts";
 import type { ReplayedControls } from "./replay.ts";
@@ -65,6 +65,8 @@ export interface Rebuild {
   publishEnded(request: BatchRequest, state: EndedState): Promise<"published" | "exists">;
   /** Last of all: this Redis is believed, and the lease ends. */
   believe(epoch: number): Promise<void>;
+  /** Where Redis is believed: the ended batches up to this id are listed again; null: all of them. */
+  relisted(upTo: string | null): Promise<void>;
   release(): Promise<void>;
 }
 
@@ -74,8 +76,10 @@ interface Dependencies {
   readonly run: RunScript;
 }
 
-export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "beginRebuild"> {
+export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "beginRebuild" | "relistAfter"> {
   return {
+    relistAfter: () => reached(redis.get(keyOf(prefix, "relist"))),
+
     async beginRebuild(ttlMs: number): Promise<Rebuild | null> {
       const token = newUlid();
       const begun = await run(scripts.begin, [token, ttlMs], beginAnswer);
@@ -106,6 +110,7 @@ export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "be
         publish: (request, state) => publish(request, openFields(state), packParts(state.parts), state.loose),
         publishEnded: (request, state) => publish(request, endedFields(state), Buffer.alloc(0), new Map()),
         believe: async (epoch) => stillHeld(await run(scripts.believe, [token, epoch], believeAnswer)),
+        relisted: async (upTo) => stillHeld(await run(scripts.relisted, [token, upTo ?? ""], relistedAnswer)),
         release: async () => {
           await run(scripts.letGo, [token], holdAnswer);
         },

@@ -6,6 +6,7 @@ export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLines, type Line } from "./json-lines.ts";
 export {
   batchKeys,
+  batchesPrefix,
   clockKey,
   epochKey,
   epochsPrefix,

@@ -62,7 +62,7 @@ export interface FinalKeys {
 
 /** All keys of one batch. */
 export function batchKeys(id: string): BatchKeys {
-  const folderPrefix = `batches/${id}/`;
+  const folderPrefix = `${batchesPrefix}${id}/`;
   const below = (name: string): string => folderPrefix + name;
   return {
     marker: `${openPrefix}${id}`,
@@ -94,6 +94,9 @@ export function batchKeys(id: string): BatchKeys {
     deleted: below("deleted.json"),
   };
 }
+
+/** All batches' folders. */
+export const batchesPrefix = "batches/";
 
 /** The markers of all batches that aren't settled: `open/<id>`. */
 export const openPrefix = "open/";

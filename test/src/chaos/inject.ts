@@ -39,8 +39,11 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const strike = (fault: Fault, asker: Application | null): void => {
     if (!waiting.delete(fault) || end.signal.aborted) return;
     met.push(fault);
-    if (isLoss(fault) && hits.has("settle")) lostSettled = true;
-    const done: Promise<void> = damage(fault, asker).finally(() => lasting.delete(done));
+    const done: Promise<void> = damage(fault, asker).finally(() => {
+      lasting.delete(done);
+      // Some losses come a while after their strike.
+      if (isLoss(fault) && hits.has("settle")) lostSettled = true;
+    });
     lasting.add(done);
   };
 

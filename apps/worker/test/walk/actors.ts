@@ -62,6 +62,10 @@ export function roomsOf(turns: Turns, actor: Actor, queue: Queue, memory: Memory
       await turns.turn(actor, `list ${prefix.key}`);
       yield* await Array.fromAsync(memory.list(prefix, options));
     },
+    async *folders(prefix, options) {
+      await turns.turn(actor, `list ${prefix.key}`);
+      yield* await Array.fromAsync(memory.folders(prefix, options));
+    },
   };
   return { queue: turns.roomOf(actor, queue, (name) => !notSteps.has(name)), storage };
 }

@@ -75,6 +75,11 @@ export function openMemoryStorage(broken: (what: string) => void): MemoryStorage
         if (found !== undefined) yield { key, sizeBytes: found.bytes.length, etag: '"e"', lastModified: found.lastModified };
       }
     },
+    async *folders({ key: prefix }, { startAfter = "" }) {
+      const below = [...objects.keys()].filter((key) => key.startsWith(prefix) && key.indexOf("/", prefix.length) !== -1);
+      const names = new Set(below.map((key) => key.slice(0, key.indexOf("/", prefix.length) + 1)));
+      yield* [...names].filter((name) => name > startAfter).toSorted();
+    },
     remove: async (locations) => {
       for (const { key } of locations) objects.delete(key);
       version += 1;

@@ -7,7 +7,8 @@
  *   and what processes say of themselves. → forgotten | lost
  * publish(token, id, tenant, model, createdAt, keyHash or '', parts, tallies as JSON, field, value…): the record of one batch, as its rebuilt/ object or its end
  *   says, which stands by now. → published | exists | lost
- * believe(token, epoch): the sentinel, last of all; the lease ends. → believed | lost
+ * believe(token, epoch): the sentinel, last of all; the lease ends, and ended batches are to be listed again from the first. → believed | lost
+ * relisted(token, id or ''): those up to this one are listed again; '': all are. → relisted | lost
  */
 import { idempotencySeconds } from "../layout.ts";
 import { unguarded } from "./prelude.ts";
@@ -97,7 +98,16 @@ export const believe = withLease(
   `
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'epoch', ARGV[2], 'run_id', run_id())
+redis.call('SET', key_relist(), '')
 redis.call('DEL', key_lease('rebuild'))
 return '{"kind":"believed"}'
+`,
+);
+
+export const relisted = withLease(
+  "relisted",
+  `
+if ARGV[2] == '' then redis.call('DEL', key_relist()) else redis.call('SET', key_relist(), ARGV[2]) end
+return '{"kind":"relisted"}'
 `,
 );
