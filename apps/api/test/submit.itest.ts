@@ -1,6 +1,6 @@
 /** The submit: what is frozen, what is refused, and that a repeated one makes no second batch. */
 import { batchKeys } from "@flamboyance/storage";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { callsOf, caption } from "./calls.ts";
 import { elsewhereBucket, forbiddenBucket, imagesBucket, serviceBucket, startService, type Service } from "./service.ts";
 
@@ -47,6 +47,15 @@ describe("submit", () => {
     });
     expect(await service.storage.describe({ bucket: serviceBucket, key: keys.marker }, { signal: forever })).not.toBeNull();
     expect(await service.ask(`/v1/batches/${answer.body.id}`)).toMatchObject({ status: 200, body: answer.body });
+  });
+
+  it("counts its times by the clock that deadlines are judged by, whatever the api's own says", async () => {
+    const now = Math.floor(Date.now() / 1_000);
+    const clock = vi.spyOn(Date, "now").mockReturnValue((now - 86_400) * 1_000);
+    const answer = await submit({}).finally(() => clock.mockRestore());
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.body.created_at).toBeGreaterThanOrEqual(now);
+    expect(answer.body.expires_at).toBe(answer.body.created_at + 86_400);
   });
 
   it("settles how texts are made, and keeps a seed for what is sampled", async () => {

@@ -93,6 +93,12 @@ const environment = z.object({
   FLAMBOYANCE_SWEEP_SECONDS: seconds
     .default(3_600)
     .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
+  FLAMBOYANCE_FAILPOINTS: z
+    .url()
+    .optional()
+    .describe(
+      "For tests: each writing step and each image waits for an answer to GET <url>?point=<step>&about=<batch, key or hash>&pid=<process>. Unset: nothing asks.",
+    ),
   FLAMBOYANCE_LOG_LEVEL: logLevel,
 });
 
@@ -129,6 +135,7 @@ export interface Config {
   readonly quietMs: number;
   readonly drainMs: number;
   readonly sweepMs: number;
+  readonly failpoints: string | null;
   readonly logLevel: string;
 }
 
@@ -168,6 +175,7 @@ export function readConfig(variables: Variables): Config {
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
     // What a live worker wrote and didn't record yet looks like a left-over.
     sweepMs: Math.max(value.FLAMBOYANCE_SWEEP_SECONDS, value.FLAMBOYANCE_LOCK_SECONDS) * 1_000,
+    failpoints: value.FLAMBOYANCE_FAILPOINTS ?? null,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };
 }

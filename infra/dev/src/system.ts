@@ -41,8 +41,8 @@ export interface System {
   readonly workers: readonly Application[];
   /** One more worker, ready when this resolves. */
   addWorker(environment?: Readonly<Record<string, string>>): Promise<Application>;
-  /** Ends the api and starts it again on its port. */
-  restartApi(): Promise<void>;
+  /** Ends the api, where it still runs, and starts it again on its port. */
+  restartApi(): Promise<Application>;
   /** Ends everything that it started, the last started first. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -111,7 +111,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     let runningApi = api;
     const restartApi = async () => {
       await runningApi.close();
-      runningApi = await startApi();
+      return (runningApi = await startApi());
     };
     return { apiUrl: api.url, apiKey, redis: { url: redis.url, prefix }, s3, api, workers, addWorker, restartApi, close };
   } catch (error) {
