@@ -7,6 +7,7 @@ import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { LogController, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { newUlid } from "@flamboyance/queue";
+import { adminRoutes } from "./admin-routes.ts";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
 import type { ApiContext } from "./context.ts";
@@ -16,9 +17,14 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
+import { openKeyRing } from "./recognise-key.ts";
+import { openTenantStore } from "./tenant-store.ts";
 
-export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "bucket"> {
+export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "buckets" | "bucket"> {
+  /** The configuration's; all others stand in the bucket. */
   readonly keys: readonly TenantKey[];
+  /** How long what S3 said of a key is believed. Default 10 s. */
+  readonly keySeconds?: number;
   /** How long an answer about the model catalogue is good for. Default 10 s. */
   readonly catalogueSeconds?: number;
   readonly logLevel?: string;
@@ -31,7 +37,7 @@ const handlerTimeoutMs = 30_000;
 
 /** The application, ready to listen or to be asked by `inject`. */
 export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
-  const { queue, storage, bucket, keys, catalogueSeconds = 10, logLevel = "info" } = dependencies;
+  const { queue, storage, buckets, bucket, keys, keySeconds = 10, catalogueSeconds = 10, logLevel = "info" } = dependencies;
   const app = Fastify({
     logger: { level: logLevel, redact: ["req.headers.authorization"] },
     genReqId: () => `req_${newUlid()}`,
@@ -62,27 +68,30 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     s3: async (signal) => void (await storage.describe({ bucket, key: "ready" }, { signal })),
   };
   const registry = measure(app, queue, checks);
-  const context: ApiContext = { queue, storage, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
+  const context: ApiContext = { queue, storage, buckets, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
+  const store = openTenantStore(storage, bucket);
+  const keyRing = openKeyRing({ entries: keys, find: store.findKey, believedMs: keySeconds * 1_000 });
 
   await app.register(fastifySwagger, openApi);
   await app.register(operationRoutes, { dependencies: checks, registry });
   await app.register(async (scope) => {
-    authenticate(scope, keys);
+    authenticate(scope, keyRing);
     scope.addHook("onResponse", (request, reply, done) => {
-      const { method, url, tenantKey } = request;
+      const { method, url, caller } = request;
       const answered = {
         method,
         url,
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime),
-        tenant: tenantKey?.tenant,
-        key: tenantKey?.name,
+        tenant: caller?.tenant,
+        key: caller?.key,
       };
       request.log.info(answered, "answered");
       done();
     });
     await scope.register(batchRoutes, { context });
     await scope.register(modelRoutes, { context });
+    await scope.register(adminRoutes, { store, keyRing, entries: keys });
   });
   await app.ready();
   return app;

@@ -28,8 +28,14 @@ const environment = z.object({
     .string()
     .min(1)
     .describe(
-      'Who may call: a JSON list, or a file of one: [{"tenant", "name", "sha256", "buckets": ["demo-*"], "weight": 1}]. `flamboyance key create` makes an entry.',
+      'Keys that hold before any is stored: a JSON list, or a file of one: [{"tenant", "name", "sha256", "scopes": ["admin"], "buckets": ["demo-*"], "weight": 1}]; may be []. `flamboyance key bootstrap` makes an entry.',
     ),
+  FLAMBOYANCE_KEY_SECONDS: z.coerce
+    .number()
+    .min(0)
+    .max(3_600)
+    .default(10)
+    .describe("How long what S3 said of a key is believed: within this time a revoked key ends in every process."),
   ...redisVariables.shape,
   ...s3Variables.shape,
   FLAMBOYANCE_CATALOGUE_SECONDS: z.coerce
@@ -45,6 +51,9 @@ export interface Config {
   readonly port: number;
   readonly bucket: string;
   readonly keys: readonly TenantKey[];
+  readonly keySeconds: number;
+  /** Folder of the keys to tenants' own buckets. */
+  readonly bucketSecrets: string | null;
   readonly redis: ReturnType<typeof redisOf>;
   readonly s3: ReturnType<typeof s3Of>;
   readonly catalogueSeconds: number;
@@ -59,6 +68,8 @@ export function readConfig(variables: Variables): Config {
     port: value.FLAMBOYANCE_PORT,
     bucket: value.FLAMBOYANCE_BUCKET,
     keys: readKeys(value.FLAMBOYANCE_KEYS),
+    keySeconds: value.FLAMBOYANCE_KEY_SECONDS,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_SECRETS ?? null,
     redis: redisOf(value),
     s3: s3Of(value),
     catalogueSeconds: value.FLAMBOYANCE_CATALOGUE_SECONDS,

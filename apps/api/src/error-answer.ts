@@ -13,6 +13,7 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "invalid_cursor",
   "authentication_required",
   "invalid_api_key",
+  "scope_missing",
   "bucket_not_allowed",
   "not_found",
   "model_not_found",

@@ -4,7 +4,7 @@
  */
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { environmentTable, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
+import { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
 import type { DeviceChoice } from "@flamboyance/model";
 import { redisOf, redisVariables } from "@flamboyance/queue";
 import { s3Of, s3Variables } from "@flamboyance/storage";
@@ -57,6 +57,9 @@ const environment = z.object({
     .default(2)
     .describe("Chunks of one model that the worker holds at once; the second fills the tail of the first."),
   FLAMBOYANCE_FETCH_CONCURRENCY: count.default(16).describe("Images fetched at once."),
+  FLAMBOYANCE_WEB_LOOPBACK: flag
+    .default(false)
+    .describe("For tests alone. true: https images may come from this machine's own addresses too, at any port."),
   FLAMBOYANCE_READ_AHEAD_BYTES: bytes
     .default(256 * 1024 * 1024)
     .describe("While fetched images that wait to be decoded hold as much as this, no further fetch starts."),
@@ -116,6 +119,9 @@ export interface Config {
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
+  /** Folder of the keys to tenants' own buckets. */
+  readonly bucketSecrets: string | null;
+  readonly webLoopback: boolean;
   readonly readAheadBytes: number;
   readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
@@ -153,6 +159,8 @@ export function readConfig(variables: Variables): Config {
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
     fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_SECRETS ?? null,
+    webLoopback: value.FLAMBOYANCE_WEB_LOOPBACK,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),

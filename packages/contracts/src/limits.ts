@@ -14,7 +14,19 @@ export const limits = {
   /** Of a prefix's `include`, and of its `exclude`. */
   patterns: 32,
   patternCharacters: 1_024,
+  /** Of an id in a path or a query: a batch's, a model's, a key's. */
+  idCharacters: 200,
   requestBodyBytes: 4 * 1024 * 1024,
+  /** Of a location `s3://bucket/key`: a key has 1,024 bytes. */
+  locationCharacters: 1_200,
+  urlCharacters: 2_048,
+  /** Of a tenant, for reading and for writing. */
+  accessPatterns: 64,
+  bucketCredentials: 16,
+  /** Ten years: of a key's life, where it has an end. */
+  keySeconds: 315_360_000,
+  /** Thirty days: how long a rotated key may still be good. */
+  keyGraceSeconds: 2_592_000,
   customIdCharacters: 512,
   questionCharacters: 4_000,
   examples: 64,

@@ -1,10 +1,24 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
+export { openBuckets, type Buckets, type BucketsOptions } from "./buckets.ts";
 export { s3Of, s3Variables } from "./environment.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLines, type Line } from "./json-lines.ts";
-export { batchKeys, clockKey, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
+export {
+  batchKeys,
+  clockKey,
+  modelKeys,
+  modelsPrefix,
+  openPrefix,
+  tenantObjects,
+  tenantsPrefix,
+  type BatchKeys,
+  type FinalKeys,
+  type KeyObjects,
+  type PlanKeys,
+  type TenantObjects,
+} from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";
 export { formatLocation, parseLocation, type Location } from "./location.ts";
 export { isModelName, listModelNames, readModelDescription } from "./model-catalogue.ts";
