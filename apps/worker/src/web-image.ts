@@ -100,14 +100,19 @@ export function openWebImages(options: WebImagesOptions): WebImages {
     fetch: async (url, fetching, signal) => {
       if (!URL.canParse(url)) throw new CodedError("image_not_found", "this isn't an address");
       for (let time = 1; ; time++) {
+        const patience = AbortSignal.timeout(tryMs);
         try {
           signal.throwIfAborted();
-          return await once(url, fetching, AbortSignal.any([signal, AbortSignal.timeout(tryMs)]));
+          return await once(url, fetching, AbortSignal.any([signal, patience]));
         } catch (error) {
           if (signal.aborted) throw signal.reason;
           const failure = isCoded(error)
             ? error
-            : new CodedError("image_unavailable", `${shown(new URL(url))}: no whole answer (${reasonOf(error)})`, { cause: error });
+            : new CodedError(
+                "image_unavailable",
+                `${shown(new URL(url))}: no whole answer (${patience.aborted ? "too slow" : reasonOf(error)})`,
+                { cause: error },
+              );
           if (failure.code !== "image_unavailable" || time === tries) throw failure;
         }
         await sleep(pauseMs * time * (1 + Math.random()), undefined, { signal }).catch(() => {
@@ -192,5 +197,5 @@ const shown = ({ protocol, host, pathname }: URL): string => `${protocol}//${hos
 /** The system's name of what happened; its message would repeat names and addresses. */
 function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return "unknown";
-  return "code" in error && typeof error.code === "string" ? error.code : error.name === "TimeoutError" ? "too slow" : error.message;
+  return "code" in error && typeof error.code === "string" ? error.code : error.message;
 }
