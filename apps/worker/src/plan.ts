@@ -16,6 +16,7 @@ import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import type { StopWatch } from "./stop-watch.ts";
+import { shownImage } from "./web-image.ts";
 
 export interface PlanDependencies extends ImageSources {
   readonly storage: Storage;
@@ -95,7 +96,7 @@ async function writeExamples(
       })
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
-        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, { param, cause: error });
+        throw new CodedError("bad_example", `${shownImage(image)}: ${error.message} (${error.code})`, { param, cause: error });
       });
     await storage.write({ bucket: serviceBucket, key }, bytes, { contentType: "application/octet-stream", signal });
     return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };

@@ -187,6 +187,11 @@ function failureOf(url: URL, status: number): CodedError {
   return new CodedError("image_unavailable", what);
 }
 
+/** An image as error lines and logs may name it: what follows a path of the web may be a signature. */
+export function shownImage(image: string): string {
+  return image.startsWith("https:") && URL.canParse(image) ? shown(new URL(image)) : image;
+}
+
 const isRedirect = (status: number): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /** Without the brackets of an IPv6 address. */
