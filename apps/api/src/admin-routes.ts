@@ -109,10 +109,12 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
         response: { 200: newApiKey, ...failures },
       },
     },
-    (request) => {
+    async (request) => {
       const { tenant: owner, name, scopes, expires_in: seconds } = request.body;
       const expiresAt = seconds === undefined ? null : Math.floor(Date.now() / 1_000) + seconds;
-      return store.createKey({ tenant: owner, name, scopes, expires_at: expiresAt }, writing());
+      const made = await store.createKey({ tenant: owner, name, scopes, expires_at: expiresAt }, writing());
+      request.made = made.id;
+      return made;
     },
   );
 
@@ -150,6 +152,7 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
     async (request) => {
       const made = await store.rotateKey(request.params.id, request.body.grace, writing());
       keyRing.forget({ id: request.params.id });
+      request.made = `${request.params.id} → ${made.id}`;
       return made;
     },
   );

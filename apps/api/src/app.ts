@@ -8,6 +8,7 @@ import Fastify, { LogController, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { newUlid } from "@flamboyance/queue";
 import { adminRoutes } from "./admin-routes.ts";
+import { audit } from "./audit.ts";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
 import type { ApiContext } from "./context.ts";
@@ -17,6 +18,7 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
+import { limitRates } from "./rate-limit.ts";
 import { openKeyRing } from "./recognise-key.ts";
 import { openTenantStore } from "./tenant-store.ts";
 
@@ -25,9 +27,13 @@ export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | 
   readonly keys: readonly TenantKey[];
   /** How long what S3 said of a key is believed. Default 10 s. */
   readonly keySeconds?: number;
+  /** Calls a second of one key, over all processes. Default 100. */
+  readonly requestsPerSecond?: number;
   /** How long an answer about the model catalogue is good for. Default 10 s. */
   readonly catalogueSeconds?: number;
   readonly logLevel?: string;
+  /** Where log lines go; standard output without it. */
+  readonly logTo?: { write(line: string): void };
 }
 
 /** How long a request may take to arrive. */
@@ -37,9 +43,20 @@ const handlerTimeoutMs = 30_000;
 
 /** The application, ready to listen or to be asked by `inject`. */
 export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
-  const { queue, storage, buckets, bucket, keys, keySeconds = 10, catalogueSeconds = 10, logLevel = "info" } = dependencies;
+  const {
+    queue,
+    storage,
+    buckets,
+    bucket,
+    keys,
+    keySeconds = 10,
+    requestsPerSecond = 100,
+    catalogueSeconds = 10,
+    logLevel = "info",
+    logTo,
+  } = dependencies;
   const app = Fastify({
-    logger: { level: logLevel, redact: ["req.headers.authorization"] },
+    logger: { level: logLevel, redact: ["req.headers.authorization"], ...(logTo === undefined ? {} : { stream: logTo }) },
     genReqId: () => `req_${newUlid()}`,
     requestIdHeader: false,
     // One line per answer below /v1 (beneath): probes and scrapes would drown them.
@@ -75,7 +92,9 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(fastifySwagger, openApi);
   await app.register(operationRoutes, { dependencies: checks, registry });
   await app.register(async (scope) => {
+    audit(scope);
     authenticate(scope, keyRing);
+    limitRates(scope, queue, requestsPerSecond);
     scope.addHook("onResponse", (request, reply, done) => {
       const { method, url, caller } = request;
       const answered = {

@@ -82,6 +82,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      request.made = id;
       return view(await findBatch(context, caller.tenant, id, request.signal));
     },
   );

@@ -36,6 +36,12 @@ const environment = z.object({
     .max(3_600)
     .default(10)
     .describe("How long what S3 said of a key is believed: within this time a revoked key ends in every process."),
+  FLAMBOYANCE_REQUESTS_PER_SECOND: z.coerce
+    .number()
+    .min(0.1)
+    .max(100_000)
+    .default(100)
+    .describe("Calls that a key may make each second, over all processes of the api; ten seconds' worth may come at once."),
   ...redisVariables.shape,
   ...s3Variables.shape,
   FLAMBOYANCE_CATALOGUE_SECONDS: z.coerce
@@ -52,6 +58,7 @@ export interface Config {
   readonly bucket: string;
   readonly keys: readonly TenantKey[];
   readonly keySeconds: number;
+  readonly requestsPerSecond: number;
   /** Folder of the keys to tenants' own buckets. */
   readonly bucketSecrets: string | null;
   readonly redis: ReturnType<typeof redisOf>;
@@ -68,6 +75,7 @@ export function readConfig(variables: Variables): Config {
     port: value.FLAMBOYANCE_PORT,
     bucket: value.FLAMBOYANCE_BUCKET,
     keys: readKeys(value.FLAMBOYANCE_KEYS),
+    requestsPerSecond: value.FLAMBOYANCE_REQUESTS_PER_SECOND,
     keySeconds: value.FLAMBOYANCE_KEY_SECONDS,
     bucketSecrets: value.FLAMBOYANCE_BUCKET_SECRETS ?? null,
     redis: redisOf(value),

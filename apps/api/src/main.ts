@@ -25,6 +25,7 @@ async function run(): Promise<void> {
       bucket: config.bucket,
       keys: config.keys,
       keySeconds: config.keySeconds,
+      requestsPerSecond: config.requestsPerSecond,
       catalogueSeconds: config.catalogueSeconds,
       logLevel: config.logLevel,
     });

@@ -4,7 +4,7 @@
  * Owns that bounded memory; refuses to believe longer where S3 is away.
  */
 import { createHash, timingSafeEqual } from "node:crypto";
-import { keyIdOf, type StoredKey, type Tenant, type TenantKey } from "@flamboyance/contracts";
+import { CodedError, keyIdOf, type StoredKey, type Tenant, type TenantKey } from "@flamboyance/contracts";
 import { configuredCaller, type Caller } from "./caller.ts";
 
 /** A key as it stands in S3, and its tenant. */
@@ -30,27 +30,43 @@ export interface KeyRingOptions {
   readonly believedMs: number;
   /** Believed at once: 10,000. */
   readonly most?: number;
+  /** Looks at S3 under way at once for keys of which nothing is believed: 16. More are refused, so that made-up keys don't hold up S3 and everybody's. */
+  readonly strangers?: number;
 }
 
 interface Belief {
   readonly found: Promise<FoundKey | null>;
   readonly untilMs: number;
+  /** There is such a key. */
+  good: boolean;
 }
 
-export function openKeyRing({ entries, find, believedMs, most = 10_000 }: KeyRingOptions): KeyRing {
+export function openKeyRing({ entries, find, believedMs, most = 10_000, strangers = 16 }: KeyRingOptions): KeyRing {
   const beliefs = new Map<string, Belief>();
+  let underWay = 0;
 
   const look = (id: string): Promise<FoundKey | null> => {
     const known = beliefs.get(id);
     if (known !== undefined && performance.now() < known.untilMs) return known.found;
+    // A key that was good a moment ago goes past those that nobody has seen.
+    const stranger = known === undefined || !known.good;
+    if (stranger && underWay >= strangers) throw new CodedError("rate_limited", "Too many unknown keys are being looked up just now.");
     // Whoever asks at the same time waits for the same answer, so it isn't any one caller's to give up.
     const found = find(id, AbortSignal.timeout(lookTimeoutMs));
-    const belief = { found, untilMs: performance.now() + believedMs };
+    const belief: Belief = { found, untilMs: performance.now() + believedMs, good: false };
+    if (stranger) underWay += 1;
     beliefs.delete(id);
     beliefs.set(id, belief);
-    found.catch(() => {
-      if (beliefs.get(id) === belief) beliefs.delete(id);
-    });
+    found
+      .then(
+        (key) => (belief.good = key !== null),
+        () => {
+          if (beliefs.get(id) === belief) beliefs.delete(id);
+        },
+      )
+      .finally(() => {
+        if (stranger) underWay -= 1;
+      });
     const [oldest] = beliefs.keys();
     if (beliefs.size > most && oldest !== undefined) beliefs.delete(oldest);
     return found;

@@ -60,7 +60,10 @@ export const metadata = z
 export const priority = z.int().min(-limits.priority).max(limits.priority);
 
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
-export const completionWindow = z.string().regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
+export const completionWindow = z
+  .string()
+  .max(6)
+  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
 
 export function completionWindowSeconds(window: string): number {
   const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[window.slice(-1)];

@@ -6,7 +6,13 @@
 interface ErrorTraits {
   /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
   readonly status: number;
-  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "server_error";
+  readonly type:
+    | "invalid_request_error"
+    | "authentication_error"
+    | "permission_error"
+    | "not_found_error"
+    | "rate_limit_error"
+    | "server_error";
   /** True where the same input may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -32,6 +38,12 @@ export const errorTable = {
     type: "permission_error",
     retryable: false,
     meaning: "The tenant may not use this bucket, folder or host.",
+  },
+  rate_limited: {
+    status: 429,
+    type: "rate_limit_error",
+    retryable: true,
+    meaning: "The key calls too often; `retry-after` says when it may again.",
   },
   not_found: {
     status: 404,
