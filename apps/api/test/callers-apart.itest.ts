@@ -125,7 +125,7 @@ describe("too many calls", () => {
       Array.from({ length: 40 }, (_, index) => newKey(`nobody_01kb1s3j9v5n0c8x2m4q6r7t${String(index).padStart(2, "0")}`)),
     );
     const asked = strangers.map((stranger) => asking(url, stranger.key));
-    await expect.poll(() => looks).toBe(16);
+    await expect.poll(() => looks, { timeout: 20_000 }).toBe(16);
     expect((await asking(url, key)).status).toBe(200);
     gate.resolve();
     const statuses = (await Promise.all(asked)).map(({ status }) => status).toSorted();

@@ -70,6 +70,11 @@ const environment = z.object({
     .default(256 * 1024 * 1024)
     .describe("Pixels kept for further items of the same batch that show the same image."),
   FLAMBOYANCE_DECODE_THREADS: count.optional().describe("Threads that turn images into pixels. Unset: one less than cores, but one."),
+  FLAMBOYANCE_DECODE_BYTES: bytes
+    .default(gibibyte)
+    .describe(
+      "While large images that are being decoded hold as much as this, no further one is; one that alone holds more is decoded alone.",
+    ),
   FLAMBOYANCE_METRICS_HOST: z
     .string()
     .min(1)
@@ -125,6 +130,7 @@ export interface Config {
   readonly readAheadBytes: number;
   readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
+  readonly decodeBytes: number;
   readonly metrics: { readonly host: string; readonly port: number };
   readonly reconcileMs: number;
   readonly frontierMs: number;
@@ -164,6 +170,7 @@ export function readConfig(variables: Variables): Config {
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
+    decodeBytes: value.FLAMBOYANCE_DECODE_BYTES,
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
     frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,

@@ -72,7 +72,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const storage = openStorage(s3);
   const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
   const web = openWebImages({ loopback: config.webLoopback });
-  const decoder = openDecoder({ threads: config.decodeThreads });
+  const decoder = openDecoder({ threads: config.decodeThreads, maxBytes: config.decodeBytes });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.

@@ -169,7 +169,7 @@ describe("an answer", () => {
       more();
     };
     await expect(fetch()).rejects.toMatchObject({ code: "image_too_large" });
-    await expect.poll(() => cut).toBe(true);
+    await expect.poll(() => cut, { timeout: 20_000 }).toBe(true);
     answer = (_request, response) => void response.end(Buffer.alloc(1_000));
     expect(await fetch()).toHaveLength(1_000);
   });

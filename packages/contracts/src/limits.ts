@@ -35,6 +35,8 @@ export const limits = {
   imagePixels: 100_000_000,
   /** Of all its frames together, taken or not: each is painted over those before it. */
   animationPixels: 400_000_000,
+  /** Of an animation, taken or not. */
+  animationFrames: 10_000,
   /** Taken of an item's or a support example's video; also the images that a support example may list. */
   frames: 64,
   /** That a line of the manifest may list. */

@@ -38,6 +38,6 @@ it("counts each caller alone, and a refused call not at all", async () => {
 it("earns calls back with time, and forgets whoever is quiet", async () => {
   const quick = { perSecond: 20, burst: 1 };
   expect(await waits("d", 1, quick)).toEqual([0]);
-  await expect.poll(() => queue.admit({ who: "d", ...quick })).toBe(0);
-  await expect.poll(() => redis.raw.exists("flamboyance:rate:d")).toBe(0);
+  await expect.poll(() => queue.admit({ who: "d", ...quick }), { timeout: 20_000 }).toBe(0);
+  await expect.poll(() => redis.raw.exists("flamboyance:rate:d"), { timeout: 20_000 }).toBe(0);
 });
