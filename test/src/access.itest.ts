@@ -45,7 +45,7 @@ beforeAll(async () => {
   );
   service = await startService({
     environment: {
-      FLAMBOYANCE_BUCKET_SECRETS: folder,
+      FLAMBOYANCE_BUCKET_CREDENTIALS: folder,
       FLAMBOYANCE_WEB_LOOPBACK: "true",
       NODE_EXTRA_CA_CERTS: certificate,
       FLAMBOYANCE_LOG_LEVEL: "trace",

@@ -67,7 +67,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     // While it closes, open connections still get answers (and are told that they are the last).
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
-    routerOptions: { maxParamLength: 500 },
+    routerOptions: { maxParamLength: limits.idCharacters },
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);

@@ -77,7 +77,7 @@ export function readConfig(variables: Variables): Config {
     keys: readKeys(value.FLAMBOYANCE_KEYS),
     requestsPerSecond: value.FLAMBOYANCE_REQUESTS_PER_SECOND,
     keySeconds: value.FLAMBOYANCE_KEY_SECONDS,
-    bucketSecrets: value.FLAMBOYANCE_BUCKET_SECRETS ?? null,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_CREDENTIALS ?? null,
     redis: redisOf(value),
     s3: s3Of(value),
     catalogueSeconds: value.FLAMBOYANCE_CATALOGUE_SECONDS,

@@ -71,7 +71,7 @@ const environment = z.object({
     .describe("Pixels kept for further items of the same batch that show the same image."),
   FLAMBOYANCE_DECODE_THREADS: count.optional().describe("Threads that turn images into pixels. Unset: one less than cores, but one."),
   FLAMBOYANCE_DECODE_BYTES: bytes
-    .default(gibibyte)
+    .default(gibibyte / 2)
     .describe(
       "While large images that are being decoded hold as much as this, no further one is; one that alone holds more is decoded alone.",
     ),
@@ -165,7 +165,7 @@ export function readConfig(variables: Variables): Config {
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
     fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
-    bucketSecrets: value.FLAMBOYANCE_BUCKET_SECRETS ?? null,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_CREDENTIALS ?? null,
     webLoopback: value.FLAMBOYANCE_WEB_LOOPBACK,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,

@@ -40,14 +40,14 @@ export interface DecoderOptions {
   readonly threads: number;
   /**
    * Large images are decoded together only while they hold less than this, by what their headers say; one that alone holds more is decoded alone. So no more is held
-   * than this and one image's. Default 1 GiB.
+   * than this and one image's. Default 512 MiB.
    */
   readonly maxBytes?: number;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
 
-export function openDecoder({ threads: count, maxBytes = 2 ** 30, thread: file = threadFile("decode-thread") }: DecoderOptions): Decoder {
+export function openDecoder({ threads: count, maxBytes = 2 ** 29, thread: file = threadFile("decode-thread") }: DecoderOptions): Decoder {
   const held = new Gate({ holders: Infinity, weight: maxBytes });
   const ended = new AbortController();
   const waiting = new Set<Waiting>();

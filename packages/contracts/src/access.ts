@@ -32,7 +32,7 @@ export const plainName = z
 /** Keys of these buckets' owner, by reference: `secret` names a file in a folder that the service's processes have mounted. */
 export const bucketCredentials = z.strictObject({
   buckets: z.array(z.string().max(63).regex(bucketPart, "must be a bucket's name, * allowed")).min(1).max(limits.accessPatterns),
-  secret: plainName.describe("The file `<secret>.json` in the service's FLAMBOYANCE_BUCKET_SECRETS; never a key itself."),
+  secret: plainName.describe("The file `<secret>.json` in the service's FLAMBOYANCE_BUCKET_CREDENTIALS; never a key itself."),
   endpoint: z
     .url({ protocol: /^https?$/ })
     .max(limits.urlCharacters)

@@ -14,8 +14,8 @@ export const limits = {
   /** Of a prefix's `include`, and of its `exclude`. */
   patterns: 32,
   patternCharacters: 1_024,
-  /** Of an id in a path or a query: a batch's, a model's, a key's. */
-  idCharacters: 200,
+  /** Of an id in a path or a query: a batch's, a model's, a key's. A longer one is no route's. */
+  idCharacters: 500,
   requestBodyBytes: 4 * 1024 * 1024,
   /** Of a location `s3://bucket/key`: a key has 1,024 bytes. */
   locationCharacters: 1_200,
