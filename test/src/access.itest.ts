@@ -153,7 +153,10 @@ it("no log line of any process holds a key, a secret, a signature or an image's 
   const pieces = [image.subarray(40, 70), image.subarray(-40, -20)];
   const secrets = [
     ...[tenantKey, rotated, service.apiKey, service.adminKey].flatMap((key) => [key, key.slice(-43)]),
-    ...["a-wrong-key-of-somebody", "signature-of-theirs", theirKeys.secretAccessKey, service.s3.secretAccessKey],
+    "a-wrong-key-of-somebody",
+    "signature-of-theirs",
+    theirKeys.secretAccessKey,
+    service.s3.secretAccessKey,
     ...pieces.flatMap((piece) => [piece.toString("base64").slice(2, 18), piece.toString("hex"), [...piece].join(",")]),
   ];
   for (const secret of secrets) expect(logs.includes(secret), `${secret.slice(0, 6)}… stands in a log`).toBe(false);

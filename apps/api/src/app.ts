@@ -87,7 +87,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   const registry = measure(app, queue, checks);
   const context: ApiContext = { queue, storage, buckets, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
   const store = openTenantStore(storage, bucket);
-  const keyRing = openKeyRing({ entries: keys, find: store.findKey, believedMs: keySeconds * 1_000 });
+  const keyRing = openKeyRing({ entries: keys, find: (id, signal) => store.findKey(id, signal), believedMs: keySeconds * 1_000 });
 
   await app.register(fastifySwagger, openApi);
   await app.register(operationRoutes, { dependencies: checks, registry });

@@ -10,6 +10,15 @@ type Schema = Readonly<Record<string, unknown>>;
 const isSchema = (value: unknown): value is Schema => typeof value === "object" && value !== null && !Array.isArray(value);
 const listOf = (value: unknown): unknown[] => (Array.isArray(value) ? value : []);
 
+interface OpenApiDocument {
+  readonly paths: Record<string, Record<string, Operation>>;
+  readonly components: { readonly schemas: Schema };
+}
+interface Operation {
+  readonly parameters?: readonly { readonly name: string; readonly schema: Schema }[];
+  readonly requestBody?: { readonly content: Record<string, { readonly schema: Schema }> };
+}
+
 /** The places below `schema` that have no bound. */
 function unbounded(schema: unknown, place: string, named: Schema, seen: ReadonlySet<unknown> = new Set()): string[] {
   if (!isSchema(schema) || seen.has(schema)) return [];
@@ -39,13 +48,7 @@ function unbounded(schema: unknown, place: string, named: Schema, seen: Readonly
 it("every field of every request has a bound", async () => {
   const away = { queue: {} as Queue, storage: {} as Storage, buckets: {} as Buckets };
   const app = await createApp({ ...away, bucket: "service", keys: [], logLevel: "silent" });
-  const document = (await app.inject({ url: "/openapi.json" })).json() as {
-    paths: Record<
-      string,
-      Record<string, { parameters?: { name: string; schema: Schema }[]; requestBody?: { content: Record<string, { schema: Schema }> } }>
-    >;
-    components: { schemas: Schema };
-  };
+  const document = (await app.inject({ url: "/openapi.json" })).json<OpenApiDocument>();
   await app.close();
   let looked = 0;
   const found = Object.entries(document.paths).flatMap(([path, methods]) =>

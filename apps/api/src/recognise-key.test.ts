@@ -20,25 +20,33 @@ it("recognises the configuration's keys by their hash alone, without a look at S
   const second = await newTenantKey({ tenant: "other", name: "main", buckets: ["*"], scopes: ["admin"] });
   expect(JSON.stringify([first.entry, second.entry])).not.toContain(first.key);
   const find = vi.fn<KeyRingOptions["find"]>(() => Promise.resolve(null));
-  const { recognise } = ring({ entries: [first.entry, second.entry], find });
-  expect(await recognise(first.key, signal)).toMatchObject({ tenant: "demo", key: "demo/main", scopes: ["read", "submit", "control"] });
-  expect(await recognise(second.key, signal)).toMatchObject({ tenant: "other", scopes: ["admin"], access: { read: ["*"], write: ["*"] } });
+  const held = ring({ entries: [first.entry, second.entry], find });
+  expect(await held.recognise(first.key, signal)).toMatchObject({
+    tenant: "demo",
+    key: "demo/main",
+    scopes: ["read", "submit", "control"],
+  });
+  expect(await held.recognise(second.key, signal)).toMatchObject({
+    tenant: "other",
+    scopes: ["admin"],
+    access: { read: ["*"], write: ["*"] },
+  });
   expect(find).not.toHaveBeenCalled();
-  expect(await recognise(first.entry.sha256, signal)).toBeNull();
+  expect(await held.recognise(first.entry.sha256, signal)).toBeNull();
 });
 
 it("recognises a stored key by its id and its hash, both", async () => {
-  const { recognise } = ring({ find: (asked) => Promise.resolve(asked === id ? stored : null) });
-  expect(await recognise(key, signal)).toEqual({
+  const held = ring({ find: (asked) => Promise.resolve(asked === id ? stored : null) });
+  expect(await held.recognise(key, signal)).toEqual({
     tenant: "birds",
     key: id,
     scopes: ["read"],
     access: { read: ["birds"], write: [], credentials: [] },
     weight: 2,
   });
-  expect(await recognise((await newKey(id)).key, signal)).toBeNull();
-  expect(await recognise((await newKey("birds_01kb1s3j9v5n0c8x2m4q6r7t9x")).key, signal)).toBeNull();
-  expect(await recognise(key.slice(0, -1), signal)).toBeNull();
+  expect(await held.recognise((await newKey(id)).key, signal)).toBeNull();
+  expect(await held.recognise((await newKey("birds_01kb1s3j9v5n0c8x2m4q6r7t9x")).key, signal)).toBeNull();
+  expect(await held.recognise(key.slice(0, -1), signal)).toBeNull();
 });
 
 it("knows no key that has ended", async () => {

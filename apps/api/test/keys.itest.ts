@@ -5,11 +5,11 @@ import { serviceBucket, startService, type Service } from "./service.ts";
 
 const forever = new AbortController().signal;
 let service: Service;
-let url: string;
+let firstUrl: string;
 let secondUrl: string;
 beforeAll(async () => {
   service = await startService();
-  url = await service.listen();
+  firstUrl = await service.listen();
   // Another process of the api, which believes S3 for no time at all.
   secondUrl = await service.another({ keySeconds: 0 });
 });
@@ -173,7 +173,7 @@ describe("a tenant", () => {
 });
 
 it("the client does all of it", async () => {
-  const client = createClient({ baseUrl: url, apiKey: service.keys.admin });
+  const client = createClient({ baseUrl: firstUrl, apiKey: service.keys.admin });
   await client.tenants.put("sdk", { read: ["demo-*"] });
   expect(await client.tenants.get("sdk")).toMatchObject({ weight: 1, read: ["demo-*"] });
   expect((await Array.fromAsync(client.tenants.all())).map(({ tenant: name }) => name)).toContain("sdk");
@@ -185,5 +185,5 @@ it("the client does all of it", async () => {
     [first.id, true],
     [second.id, false],
   ]);
-  await expect(createClient({ baseUrl: url, apiKey: first.key }).models.list()).rejects.toMatchObject({ status: 401 });
+  await expect(createClient({ baseUrl: firstUrl, apiKey: first.key }).models.list()).rejects.toMatchObject({ status: 401 });
 });

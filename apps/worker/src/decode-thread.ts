@@ -31,7 +31,7 @@ if (port === null) throw new Error("decode-thread runs as a worker thread only")
 let go: (() => void) | null = null;
 
 port.on("message", (task: DecodeTask | DecodeGo) => {
-  if (!("bytes" in task)) return void go?.();
+  if (!("bytes" in task)) return go?.();
   void answer(task).then((found) => {
     const frames = found.kind === "pixels" ? found.pixels : [];
     const owned = frames.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));

@@ -16,7 +16,7 @@ const opened: WebImages[] = [];
 beforeAll(async () => {
   server = await startHttpsServer([host, "cdn.example", "127.0.0.1"], (request, response) => {
     seen.push(`${request.headers.host?.replace(`:${server.port}`, "") ?? ""}${request.url ?? ""}`);
-    void answer(request, response);
+    answer(request, response);
   });
 });
 afterEach(() => {

@@ -8,14 +8,17 @@ const channel = new BroadcastChannel("decoding");
 let waiting: (() => void) | null = null;
 
 parentPort?.on("message", (message: DecodeTask | DecodeGo) => {
-  if (!("bytes" in message)) return void waiting?.();
+  if (!("bytes" in message)) return waiting?.();
   const { id, bytes } = message;
   const [first = 0, second = 0] = bytes;
   // Weighs so many bytes; says when it is let in, and ends when it is told to.
   if (first === "w".charCodeAt(0)) {
     const name = String.fromCharCode(second);
     waiting = () => {
-      channel.onmessage = ({ data }) => void (data === `out ${name}` && answer({ id, kind: "pixels", pixels: [Float32Array.of(second)] }));
+      channel.addEventListener("message", (event) => {
+        if (event instanceof MessageEvent && event.data === `out ${name}`)
+          answer({ id, kind: "pixels", pixels: [Float32Array.of(second)] });
+      });
       channel.postMessage(`in ${name}`);
     };
     return answer({ id, kind: "weighs", bytes: Number(name) });

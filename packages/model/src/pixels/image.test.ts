@@ -199,7 +199,7 @@ describe("what isn't decoded", () => {
       "no room",
     );
     expect(await codeOf(decodeRaster(photo, { maxPixels: 1, enter }))).toBe("image_too_large");
-    const { width = 0, height = 0 } = await sharp(readFileSync(join(import.meta.dirname, "fixtures/grey-16.png"))).metadata();
+    const { width, height } = await sharp(readFileSync(join(import.meta.dirname, "fixtures/grey-16.png"))).metadata();
     // A raster of 8 bits and the picture at its own depth.
     expect(seen).toEqual([6 * 4 * 3 * 2, width * height * 3]);
   });
