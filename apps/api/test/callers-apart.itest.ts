@@ -134,6 +134,14 @@ describe("too many calls", () => {
   });
 });
 
+it("the log of answers says which path was asked for, and nothing of what follows it", async () => {
+  const lines: string[] = [];
+  const url = await service.another({ logTo: { write: (line) => void lines.push(line) } });
+  await fetch(`${url}/v1/models?api_key=a-secret-in-the-wrong-place`, { headers: { authorization: `Bearer ${service.keys.demo}` } });
+  await expect.poll(() => lines.some((line) => line.includes('"url":"/v1/models"')), { timeout: 20_000 }).toBe(true);
+  expect(lines.join("")).not.toContain("a-secret-in-the-wrong-place");
+});
+
 it("every change and every refused key leaves an audit line: who, what, when, what came of it, and no more than that", async () => {
   const lines: string[] = [];
   // Other lines are left out; these aren't.
