@@ -4,6 +4,7 @@ import { openQueue } from "@flamboyance/queue";
 import { openBuckets, openStorage } from "@flamboyance/storage";
 import { createApp } from "./app.ts";
 import { configurationTable, readProcessConfig } from "./config.ts";
+import { withFailpoints } from "./failpoints.ts";
 
 const exitCodes = { done: 0, failed: 1, misconfigured: 2 } as const;
 
@@ -14,10 +15,15 @@ async function run(): Promise<void> {
   try {
     const config = readProcessConfig();
     const s3 = { ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 };
-    const storage = openStorage(s3);
-    const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
     let tell = (error: unknown): void => console.error(error);
-    const queue = await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) });
+    const { queue, storage } = withFailpoints(
+      {
+        queue: await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) }),
+        storage: openStorage(s3),
+      },
+      config.failpoints,
+    );
+    const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
     const app = await createApp({
       queue,
       storage,

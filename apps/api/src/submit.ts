@@ -18,7 +18,7 @@ import type { Queue } from "@flamboyance/queue";
 import { batchKeys, inputForm, parseGlob, parseLocation, type Buckets, type Location, type Storage } from "@flamboyance/storage";
 import type { Caller } from "./caller.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
-import { readRequest } from "./stored-batch.ts";
+import { hasBegun, readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;
@@ -54,12 +54,14 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   checkFrames(submission.body, model);
   await checkPlaces(context, submission, signal);
 
-  const { id, known } = await queue.reserve(reservation);
+  const { id, known, now } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
-  const request = await putRequest(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
+  const request = await putRequest(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+  if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
+    throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
   return id;
@@ -94,8 +96,7 @@ async function putRequest(
   }
 }
 
-function freeze(id: string, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {
-  const createdAt = Math.floor(Date.now() / 1_000);
+function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {
   return {
     id,
     tenant: caller.tenant,

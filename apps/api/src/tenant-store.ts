@@ -121,10 +121,9 @@ export function openTenantStore(storage: Storage, bucket: string): TenantStore {
     },
     tenants: async ({ after, limit }, signal) => {
       const names: string[] = [];
-      const startAfter = after === undefined ? undefined : tenantObjects(after).tenant;
-      for await (const { key } of storage.list({ bucket, key: tenantsPrefix }, listing(signal, startAfter))) {
-        const name = /^tenants\/([^/]+)\/tenant\.json$/.exec(key)?.[1];
-        if (name !== undefined) names.push(name);
+      const startAfter = after === undefined ? undefined : tenantObjects(after).folderPrefix;
+      for await (const folder of storage.folders({ bucket, key: tenantsPrefix }, listing(signal, startAfter))) {
+        names.push(folder.slice(tenantsPrefix.length, -1));
         if (names.length > limit) break;
       }
       const data = await inTurns(names.slice(0, limit), (name) => tenant(name, signal));

@@ -86,7 +86,8 @@ export async function startService({
   await mkdir(secrets);
   const buckets = openBuckets({ storage, defaults: opening, secrets, believedMs: 0 });
   const queue = await openQueue({ url: redis.url });
-  await queue.ensureSentinel();
+  // As a worker does that finds nothing in S3.
+  await (await queue.beginRebuild(10_000))?.believe(1);
   for (const bucket of [serviceBucket, imagesBucket, "demo-results", "other-images"])
     await storage.ensureBucket(bucket, { signal: forever });
 

@@ -101,6 +101,9 @@ function routed(find: (location: Location) => Promise<Storage>, own: Storage): S
     list: async function* (prefix, options) {
       yield* (await find(prefix)).list(prefix, options);
     },
+    folders: async function* (prefix, options) {
+      yield* (await find(prefix)).folders(prefix, options);
+    },
     remove: async (locations, options) => {
       for (const location of locations) await (await find(location)).remove([location], options);
     },

@@ -7,10 +7,15 @@ export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLines, type Line } from "./json-lines.ts";
 export {
   batchKeys,
+  batchesPrefix,
   clockKey,
+  epochKey,
+  epochsPrefix,
   modelKeys,
   modelsPrefix,
+  numberInName,
   openPrefix,
+  partInName,
   tenantObjects,
   tenantsPrefix,
   type BatchKeys,
