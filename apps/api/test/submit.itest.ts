@@ -41,7 +41,7 @@ describe("submit", () => {
     expect(await stored(keys.request)).toMatchObject({
       id: answer.body.id,
       tenant: "demo",
-      buckets: ["demo-*"],
+      access: { read: ["demo-*"], write: ["demo-*"], credentials: [] },
       generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 3 },
       on_invalid: "fail",
     });

@@ -5,7 +5,7 @@
 import { item as itemSchema, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { CodedError } from "@flamboyance/contracts";
 import { newUlid, type Job, type Queue } from "@flamboyance/queue";
-import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines } from "@flamboyance/storage";
+import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines, type Storage } from "@flamboyance/storage";
 import type { Frontiers } from "./frontier.ts";
 import type { Gate } from "./gate.ts";
 import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
@@ -17,6 +17,7 @@ import type { StopWatch } from "./stop-watch.ts";
 import { runOneByOne } from "./suspect.ts";
 
 export interface ChunkDependencies extends ItemDependencies {
+  readonly storage: Storage;
   readonly queue: Queue;
   readonly worker: string;
   readonly batches: OpenBatches;

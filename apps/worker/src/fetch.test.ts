@@ -4,13 +4,17 @@ import { expect, it } from "vitest";
 import { fetchImage } from "./fetch.ts";
 
 const signal = new AbortController().signal;
-const owner = { buckets: ["photos"], serviceBucket: "service" };
+const owner = { access: { read: ["photos", "service"], write: [], credentials: [] }, serviceBucket: "service" };
 
 /** What becomes of an image whose reading S3 answers with this. */
 function fetching(code: ErrorCode, image = "s3://photos/a.jpg") {
   const storage: Partial<Storage> = { read: () => Promise.reject(new CodedError(code, "GET s3://photos/a.jpg: no")) };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a fetch uses
-  return fetchImage(storage as Storage, image, owner, signal);
+  const sources = {
+    buckets: { of: () => storage as Storage },
+    web: { fetch: () => Promise.reject(new Error("not of the web")), close: () => {} },
+  };
+  return fetchImage(sources, image, owner, signal);
 }
 
 it.each<[ErrorCode, ErrorCode]>([

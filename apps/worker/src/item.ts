@@ -4,12 +4,11 @@
  */
 import { failedLine, succeededLine, type BatchRequest, type Item, type ResultLine, type Tally } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
-import type { Storage } from "@flamboyance/storage";
 import { labelCompletion, textCompletion, type Completion } from "./completion.ts";
 import type { Decoder } from "./decode.ts";
 import type { Engine, EnginePrompt } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
-import { fetchImage } from "./fetch.ts";
+import { fetchImage, type ImageSources } from "./fetch.ts";
 import { generationOptions } from "./generation.ts";
 import { loadMedia, sourcesOf, type Source } from "./media.ts";
 import type { Metrics } from "./metrics.ts";
@@ -18,8 +17,7 @@ import type { PixelCache } from "./pixel-cache.ts";
 import { labelsOf, queryText } from "./prompt.ts";
 import type { ReadAhead } from "./read-ahead.ts";
 
-export interface ItemDependencies {
-  readonly storage: Storage;
+export interface ItemDependencies extends ImageSources {
   readonly serviceBucket: string;
   readonly decoder: Decoder;
   readonly readAhead: ReadAhead;
@@ -49,13 +47,13 @@ export async function runItem(
   { item, number }: { readonly item: Item; readonly number: number },
   signal: AbortSignal,
 ): Promise<ItemResult> {
-  const { storage, serviceBucket, decoder, readAhead, pixelCache, metrics } = dependencies;
+  const { serviceBucket, decoder, readAhead, pixelCache, metrics } = dependencies;
   const { request } = batch;
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   try {
-    const owner = { buckets: request.buckets, serviceBucket };
+    const owner = { access: request.access, serviceBucket };
     const stages = ({ image, frames }: Source) => ({
-      fetch: () => metrics.time("fetch", () => fetchImage(storage, image, owner, signal)),
+      fetch: () => metrics.time("fetch", () => fetchImage(dependencies, image, owner, signal)),
       decode: (bytes: Uint8Array) =>
         metrics.time("decode", () => decoder.decode(bytes, { preprocessing: model.preprocessing, frames, pixels: request.pixels }, signal)),
     });

@@ -4,7 +4,7 @@
  */
 import { newDeviceClaims } from "@flamboyance/model";
 import { newUlid, openQueue, type Handler, type Job, type JobKind, type Queue } from "@flamboyance/queue";
-import { openStorage } from "@flamboyance/storage";
+import { openBuckets, openStorage } from "@flamboyance/storage";
 import { runChunk } from "./chunk.ts";
 import type { Config } from "./config.ts";
 import { openDecoder } from "./decode.ts";
@@ -27,6 +27,7 @@ import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
 import { Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
+import { openWebImages } from "./web-image.ts";
 
 export interface RunningWorker {
   readonly log: Log;
@@ -70,20 +71,23 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     retryCapMs: Math.min(30_000, config.lockMs),
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
+  const s3 = { ...config.s3, maxSockets: config.fetchConcurrency + 32 };
   const { queue, storage, decoder } = withFailpoints(
     {
       queue: opened,
-      storage: openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 }),
-      decoder: openDecoder({ threads: config.decodeThreads }),
+      storage: openStorage(s3),
+      decoder: openDecoder({ threads: config.decodeThreads, maxBytes: config.decodeBytes }),
     },
     config.failpoints,
   );
+  const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
+  const web = openWebImages({ loopback: config.webLoopback });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.
   const closing = new AbortController();
   const stopped = new AbortController();
-  const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const shared = { storage, buckets, web, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
   const chunks = {
     ...shared,
     worker,
@@ -182,6 +186,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       await models.close();
       await decoder.close();
       await queue.close();
+      web.close();
+      buckets.close();
       storage.close();
       log.info("closed");
     },

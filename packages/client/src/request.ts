@@ -19,7 +19,7 @@ interface Parser<Value> {
 }
 
 export interface Call<Value> {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PUT";
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly body?: unknown;

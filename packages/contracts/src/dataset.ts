@@ -6,10 +6,21 @@ import { z } from "zod";
 import { generation, generationFaults, generationGiven } from "./generation.ts";
 import { limits } from "./limits.ts";
 
-const s3Location = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/, "must be s3://bucket/key");
-const s3Input = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
+/** An object of S3, or an address of the web: no credentials in it, and no IPv6 in brackets. What the web's guard refuses beyond that (ports, addresses) is the worker's. */
+const imageLocation = z
+  .string()
+  .max(limits.urlCharacters)
+  .regex(
+    /^(?:s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+|https:\/\/[^\s/?#@:\\[\]]+(?::\d{1,5})?(?:[/?#]\S*)?)$/,
+    "must be s3://bucket/key or https://host/path",
+  );
+const s3Input = z
+  .string()
+  .max(limits.locationCharacters)
+  .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
 const s3Folder = z
   .string()
+  .max(limits.locationCharacters)
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/(.*\/)?$/, "must be s3://bucket/folder/, with a slash at its end");
 const question = z.string().min(1).max(limits.questionCharacters);
 
@@ -29,7 +40,7 @@ export const pixelMode = z.enum(["exact", "fast"]);
 export type PixelMode = z.infer<typeof pixelMode>;
 
 /** What an example shows: one image, or the frames of a video in order. */
-const shown = { image: s3Location.optional(), images: z.array(s3Location).min(1).max(limits.frames).optional() };
+const shown = { image: imageLocation.optional(), images: z.array(imageLocation).min(1).max(limits.frames).optional() };
 
 /**
  * A solved example: `text` for a caption, a label, or what follows a prompt (`prompt`; without it the batch's), `question` and `answer` for vqa.
@@ -49,7 +60,10 @@ export const metadata = z
 export const priority = z.int().min(-limits.priority).max(limits.priority);
 
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
-export const completionWindow = z.string().regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
+export const completionWindow = z
+  .string()
+  .max(6)
+  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
 
 export function completionWindowSeconds(window: string): number {
   const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[window.slice(-1)];
@@ -160,8 +174,8 @@ function exampleFault(what: Task, example: SupportExample, batchHasPrompt: boole
 export const manifestLine = z
   .strictObject({
     custom_id: z.string().min(1).max(limits.customIdCharacters),
-    image: s3Location.optional(),
-    images: z.array(s3Location).min(1).max(limits.imagesPerItem).optional(),
+    image: imageLocation.optional(),
+    images: z.array(imageLocation).min(1).max(limits.imagesPerItem).optional(),
     question: question.optional(),
     prompt: prompt.optional(),
     labels: labels.optional(),

@@ -78,4 +78,5 @@ export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
 export const sweepableAnswer = z.array(z.string());
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
+export const admitAnswer = z.object({ waitMs: z.int() });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

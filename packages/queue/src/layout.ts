@@ -25,6 +25,7 @@
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
+ * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | admit |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
@@ -51,6 +52,7 @@ const names = {
   clock: "clock:",
   ready: "ready:",
   serving: "serving:",
+  rate: "rate:",
   lease: "lease:",
 } as const;
 

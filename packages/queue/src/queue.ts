@@ -189,6 +189,8 @@ export interface Queue {
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
+  /** Whether `who` may call once more: the milliseconds to wait, 0 for now. `burst`: so many calls at once, then `perSecond`. Holds without the sentinel. */
+  admit(call: { who: string; perSecond: number; burst: number }): Promise<number>;
   liveModels(): Promise<LiveModel[]>;
   /** Every model key that a batch or a worker named: those to dispatch for, and to look after. */
   models(): Promise<string[]>;

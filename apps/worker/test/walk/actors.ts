@@ -85,7 +85,8 @@ function engineOf(next: () => number) {
   };
 }
 
-const sharedOf = (rooms: Rooms) => ({ ...rooms, serviceBucket: bucket, metrics, log, decoder });
+const web = { fetch: () => Promise.reject(new Error("no image of a walk is the web's")), close: () => {} };
+const sharedOf = (rooms: Rooms) => ({ ...rooms, buckets: { of: () => rooms.storage }, web, serviceBucket: bucket, metrics, log, decoder });
 
 export const planBatch = (rooms: Rooms, id: string, signal: AbortSignal) =>
   runPlan({ ...sharedOf(rooms), stops: startStopWatch(rooms.queue) }, id, signal);
