@@ -88,7 +88,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     losses: chance.one([0, 0, 1, 2]),
     rollbacks: chance.one([0, 0, 1]),
     controls: chance.between(0, 3),
-    cancels: chance.one([0, 0, 1]),
+    cancels: chance.one([0, 1]),
     deadlines: chance.one([0, 0, 1]),
   };
   // Two plans of one batch, and a loss after which either may be chosen.
