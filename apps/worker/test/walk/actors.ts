@@ -145,6 +145,10 @@ export async function repairLate({ queue }: Rooms, id: string): Promise<void> {
   else if (status !== "finalizing") await queue.expire(id);
 }
 
+/** Whoever seals without looking: the scripts know when. */
+export const sealBlindly = ({ queue }: Rooms, id: string, outcome: "completed" | "cancelled" | "expired") =>
+  queue.seal({ id, seal: newUlid(), outcome });
+
 const json = { contentType: "application/json", signal: never };
 
 /** The api's four steps, for an id that it reserved. */

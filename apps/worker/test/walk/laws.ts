@@ -38,6 +38,8 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
   let losses = 0;
   let shown: readonly string[] = [];
   let ended: RecordStatus | null = null;
+  /** The parts that a seal fixed. */
+  const sealed = new Map<string, string>();
   const object = (key: string): Buffer | null => memory.objects.get(key)?.bytes ?? null;
   // Names that are read here are written once.
   const read = new Map<string, ResultLine[]>();
@@ -80,6 +82,11 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
       broken(`counts ${record.completed} and ${record.failed}, its parts hold ${done} and ${chosen.length - done}`);
     }
     if (record.recorded !== parts.filter((part) => part !== null).length) broken(`recorded ${record.recorded} of ${JSON.stringify(parts)}`);
+    if (record.seal !== null) {
+      const fixed = JSON.stringify([outcome, parts]);
+      if ((sealed.get(record.seal) ?? fixed) !== fixed) broken(`sealed with ${sealed.get(record.seal)}, and is ${fixed} now`);
+      sealed.set(record.seal, fixed);
+    }
     if (record.confirmed > record.frontier) broken("confirmed past the frontier");
     if (outcome === "completed" && parts.some((part) => part === null || part.cut)) broken("completed without all its parts");
   };

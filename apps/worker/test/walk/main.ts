@@ -62,7 +62,7 @@ async function check(url: string): Promise<number> {
   await Promise.all(Array.from({ length: lanes }, (_, index) => run(index)));
   const told = (counts: ReadonlyMap<string, number>): string =>
     [...counts]
-      .toSorted(([one], [other]) => (one < other ? -1 : 1))
+      .toSorted(([earlier], [later]) => (earlier < later ? -1 : 1))
       .map(([name, count]) => `${name} ${count}`)
       .join(", ");
   const seconds = (performance.now() - startedMs) / 1_000;

@@ -91,6 +91,9 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     cancels: chance.one([0, 0, 1]),
     deadlines: chance.one([0, 0, 1]),
   };
+  // Two plans of one batch, and a loss after which either may be chosen.
+  const twoPlans = chance.next() < 0.25;
+  if (twoPlans) budget.losses += 1;
 
   const start = (name: string, work: (rooms: actors.Rooms) => Promise<unknown>) =>
     turns.start(name, (actor) => work(actors.roomsOf(turns, actor, lane.queue, memory)));
@@ -166,12 +169,12 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       befell.push("stall");
       return true;
     }
-    if (drawn < 0.05 && budget.losses > 0) {
+    if (drawn < (twoPlans ? 0.08 : 0.05) && budget.losses > 0) {
       budget.losses -= 1;
       await lane.lose();
       return lost("REDIS LOST");
     }
-    if (drawn < 0.06 && budget.rollbacks > 0) {
+    if (drawn < 0.1 && drawn >= 0.08 && budget.rollbacks > 0) {
       if (rollBack === null) {
         rollBack = await lane.remember();
         trail.push("(Redis's file is synced up to here)");
@@ -226,6 +229,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       },
     ];
     if (wild) {
+      choices.push(() => start("seal", (rooms) => actors.sealBlindly(rooms, id, chance.one(["completed", "cancelled", "expired"]))));
       choices.push(async () => {
         if (budget.controls === 0 || chance.next() < 0.7) return;
         budget.controls -= 1;
@@ -242,6 +246,17 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       await expire();
     }
     await choices[chance.between(0, choices.length - 1)]?.();
+  }
+
+  /** The submit is done, and its plan job in two hands. */
+  async function planTwice(): Promise<void> {
+    for (let [submitting] = turns.actors; submitting !== undefined; [submitting] = turns.actors) await turns.take(submitting, () => 0);
+    await takeJob("plan");
+    for (const held of hands.values()) {
+      held.holds = false;
+      await lane.giveBack("plan", model, held.jobId);
+    }
+    await takeJob("plan");
   }
 
   async function expire(): Promise<void> {
@@ -269,6 +284,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   await start("rebuild", actors.rebuild);
   await start("submit", (rooms) => actors.submitBatch(rooms, request));
   const done = (): boolean => memory.objects.has(batchKeys(id).end) && !memory.objects.has(batchKeys(id).marker);
+  if (twoPlans) await planTwice();
   for (let count = 0; count < wildSteps && broken.size === 0 && !(done() && turns.actors.length === 0); count += 1) await step(true);
   // A submit that died is tried again by its caller, or goes on by its marker; without one there is no batch.
   const submitted = memory.objects.has(batchKeys(id).marker) || done();
