@@ -165,11 +165,7 @@ async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }:
 async function checkInput(storage: Storage, body: CreateDatasetBatch, location: Location, signal: AbortSignal): Promise<void> {
   const { input: text } = body;
   try {
-    const form = inputForm(text);
-    const { kind } = form;
-    // Its reader runs on a worker's main thread, and a file that is made for it can hold that up for good.
-    if (form.kind === "manifest" && form.rows === "parquet")
-      throw new CodedError("invalid_request", "input: Parquet isn't taken yet; CSV and JSON lines are.", { param: "input" });
+    const { kind } = inputForm(text);
     for (const [field, owner] of [
       ["columns", "manifest"],
       ["include", "prefix"],

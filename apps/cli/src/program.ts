@@ -90,7 +90,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
     .option(
       "--input <location>",
-      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst), or a prefix or pattern s3://bucket/a/**/*.jpg",
+      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst; .parquet), or a prefix or pattern s3://bucket/a/**/*.jpg",
     )
     .option(
       "--column <field=name>",

@@ -77,7 +77,7 @@ export const createDatasetBatch = z
     model: z.string().min(1).max(200),
     task,
     input: s3Input.describe(
-      "A manifest `….jsonl`, `.ndjson`, `.csv`, `.tsv` (each also `.gz`, `.zst`), or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
+      "A manifest `….jsonl`, `.ndjson`, `.csv`, `.tsv` (each also `.gz`, `.zst`) or `.parquet`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
     ),
     columns: columns
       .optional()

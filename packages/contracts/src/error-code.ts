@@ -53,9 +53,12 @@ export const errorTable = {
   line_too_long: invalid("A line is longer than the limit."),
   more_line_errors: invalid("More lines were refused than a batch's `errors` show; the message has their number."),
   manifest_unreadable: invalid(
-    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure.",
+    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure (also where that keeps its reader busy without an end).",
   ),
-  manifest_too_large: invalid("The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does.", 413),
+  manifest_too_large: invalid(
+    "The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does, or its decoding takes too much memory.",
+    413,
+  ),
   manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
   manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
   bad_example: invalid("A support example's image can't be read."),

@@ -10,6 +10,10 @@ export const limits = {
   parquetGroupBytes: 256 * 1024 * 1024,
   /** Unpacked, of one page of one column. */
   parquetPageBytes: 128 * 1024 * 1024,
+  /** Of the reader's own time, whatever else the machine does; more with the file's rows and bytes. What takes longer is made to. */
+  parquetSeconds: 60,
+  /** That the reader holds at once. */
+  parquetMemoryBytes: 1024 * 1024 * 1024,
   columnNameCharacters: 200,
   /** Of a prefix's `include`, and of its `exclude`. */
   patterns: 32,
