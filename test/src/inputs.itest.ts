@@ -115,6 +115,21 @@ describe.each(testServers())("on $name", (server) => {
     ]);
   });
 
+  it("gives an image that isn't the one that was meant as an item's error", async () => {
+    const location = { bucket: customerBucket, key: "inputs/changing.png" };
+    const etags: string[] = [];
+    for (const level of [2, 3]) {
+      await put(location.key, plainImage(level));
+      etags.push((await service.storage.describe(location, { signal }))?.etag ?? "");
+    }
+    const text = etags
+      .map((etag, at) => jsonLine({ custom_id: String(at), image: `s3://${customerBucket}/${location.key}`, etag }))
+      .join("");
+    const batch = await submit("etags.jsonl", text);
+    expect(batch.status).toBe("completed");
+    expect(codesOf(await wholeBatch(service, batch.id, ["0", "1"]))).toEqual(["image_changed", "ok"]);
+  });
+
   it("takes of a prefix what is included and not excluded", async () => {
     for (const key of ["some/a.png", "some/b.png", "some/deep/c.png", "some/thumbs/d.png", "some/e.txt"])
       await put(key, plainImage(key.length));

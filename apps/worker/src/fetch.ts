@@ -3,7 +3,7 @@
  * Passing faults (S3 away, throttled) are thrown as they are: they never become an item's error.
  */
 import { bucketAllowed, CodedError, isCoded, limits, type ErrorCode } from "@flamboyance/contracts";
-import { parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { bareEtag, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 
 export interface Owner {
   /** Patterns of the buckets that the batch's tenant may use. */
@@ -15,18 +15,36 @@ export interface Owner {
 const itemCodes: Partial<Record<ErrorCode, ErrorCode>> = {
   storage_not_found: "image_not_found",
   storage_forbidden: "image_forbidden",
+  storage_precondition_failed: "image_changed",
   storage_too_large: "image_too_large",
   storage_invalid_location: "image_not_found",
   storage_refused: "image_forbidden",
 };
 
-/** Throws image_not_found, image_forbidden, image_too_large; passing faults as they are. */
-export async function fetchImage(storage: Storage, image: string, owner: Owner, signal: AbortSignal): Promise<Uint8Array> {
+/** An image, and the ETag that it must have (without quotes); null: any. */
+export interface WantedImage {
+  readonly image: string;
+  readonly etag: string | null;
+}
+
+export interface FetchedImage {
+  readonly bytes: Uint8Array;
+  /** Without quotes; null where the server tells none. */
+  readonly etag: string | null;
+}
+
+/** Throws image_not_found, image_forbidden, image_changed, image_too_large; passing faults as they are. */
+export async function fetchImage(storage: Storage, { image, etag }: WantedImage, owner: Owner, signal: AbortSignal): Promise<FetchedImage> {
   try {
     const location = parseLocation(image);
     if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this bucket may not be used`);
-    const { bytes } = await storage.read(location, { signal, maxBytes: limits.imageBytes });
-    return bytes;
+    const condition = etag === null ? {} : { ifMatch: `"${etag}"` };
+    const { bytes, etag: told } = await storage.read(location, { signal, maxBytes: limits.imageBytes, ...condition });
+    const found = bareEtag(told) || null;
+    // Not every server holds to if-match.
+    if (etag !== null && found !== null && found !== etag)
+      throw new CodedError("image_changed", `${image}: its ETag is ${found}, not ${etag}`);
+    return { bytes, etag: found };
   } catch (error) {
     const code = isCoded(error) ? itemCodes[error.code] : undefined;
     if (code === undefined || !isCoded(error)) throw error;

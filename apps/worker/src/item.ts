@@ -54,8 +54,8 @@ export async function runItem(
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   try {
     const owner = { buckets: request.buckets, serviceBucket };
-    const stages = ({ image, frames }: Source) => ({
-      fetch: () => metrics.time("fetch", () => fetchImage(storage, image, owner, signal)),
+    const stages = ({ frames, ...wanted }: Source) => ({
+      fetch: async () => (await metrics.time("fetch", () => fetchImage(storage, wanted, owner, signal))).bytes,
       decode: (bytes: Uint8Array) =>
         metrics.time("decode", () => decoder.decode(bytes, { preprocessing: model.preprocessing, frames, pixels: request.pixels }, signal)),
     });

@@ -8,8 +8,8 @@ const named = (shown: Parameters<typeof sourcesOf>[0], frames: number | undefine
 
 describe("what is looked at", () => {
   it("is an image's first frame, or as many of its frames as the batch asks for", () => {
-    expect(sourcesOf({ image: "a" }, undefined, 4)).toEqual([{ image: "a", frames: null, place: null }]);
-    expect(sourcesOf({ image: "a" }, 1, 4)).toEqual([{ image: "a", frames: 1, place: null }]);
+    expect(sourcesOf({ image: "a" }, undefined, 4)).toEqual([{ image: "a", etag: null, frames: null, place: null }]);
+    expect(sourcesOf({ image: "a" }, 1, 4)).toEqual([{ image: "a", etag: null, frames: 1, place: null }]);
     expect(framesOf(sourcesOf({ image: "a" }, undefined, 4))).toBe(1);
     expect(framesOf(sourcesOf({ image: "a" }, 3, 4))).toBe(3);
   });

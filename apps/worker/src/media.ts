@@ -7,11 +7,13 @@ import { chooseFrames, type Media } from "@flamboyance/model";
 import { isOwnFault } from "./fate.ts";
 
 /** By location, or by whatever else names an image's bytes. */
-export type Shown = { readonly image: string } | { readonly images: readonly string[] };
+export type Shown = { readonly image: string; readonly etag?: string | undefined } | { readonly images: readonly string[] };
 
 /** One image to look at. */
 export interface Source {
   readonly image: string;
+  /** That it must have; null: any. */
+  readonly etag: string | null;
   /** How many frames it gives where it is an animation; null: its first alone. */
   readonly frames: number | null;
   /** Where it stands in `images`; null for a single image. */
@@ -20,9 +22,9 @@ export interface Source {
 
 /** `frames` as the batch asks for them, if it does; `maxFrames` as its model takes them. */
 export function sourcesOf(shown: Shown, frames: number | undefined, maxFrames: number): readonly Source[] {
-  if ("image" in shown) return [{ image: shown.image, frames: frames ?? null, place: null }];
+  if ("image" in shown) return [{ image: shown.image, etag: shown.etag ?? null, frames: frames ?? null, place: null }];
   const { images } = shown;
-  return chooseFrames(images.length, frames ?? maxFrames).map((place) => ({ image: images[place] ?? "", frames: null, place }));
+  return chooseFrames(images.length, frames ?? maxFrames).map((place) => ({ image: images[place] ?? "", etag: null, frames: null, place }));
 }
 
 /** How many frames the sources give at most. */

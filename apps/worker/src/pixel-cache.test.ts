@@ -5,7 +5,7 @@ import { openPixelCache } from "./pixel-cache.ts";
 
 const signal = new AbortController().signal;
 const mebibyte = 2 ** 20;
-const still = (image: string) => ({ image, frames: null });
+const still = (image: string) => ({ image, etag: null, frames: null });
 
 /** Loads that are counted: each gives pixels of `bytes` bytes. */
 function counted(bytes = 1_024) {
@@ -75,16 +75,23 @@ it("loads again for an item whose neighbour gave up", async () => {
   expect(loads).toEqual(["a"]);
 });
 
+it("tells an image that must be one version from one that must be another", async () => {
+  const cache = openPixelCache({ maxBytes: mebibyte });
+  const { loads, load } = counted();
+  for (const etag of ["1", "2", null, "1"]) await cache.get("batch", { ...still("a"), etag }, load(etag ?? "any"), signal);
+  expect(loads).toEqual(["1", "2", "any"]);
+});
+
 it("tells an animation's first frame from its sampled ones, and weighs all of them", async () => {
   const cache = openPixelCache({ maxBytes: 100_000 });
   const { loads, load } = counted();
   const three = () => Promise.resolve([1, 2, 3].map((level) => new Float32Array(10_000).fill(level)));
   expect(await cache.get("batch", still("a"), load("first"), signal)).toHaveLength(1);
-  expect(await cache.get("batch", { image: "a", frames: 1 }, load("middle"), signal)).toHaveLength(1);
+  expect(await cache.get("batch", { image: "a", etag: null, frames: 1 }, load("middle"), signal)).toHaveLength(1);
   expect(await cache.get("batch", still("a"), load("first again"), signal)).toHaveLength(1);
   expect(loads).toEqual(["first", "middle"]);
   // 120,000 bytes: too many to be kept, and everything else goes before them.
-  expect((await cache.get("batch", { image: "a", frames: 3 }, three, signal)).map(([level]) => level)).toEqual([1, 2, 3]);
+  expect((await cache.get("batch", { image: "a", etag: null, frames: 3 }, three, signal)).map(([level]) => level)).toEqual([1, 2, 3]);
   await cache.get("batch", still("a"), load("first, after all"), signal);
   expect(loads).toEqual(["first", "middle", "first, after all"]);
 });

@@ -10,7 +10,7 @@ import type { Source } from "./media.ts";
 
 export interface PixelCache {
   /** The source's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
-  get(batch: string, source: Pick<Source, "image" | "frames">, load: () => Promise<Media>, signal: AbortSignal): Promise<Media>;
+  get(batch: string, source: Pick<Source, "image" | "etag" | "frames">, load: () => Promise<Media>, signal: AbortSignal): Promise<Media>;
 }
 
 interface Entry {
@@ -58,8 +58,8 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
   };
 
   return {
-    get: async (batch, { image, frames }, load, signal) => {
-      const key = `${batch} ${frames ?? "first"} ${image}`;
+    get: async (batch, { image, etag, frames }, load, signal) => {
+      const key = `${batch} ${frames ?? "first"} ${etag ?? "any"} ${image}`;
       for (;;) {
         signal.throwIfAborted();
         const known = entries.get(key);

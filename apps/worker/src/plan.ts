@@ -88,8 +88,8 @@ async function writeExamples(
   );
   labelsOf(request, {});
   const copy = async (image: string, frames: number | null, key: string, param: string) => {
-    const bytes = await fetchImage(storage, image, { buckets: request.buckets, serviceBucket }, signal)
-      .then(async (found) => {
+    const bytes = await fetchImage(storage, { image, etag: null }, { buckets: request.buckets, serviceBucket }, signal)
+      .then(async ({ bytes: found }) => {
         await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
         return found;
       })

@@ -64,6 +64,7 @@ export const columns = z.strictObject({
   custom_id: columnName.optional(),
   image: columnName.optional(),
   images: columnName.optional(),
+  etag: columnName.optional(),
   question: columnName.optional(),
   prompt: columnName.optional(),
   labels: columnName.optional(),
@@ -162,15 +163,19 @@ export const manifestLine = z
     custom_id: z.string().min(1).max(limits.customIdCharacters),
     image: s3Location.optional(),
     images: z.array(s3Location).min(1).max(limits.imagesPerItem).optional(),
+    /** What the image's ETag must be; quotes don't count. */
+    etag: z.string().min(1).max(limits.etagCharacters).optional(),
     question: question.optional(),
     prompt: prompt.optional(),
     labels: labels.optional(),
   })
-  .transform(({ image, images, ...line }, context) => {
-    if (image !== undefined && images === undefined) return { ...line, image };
-    if (images !== undefined && image === undefined) return { ...line, images };
-    const message = image === undefined ? "a line needs an image, or images" : "a line has an image or images, not both";
-    context.addIssue({ code: "custom", path: [image === undefined ? "image" : "images"], message });
+  .transform(({ image, images, etag, ...line }, context) => {
+    const refuse = (field: string, message: string): void => context.addIssue({ code: "custom", path: [field], message });
+    if (image !== undefined && images === undefined) return { ...line, image, ...(etag === undefined ? {} : { etag }) };
+    if (image !== undefined) refuse("images", "a line has an image or images, not both");
+    else if (images === undefined) refuse("image", "a line needs an image, or images");
+    else if (etag !== undefined) refuse("etag", "is one image's: a line of images has none");
+    else return { ...line, images };
     return z.NEVER;
   });
 export type ManifestLine = z.infer<typeof manifestLine>;

@@ -66,6 +66,7 @@ export const errorTable = {
   // An item, while its chunk runs
   image_not_found: invalid("The item's image isn't there.", 404),
   image_forbidden: invalid("The item's image may not be read.", 403),
+  image_changed: invalid("The item's image isn't the one that the manifest or the prefix's listing named: its ETag is another.", 412),
   image_too_large: invalid("The item's image has more bytes or pixels than the limit, an animation in its frames together.", 413),
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),

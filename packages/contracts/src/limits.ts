@@ -20,6 +20,7 @@ export const limits = {
   patternCharacters: 1_024,
   requestBodyBytes: 4 * 1024 * 1024,
   customIdCharacters: 512,
+  etagCharacters: 200,
   questionCharacters: 4_000,
   examples: 64,
   imageBytes: 64 * 1024 * 1024,

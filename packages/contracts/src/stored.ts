@@ -75,7 +75,11 @@ const itemWords = z.object({
  * A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. `images` is the list as it was given:
  * which of it are looked at follows from the batch's `frames` and the model.
  */
-export const item = z.union([itemWords.extend({ image: z.string() }), itemWords.extend({ images: z.array(z.string()) })]);
+export const item = z.union([
+  /** `etag`, without quotes: the image must still have it. From the manifest, or a prefix's listing. */
+  itemWords.extend({ image: z.string(), etag: z.string().optional() }),
+  itemWords.extend({ images: z.array(z.string()) }),
+]);
 export type Item = z.infer<typeof item>;
 
 /**
