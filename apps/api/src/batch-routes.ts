@@ -3,6 +3,7 @@ import {
   batch,
   batchList,
   createDatasetBatch,
+  dryRunReport,
   errorBody,
   limits,
   priority,
@@ -19,6 +20,7 @@ import { viewRecord, viewStored } from "./batch-view.ts";
 import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
+import { readReport } from "./report.ts";
 import { readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
 import { submitBatch } from "./submit.ts";
@@ -152,6 +154,21 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       },
     },
     (request) => controlled(request, request.params.id, { kind: "priority", priority: request.body.priority }),
+  );
+
+  app.get(
+    "/v1/batches/:id/report",
+    {
+      schema: {
+        operationId: "getReport",
+        summary: "What a dry run found. 409 until it has ended, and where the batch failed before it was read.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: dryRunReport, ...failures },
+      },
+    },
+    async (request) =>
+      readReport(context, await findBatch(context, callerOf(request).tenant, request.params.id, request.signal), request.signal),
   );
 
   app.get(

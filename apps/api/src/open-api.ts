@@ -1,5 +1,5 @@
 /** What the OpenAPI document says beside its routes, and which of its schemas have a name there. */
-import { batch, createDatasetBatch, errorBody, model, resultLine, supportExample } from "@flamboyance/contracts";
+import { batch, createDatasetBatch, dryRunReport, errorBody, model, resultLine, supportExample } from "@flamboyance/contracts";
 import type { FastifyDynamicSwaggerOptions, SwaggerTransformObject } from "@fastify/swagger";
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -9,6 +9,7 @@ schemaRegistry.add(batch, { id: "Batch" });
 schemaRegistry.add(createDatasetBatch, { id: "CreateDatasetBatch" });
 schemaRegistry.add(supportExample, { id: "SupportExample" });
 schemaRegistry.add(resultLine, { id: "ResultLine" });
+schemaRegistry.add(dryRunReport, { id: "DryRunReport" });
 schemaRegistry.add(model, { id: "Model" });
 schemaRegistry.add(errorBody, { id: "ErrorBody" });
 

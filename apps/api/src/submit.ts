@@ -121,6 +121,8 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     metadata: body.metadata,
     weight: caller.weight,
     priority: body.priority ?? 0,
+    ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
+    ...(body.dry_run === true ? { dry_run: true } : {}),
   };
 }
 

@@ -9,6 +9,7 @@ import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./c
 import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
 import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
+import { showDryRun } from "./report.ts";
 import { showResults } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
@@ -83,6 +84,7 @@ Examples:
 flamboyance submit --model demo --task vqa --input s3://photos/ --question 'How many birds are there?' --examples examples.jsonl --watch
 flamboyance submit --model demo --task classify --input s3://photos/ --labels 'a bird' 'a cat' 'neither'
 flamboyance submit --model demo --task caption --input s3://photos/ --temperature 0.8 --top-p 0.9 --seed 7 --n 3
+flamboyance submit --file request.json --dry-run
 flamboyance submit --file request.json --max-new-tokens 30`,
   )
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
@@ -131,6 +133,8 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
+    .option("--result-formats <format...>", "tables of all lines beside the JSON lines: csv, parquet")
+    .option("--dry-run", "run nothing: check the manifest, look at some images, estimate the time")
     .option("--watch", "watch it to its end")
     .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {
       const body = await readSubmission(flags);
@@ -139,7 +143,8 @@ flamboyance submit --file request.json --max-new-tokens 30`,
         signal,
         ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
       });
-      if (flags.watch === true) {
+      if (body.dry_run === true) finish(await showDryRun(client, terminal, batch, { json: flags.json === true }));
+      else if (flags.watch === true) {
         await print(err, `${batch.id} submitted\n`);
         finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
       } else if (flags.json === true) await line(batch);

@@ -12,14 +12,15 @@ import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from 
 import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
+import type { Rates } from "./rates.ts";
 import type { StopWatch } from "./stop-watch.ts";
 
 export interface ChunkDependencies extends ItemDependencies {
   readonly queue: Queue;
-  readonly worker: string;
   readonly batches: OpenBatches;
   readonly stops: StopWatch;
   readonly frontiers: Frontiers;
+  readonly rates: Rates;
   /** Items of all chunks that are under way at once, each weighing its frames. */
   readonly itemGate: Gate;
 }
@@ -101,7 +102,10 @@ async function runItems(
     const pass = await dependencies.itemGate.enter(either, frames).catch(() => null);
     if (pass === null) break;
     const done = runItem(dependencies, model, batch, { item, number: firstItem + index }, either)
-      .then((result) => void (results[index] = result))
+      .then((result) => {
+        results[index] = result;
+        dependencies.rates.itemDone(batch.request.model.key);
+      })
       .catch((error: unknown) => failed.abort(error))
       .finally(() => {
         pass.release();

@@ -46,9 +46,33 @@ export async function fetchImage(storage: Storage, { image, etag }: WantedImage,
       throw new CodedError("image_changed", `${image}: its ETag is ${found}, not ${etag}`);
     return { bytes, etag: found };
   } catch (error) {
-    const code = isCoded(error) ? itemCodes[error.code] : undefined;
-    if (code === undefined || !isCoded(error)) throw error;
-    throw new CodedError(code, error.message, { cause: error });
+    throw itemFailure(error);
+  }
+}
+
+function itemFailure(error: unknown): unknown {
+  const code = isCoded(error) ? itemCodes[error.code] : undefined;
+  return code === undefined || !isCoded(error) ? error : new CodedError(code, error.message, { cause: error });
+}
+
+/** What the image is, without its bytes. Throws as fetchImage does. */
+export async function describeImage(
+  storage: Storage,
+  { image, etag }: WantedImage,
+  owner: Owner,
+  signal: AbortSignal,
+): Promise<{ readonly sizeBytes: number }> {
+  try {
+    const location = parseLocation(image);
+    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this bucket may not be used`);
+    const found = await storage.describe(location, { signal });
+    if (found === null) throw new CodedError("image_not_found", `there is no ${image}`);
+    const told = bareEtag(found.etag);
+    if (etag !== null && told !== "" && told !== etag) throw new CodedError("image_changed", `${image}: its ETag is ${told}, not ${etag}`);
+    if (found.sizeBytes > limits.imageBytes) throw new CodedError("image_too_large", `${image} has more than ${limits.imageBytes} bytes`);
+    return found;
+  } catch (error) {
+    throw itemFailure(error);
   }
 }
 

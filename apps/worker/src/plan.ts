@@ -7,8 +7,10 @@ import { batchRequest, CodedError, limits, type BatchRequest, type LineError, ty
 import type { Preprocessing } from "@flamboyance/model";
 import { newUlid, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
+import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import { ChunkLedger } from "./chunk-ledger.ts";
 import type { Decoder } from "./decode.ts";
+import { writeReport } from "./dry-run.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage } from "./fetch.ts";
 import { stopKind } from "./job-stop.ts";
@@ -63,7 +65,10 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   const keys = batchKeys(request.id).plan(plan);
   try {
     const examples = await writeExamples(dependencies, request, keys, signal);
-    const lines = await writeItems(dependencies, request, keys, signal);
+    const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
+    const lines = await (request.dry_run === true
+      ? writeReport(dependencies, request, keys, { look, signal })
+      : writeItems(dependencies, request, keys, signal));
     if (lines.kind === "refused") return lines;
     const written: Plan = { plan, ...lines.facts, examples };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
@@ -161,29 +166,6 @@ async function writeItems(
   } finally {
     // Nothing after a finish.
     await Promise.all([items.abandon(), skipped.abandon()]);
-  }
-}
-
-const lineErrorOf = ({ code, message, param, line }: LineError): LineError => ({ code, message, param, line });
-
-/** A failed batch's bad lines: the first ones, and how many more there were. */
-class BadLines {
-  readonly #shown: LineError[] = [];
-  #count = 0;
-
-  get count(): number {
-    return this.#count;
-  }
-
-  add(refused: LineError): void {
-    this.#count += 1;
-    if (this.#shown.length < limits.lineErrorsShown) this.#shown.push(lineErrorOf(refused));
-  }
-
-  errors(): LineError[] {
-    const more = this.#count - this.#shown.length;
-    if (more === 0) return this.#shown;
-    return [...this.#shown, { code: "more_line_errors", message: `and ${more} more lines were refused`, param: null, line: null }];
   }
 }
 

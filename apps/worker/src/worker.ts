@@ -19,6 +19,7 @@ import { openNoOpEngine } from "./no-op-engine.ts";
 import { holdOpenBatches } from "./open-batches.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
+import { Rates } from "./rates.ts";
 import { openReadAhead } from "./read-ahead.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
@@ -75,6 +76,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const closing = new AbortController();
   const stopped = new AbortController();
   const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const rates = new Rates();
   const chunks = {
     ...shared,
     worker,
@@ -82,6 +84,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
+    rates,
   };
   const claims = newDeviceClaims();
   const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
@@ -107,10 +110,12 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },
         handle("chunk", async (job, signal) => {
           metrics.chunkStarted();
+          rates.chunkStarted(key);
           try {
             return await runChunk(chunks, model, job, signal);
           } finally {
             metrics.chunkEnded();
+            rates.chunkEnded(key);
             // A slot is free: the queue may take another chunk.
             await queue.dispatch(key).catch((error: unknown) => log.warn(failure(error), "dispatch failed"));
           }
@@ -134,7 +139,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, worker, models, config);
+  await announce(queue, { worker, models, rates }, config);
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
@@ -149,7 +154,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const rounds = [
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models, config)),
+    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, { worker, models, rates }, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -179,11 +184,15 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   };
 }
 
-async function announce(queue: Queue, worker: string, models: ServedModels, config: Config): Promise<void> {
+async function announce(
+  queue: Queue,
+  { worker, models, rates }: { readonly worker: string; readonly models: ServedModels; readonly rates: Rates },
+  config: Config,
+): Promise<void> {
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
-    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
+    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, config.lockMs);
     await queue.dispatch(model);
   }
 }

@@ -73,6 +73,10 @@ export type Columns = z.infer<typeof columns>;
 
 const patterns = z.array(z.string().min(1).max(limits.patternCharacters)).min(1).max(limits.patterns);
 
+/** What results lie in beside output.jsonl and errors.jsonl, which are always there: one table of all lines each. */
+export const resultFormat = z.enum(["csv", "parquet"]);
+export type ResultFormat = z.infer<typeof resultFormat>;
+
 export const createDatasetBatch = z
   .strictObject({
     model: z.string().min(1).max(200),
@@ -91,7 +95,9 @@ export const createDatasetBatch = z
     exclude: patterns
       .optional()
       .describe("Prefixes: none of the objects that match one of these patterns, relative to the prefix's folder."),
-    output: s3Folder.optional().describe("Where output.jsonl, errors.jsonl and summary.json are copied after the end."),
+    output: s3Folder
+      .optional()
+      .describe("Where output.jsonl, errors.jsonl, summary.json and what `result_formats` asks for are copied after the end."),
     examples: z.array(supportExample).max(limits.examples).default([]),
     question: question.optional().describe("vqa: asked of every item that brings no question of its own."),
     prompt: prompt.optional().describe("prompt: the text behind each image, which the model goes on from; an item may bring its own."),
@@ -122,6 +128,20 @@ export const createDatasetBatch = z
       .optional()
       .describe(
         "Which of your batches of this model goes first: the highest, then the oldest. 0 without it; can be changed while the batch runs.",
+      ),
+    result_formats: z
+      .array(resultFormat)
+      .max(resultFormat.options.length)
+      .refine((all) => new Set(all).size === all.length, "must be different formats")
+      .optional()
+      .describe(
+        "Tables of all result lines, completed and failed, in the manifest's order: results.csv, results.parquet, beside output.jsonl and errors.jsonl.",
+      ),
+    dry_run: z
+      .boolean()
+      .optional()
+      .describe(
+        "Reads the manifest, looks at some images and ends with a report (`/report`); nothing runs, and nothing is written to `output`.",
       ),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })

@@ -19,6 +19,7 @@ export {
   manifestLine,
   pixelMode,
   priority,
+  resultFormat,
   supportExample,
   task,
   type Columns,
@@ -26,15 +27,17 @@ export {
   type CreateDatasetBatchInput,
   type ManifestLine,
   type PixelMode,
+  type ResultFormat,
   type SupportExample,
   type Task,
 } from "./dataset.ts";
+export { dryRunReport, type DryRunReport } from "./dry-run.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
-export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
+export { model, modelIdentity, modelKeyOf, modelList, precisionOf, type Model, type ModelIdentity, type ModelList } from "./model.ts";
 export {
   chatCompletion,
   comparePositions,
@@ -42,12 +45,14 @@ export {
   linePosition,
   lineSucceeded,
   neverRanLine,
+  provenance,
   refusedResultLine,
   resultLine,
   succeededLine,
   type ChatCompletion,
   type ItemIdentity,
   type LinePosition,
+  type Provenance,
   type ResultLine,
 } from "./result-line.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
@@ -72,6 +77,7 @@ export {
   partChoice,
   plan,
   refusedLine,
+  resultsSummary,
   seal,
   tally,
   type After,
@@ -84,6 +90,7 @@ export {
   type PartChoice,
   type Plan,
   type RefusedLine,
+  type ResultsSummary,
   type Seal,
   type Tally,
 } from "./stored.ts";

@@ -43,6 +43,8 @@ export const limits = {
   lineErrorsShown: 50,
   /** Of all that its `errors` list shows: behind those how many more there were, and what ended the reading. */
   errorsShown: 52,
+  /** Refused lines that a dry run's report shows. */
+  reportErrors: 1_000,
   newTokens: 512,
   beams: 8,
   /** Of one item, `n`. */

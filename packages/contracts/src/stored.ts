@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { columns, completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
+import { columns, completionWindow, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
 import { weight } from "./tenant-key.ts";
@@ -52,6 +52,10 @@ export const batchRequest = z.object({
   weight: weight.default(1),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
+  /** Absent where none was asked for. */
+  dry_run: z.boolean().optional(),
+  /** As dry_run. */
+  result_formats: z.array(resultFormat).optional(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
@@ -98,6 +102,8 @@ export const plan = z.object({
   chunks: z.int(),
   refused: z.int(),
   items_sha256: z.string(),
+  /** A dry run's: of report.json. Its plan has no items. */
+  report: z.object({ sha256: z.string() }).optional(),
   /** Of examples/<index>; a list, of examples/<index>/<place>, for one of several images; null for a text-only example. */
   examples: z.array(z.union([exampleBytes, z.array(exampleBytes)]).nullable()),
 });
@@ -141,6 +147,25 @@ export const seal = z.object({
 });
 export type Seal = z.infer<typeof seal>;
 
+const resultFile = z.object({ key: z.string(), sha256: z.string(), lines: z.int() });
+
+/** summary.json, beside the results: what is in them, and how a copy of them is checked. */
+export const resultsSummary = z.object({
+  id: z.string(),
+  status: batchOutcome,
+  model: z.string(),
+  /** Content hash and precision. */
+  model_key: z.string(),
+  task,
+  counts: requestCounts,
+  usage,
+  /** Failed lines by code. */
+  codes: z.record(z.string(), z.int()),
+  /** By name: output.jsonl, errors.jsonl, results.csv, results.parquet. `lines` leaves a header out. */
+  files: z.record(z.string(), z.object({ size_bytes: z.int(), sha256: z.string(), lines: z.int() })),
+});
+export type ResultsSummary = z.infer<typeof resultsSummary>;
+
 /** end.json: the batch has ended; nothing of it changes any more. */
 export const end = z.object({
   seal: z.string(),
@@ -152,11 +177,16 @@ export const end = z.object({
   counts: requestCounts,
   usage,
   errors: z.array(lineError),
-  /** Keys in the service's bucket with their hashes; null where the batch ended without a plan. */
+  /** Of a dry run that wasn't refused. */
+  report: z.object({ key: z.string(), sha256: z.string() }).optional(),
+  /** Keys in the service's bucket with their hashes; null where the batch ended without a plan, and for a dry run. */
   files: z
     .object({
-      output: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
-      errors: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
+      output: resultFile,
+      errors: resultFile,
+      /** Where they were asked for. */
+      csv: resultFile.optional(),
+      parquet: resultFile.optional(),
       summary: z.object({ key: z.string(), sha256: z.string() }),
     })
     .nullable(),

@@ -66,7 +66,9 @@ export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "g
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
 export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
 export const announceAnswer = bare("announced");
-export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
+export const liveAnswer = z.array(
+  z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number().nullable() }),
+);
 export const sweepableAnswer = z.array(z.string());
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

@@ -21,7 +21,7 @@
  * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
- * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
+ * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
  */

@@ -122,6 +122,8 @@ export interface LiveModel {
   readonly key: string;
   readonly slots: number;
   readonly workers: number;
+  /** Of all of them together: those that ran lately as measured, the others taken for as fast. Null where none did. */
+  readonly itemsPerSecond: number | null;
 }
 
 export interface Depth {
@@ -188,7 +190,7 @@ export interface Queue {
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
   // Chunks
-  announce(worker: { worker: string; model: string; slots: number }, ttlMs: number): Promise<void>;
+  announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number | null }, ttlMs: number): Promise<void>;
   /** The worker serves this model no more; without a model: none. */
   withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target, tenants by their weights, a tenant's batches by priority, then age; answers how many chunks it handed out. */

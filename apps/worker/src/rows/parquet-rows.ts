@@ -132,7 +132,7 @@ async function holdGroup(source: RangeSource, group: RowGroup, columns: readonly
 }
 
 /** Node's own, and bounded: a page that says it is small and isn't ends at what it says. */
-const compressors: Compressors = {
+export const compressors: Compressors = {
   SNAPPY: bounded((input, outputLength) => {
     const output = new Uint8Array(outputLength);
     snappyUncompress(input, output);
