@@ -3,6 +3,7 @@ import {
   batch,
   batchList,
   createDatasetBatch,
+  deletedBatch,
   dryRunReport,
   errorBody,
   limits,
@@ -19,6 +20,7 @@ import { callerOf } from "./authenticate.ts";
 import { viewRecord, viewStored } from "./batch-view.ts";
 import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
+import { deleteBatch } from "./delete-batch.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
 import { readReport } from "./report.ts";
 import { readResults } from "./results.ts";
@@ -123,6 +125,25 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       },
     },
     async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
+  );
+
+  app.delete(
+    "/v1/batches/:id",
+    {
+      schema: {
+        operationId: "deleteBatch",
+        summary: "Delete an ended batch: its request, results and everything else of it. What was copied to `output` stays.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: deletedBatch, ...failures },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      // A caller that hangs up doesn't stop it half-way.
+      await deleteBatch(context, callerOf(request).tenant, id, AbortSignal.timeout(writeTimeoutMs));
+      return { id, object: "batch" as const, deleted: true as const };
+    },
   );
 
   for (const { kind, summary } of controls) {

@@ -56,6 +56,10 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
+  // Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin.
+  if (known && (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
+    throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
+  }
   const request = await putRequest(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });

@@ -203,6 +203,13 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
       await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
     });
 
+  remote("delete", "Delete an ended batch and its results for good. What was copied to its output stays.", "flamboyance delete batch_01k…")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) => {
+      const deleted = await clientOf(flags).batches.delete(id, { signal });
+      await (flags.json === true ? line(deleted) : say(`${deleted.id} deleted\n`));
+    });
+
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
     .option("--limit <number>", "how many", atLeastOne, 20)
     .action(async (flags: CommonFlags & { limit: number }) => {

@@ -64,6 +64,7 @@ function round({
     log: openLog({ level: "silent", worker: "w" }),
     leaseMs: 1_000,
     sweepMs: 1_000,
+    keptMs: null,
   });
   return { done, ran: reconciler.round(new AbortController().signal) };
 }

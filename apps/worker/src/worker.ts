@@ -133,6 +133,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     log,
     leaseMs: Math.max(5_000, 2 * config.reconcileMs),
     sweepMs: config.sweepMs,
+    keptMs: config.keptMs,
   });
   await queue.ensureSentinel();
   started = { queue, models };

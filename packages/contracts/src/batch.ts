@@ -58,6 +58,10 @@ export const batch = z.object({
 });
 export type Batch = z.infer<typeof batch>;
 
+/** The answer to a DELETE. */
+export const deletedBatch = z.object({ id: z.string(), object: z.literal("batch"), deleted: z.literal(true) });
+export type DeletedBatch = z.infer<typeof deletedBatch>;
+
 export const batchList = z.object({
   object: z.literal("list"),
   data: z.array(batch),

@@ -193,6 +193,10 @@ export const end = z.object({
 });
 export type End = z.infer<typeof end>;
 
+/** deleted.json: the batch is deleted. Written first; the last object of it to go. */
+export const deletion = z.object({ tenant: z.string(), deleted_at: z.int(), because: z.enum(["asked", "retention"]) });
+export type Deletion = z.infer<typeof deletion>;
+
 /** after.json: what follows the end (the copy to the customer's output) is done, or given up with its reason. */
 export const after = z.object({
   delivery: z.object({ status: z.enum(["delivered", "failed"]), error: z.string().nullable() }).nullable(),

@@ -70,5 +70,7 @@ export const liveAnswer = z.array(
   z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number().nullable() }),
 );
 export const sweepableAnswer = z.array(z.string());
+export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused")]);
+export const forgetAnswer = bare("forgotten");
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

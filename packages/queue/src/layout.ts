@@ -6,7 +6,8 @@
  * |---|---|---|---|---|
  * | sentinel | hash | `epoch`, `run_id`: this Redis is believed | 1 | sentinel |
  * | open | zset id → created_at | batches that aren't settled | open batches | submit, settle |
- * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept |
+ * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept, startDelete, forget |
+ * | kept | zset id → the second of its end | settled batches, for retention | as `list` | settle, forget |
  * | models | set | model keys that a batch or a worker named | models | submit, announce |
  * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
  * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
@@ -29,6 +30,7 @@ const names = {
   sentinel: "sentinel",
   open: "open",
   sweep: "sweep",
+  kept: "kept",
   models: "models",
   batch: "batch:",
   parts: "parts:",

@@ -102,6 +102,8 @@ export type EndAnswer =
   | { readonly kind: "refused"; readonly status: RecordStatus }
   | Gone;
 
+export type StartDeleteAnswer = { readonly kind: "started" } | { readonly kind: "refused"; readonly status: RecordStatus };
+
 export type ExpireAnswer =
   | { readonly kind: "expiring" }
   | { readonly kind: "not_due"; readonly leftMs: number }
@@ -236,6 +238,12 @@ export interface Queue {
   sweepable(due: { ageMs: number; limit: number }): Promise<string[]>;
   /** A look is over: `again` after another `ageMs`, or never more. */
   swept(look: { id: string; again: boolean }): Promise<void>;
+  /** Before deleted.json is written: the sweep will look, whatever becomes of this process. Refused where the record hasn't ended. */
+  startDelete(id: string): Promise<StartDeleteAnswer>;
+  /** deleted.json stands: the record and its place in the lists go. */
+  forget(batch: { id: string; tenant: string }): Promise<void>;
+  /** Settled batches that ended before this second, the oldest first. */
+  keptTooLong(due: { beforeSeconds: number; limit: number }): Promise<string[]>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;
 
   // Jobs
