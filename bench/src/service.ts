@@ -99,7 +99,7 @@ async function bench(items: number, images: number): Promise<boolean> {
       if (in_progress_at !== null) plannedSeconds ||= secondsSoFar();
     };
     const { id } = await client.batches.create(
-      { model: noOpModelName, task: "caption", input: `s3://${bucket}/manifest.jsonl` },
+      { model: noOpModelName, task: "caption", input: `s3://${bucket}/manifest.jsonl`, deduplicate: false },
       { signal },
     );
     const batch = await client.batches.wait(id, { signal, intervalMs: 100, onProgress });

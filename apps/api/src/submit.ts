@@ -126,6 +126,7 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     weight: caller.weight,
     priority: body.priority ?? 0,
     ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
+    ...(body.deduplicate === false ? { deduplicate: false } : {}),
     ...(body.dry_run === true ? { dry_run: true } : {}),
   };
 }

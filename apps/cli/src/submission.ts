@@ -36,6 +36,7 @@ export interface SubmitFlags {
   readonly completionWindow?: string;
   readonly priority?: number;
   readonly resultFormats?: readonly string[];
+  readonly deduplicate?: boolean;
   readonly dryRun?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;
 }
@@ -79,6 +80,8 @@ export async function readSubmission(
     completion_window: flags.completionWindow,
     priority: flags.priority,
     result_formats: flags.resultFormats,
+    // Without the flag it is true: then the file's word stands.
+    deduplicate: flags.deduplicate === false ? false : undefined,
     dry_run: flags.dryRun,
     metadata: flags.metadata,
   };

@@ -89,6 +89,7 @@ export async function writeFinalFiles(
       counts,
       usage,
       codes: totals.codes(),
+      copied: totals.copied(),
       files: Object.fromEntries(
         Object.entries(files).map(([name, { sizeBytes, sha256, lines }]) => [name, { size_bytes: sizeBytes, sha256, lines }]),
       ),
@@ -117,12 +118,19 @@ class Totals {
   #inputTokens = 0;
   #cachedTokens = 0;
   #outputTokens = 0;
+  readonly #copied = { items: 0, input_tokens: 0, output_tokens: 0 };
   readonly #codes = new Map<string, number>();
 
-  add({ response, error }: ResultLine): void {
+  add({ response, error, flamingo }: ResultLine): void {
     const body = response?.body;
     if (body !== undefined && "usage" in body) {
       this.#completed += 1;
+      if (flamingo?.copied_from !== undefined) {
+        this.#copied.items += 1;
+        this.#copied.input_tokens += body.usage.prompt_tokens;
+        this.#copied.output_tokens += body.usage.completion_tokens;
+        return;
+      }
       this.#inputTokens += body.usage.prompt_tokens;
       this.#cachedTokens += body.usage.prompt_tokens_details.cached_tokens;
       this.#outputTokens += body.usage.completion_tokens;
@@ -145,6 +153,10 @@ class Totals {
         total_tokens: input + output,
       },
     };
+  }
+
+  copied(): ResultsSummary["copied"] {
+    return { ...this.#copied };
   }
 
   /** Failed lines by code, in the codes' order. */

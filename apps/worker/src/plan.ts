@@ -3,7 +3,7 @@
  * Owns which faults are the batch's own (it ends as failed, with the reason). Nothing here counts before it is adopted: a loser's folder just lies there.
  */
 import { createHash } from "node:crypto";
-import { batchRequest, CodedError, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
+import { batchRequest, CodedError, isSampled, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import { newUlid, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
@@ -11,6 +11,7 @@ import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import { ChunkLedger } from "./chunk-ledger.ts";
 import type { Decoder } from "./decode.ts";
 import { writeReport } from "./dry-run.ts";
+import { FirstItems } from "./first-items.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage } from "./fetch.ts";
 import { stopKind } from "./job-stop.ts";
@@ -136,6 +137,8 @@ async function writeItems(
   const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const ledger = new ChunkLedger();
+  // What is sampled is drawn by each item's own name, so no two are alike.
+  const first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
   const bad = new BadLines();
   let lines = 0;
   try {
@@ -147,7 +150,8 @@ async function writeItems(
       else if (bad.count > 0) continue;
       else if (entry.kind === "refused") await skipped.write({ ...entry.refused, before_item: ledger.items });
       else {
-        const line = jsonLine(entry.item);
+        const sameAs = first?.find(entry.item, ledger.items) ?? null;
+        const line = jsonLine(sameAs === null ? entry.item : { ...entry.item, same_as: sameAs });
         await items.write(line);
         ledger.add(Buffer.byteLength(line));
       }

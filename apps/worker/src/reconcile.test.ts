@@ -51,6 +51,7 @@ function round({
         if (found.startsWith(key)) yield listed(found);
       }
     },
+    describe: () => Promise.resolve(null),
     read: ({ key }) =>
       Promise.resolve({ bytes: Buffer.from(markers[key.split("/")[1] ?? ""] ?? ""), etag: "", contentType: "application/json" }),
   };

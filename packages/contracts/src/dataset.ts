@@ -137,6 +137,12 @@ export const createDatasetBatch = z
       .describe(
         "Tables of all result lines, completed and failed, in the manifest's order: results.csv, results.parquet, beside output.jsonl and errors.jsonl.",
       ),
+    deduplicate: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether items that show and ask the same run once, and the others take that answer (`flamingo.copied_from`). Default true; what is sampled always runs each by itself.",
+      ),
     dry_run: z
       .boolean()
       .optional()

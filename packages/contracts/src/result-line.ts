@@ -58,6 +58,12 @@ export const provenance = z.object({
     .object({ fetch_ms: z.int(), decode_ms: z.int(), engine_ms: z.int() })
     .describe("What the item waited for; an image that another item fetched already takes none."),
   worker: z.string().describe("The process that ran it, as its log names it."),
+  copied_from: z
+    .string()
+    .optional()
+    .describe(
+      "The line whose answer this is: of an earlier item of the batch that shows and asks the same. It took no time, and its tokens count once.",
+    ),
 });
 export type Provenance = z.infer<typeof provenance>;
 

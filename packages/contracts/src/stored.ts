@@ -56,6 +56,8 @@ export const batchRequest = z.object({
   dry_run: z.boolean().optional(),
   /** As dry_run. */
   result_formats: z.array(resultFormat).optional(),
+  /** Only where it is false. */
+  deduplicate: z.boolean().optional(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
@@ -73,6 +75,8 @@ const itemWords = z.object({
   /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
   prompt: z.string().optional(),
   labels: z.array(z.string()).optional(),
+  /** The place in items.jsonl, from 0, of an earlier item that seems to show and ask the same: a hint. */
+  same_as: z.int().optional(),
 });
 
 /**
@@ -161,6 +165,8 @@ export const resultsSummary = z.object({
   usage,
   /** Failed lines by code. */
   codes: z.record(z.string(), z.int()),
+  /** Items that took the answer of an earlier one that shows and asks the same, and what it would have cost to make it again: no part of `usage`. */
+  copied: z.object({ items: z.int(), input_tokens: z.int(), output_tokens: z.int() }),
   /** By name: output.jsonl, errors.jsonl, results.csv, results.parquet. `lines` leaves a header out. */
   files: z.record(z.string(), z.object({ size_bytes: z.int(), sha256: z.string(), lines: z.int() })),
 });
