@@ -22,7 +22,7 @@ export async function deleteBatch(context: ApiContext, tenant: string, id: strin
     const decided: Deletion = { tenant, deleted_at: Math.floor(Date.now() / 1_000), because: "asked" };
     await storage.write(location, JSON.stringify(decided), { contentType: "application/json", signal });
   }
-  await queue.forget({ id, tenant });
+  await queue.forgetDeleted({ id, tenant });
 }
 
 const runs = (id: string, status: string): CodedError =>

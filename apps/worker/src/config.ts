@@ -79,6 +79,7 @@ const environment = z.object({
     .max(65_535)
     .default(9464)
     .describe("Port of /metrics, /health and /ready; 0 takes a free one."),
+  FLAMBOYANCE_SENTINEL_SECONDS: seconds.default(2).describe("How often it is looked whether Redis was lost; if so, it is rebuilt from S3."),
   FLAMBOYANCE_RECONCILE_SECONDS: seconds.default(15).describe("How often what a crash left half done is looked for."),
   FLAMBOYANCE_FRONTIER_SECONDS: seconds.default(3).describe("How often the results so far are made readable."),
   FLAMBOYANCE_STOP_SECONDS: seconds.default(1).describe("How often running batches are looked at for a cancel or a passed deadline."),
@@ -102,7 +103,7 @@ const environment = z.object({
 });
 
 /** Where one model computes, and how much of the machine it may take. */
-export interface EngineSizes {
+export interface EngineSettings {
   readonly device: DeviceChoice;
   /** Threads of one run. */
   readonly threads: number;
@@ -118,7 +119,7 @@ export interface Config {
   readonly models: readonly string[] | null;
   readonly modelCache: string;
   readonly modelMs: number;
-  readonly engine: ({ readonly kind: "model" } & EngineSizes) | { readonly kind: "none"; readonly gate: string | null };
+  readonly engine: ({ readonly kind: "model" } & EngineSettings) | { readonly kind: "none"; readonly gate: string | null };
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
@@ -126,6 +127,7 @@ export interface Config {
   readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
   readonly metrics: { readonly host: string; readonly port: number };
+  readonly sentinelMs: number;
   readonly reconcileMs: number;
   readonly frontierMs: number;
   readonly stopMs: number;
@@ -165,6 +167,7 @@ export function readConfig(variables: Variables): Config {
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
+    sentinelMs: value.FLAMBOYANCE_SENTINEL_SECONDS * 1_000,
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
     frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,
     stopMs: value.FLAMBOYANCE_STOP_SECONDS * 1_000,

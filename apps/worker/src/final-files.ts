@@ -16,6 +16,7 @@ import {
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
+import { addTallies, noTally, tallyOf } from "./result-tally.ts";
 import { openTableFile, type TableFile, type WrittenTable } from "./tables/table-file.ts";
 
 export interface FinalInput {
@@ -113,44 +114,35 @@ export async function writeFinalFiles(
 }
 
 class Totals {
-  #completed = 0;
-  #failed = 0;
-  #inputTokens = 0;
-  #cachedTokens = 0;
-  #outputTokens = 0;
+  #tally = noTally;
   readonly #copied = { items: 0, input_tokens: 0, output_tokens: 0 };
   readonly #codes = new Map<string, number>();
 
-  add({ response, error, flamingo }: ResultLine): void {
-    const body = response?.body;
-    if (body !== undefined && "usage" in body) {
-      this.#completed += 1;
-      if (flamingo?.copied_from !== undefined) {
-        this.#copied.items += 1;
-        this.#copied.input_tokens += body.usage.prompt_tokens;
-        this.#copied.output_tokens += body.usage.completion_tokens;
-        return;
-      }
-      this.#inputTokens += body.usage.prompt_tokens;
-      this.#cachedTokens += body.usage.prompt_tokens_details.cached_tokens;
-      this.#outputTokens += body.usage.completion_tokens;
+  add(line: ResultLine): void {
+    const added = tallyOf(line);
+    this.#tally = addTallies(this.#tally, added);
+    const body = line.response?.body;
+    if (added.failed === 0) {
+      if (line.flamingo?.copied_from === undefined || body === undefined || !("usage" in body)) return;
+      this.#copied.items += 1;
+      this.#copied.input_tokens += body.usage.prompt_tokens;
+      this.#copied.output_tokens += body.usage.completion_tokens;
       return;
     }
-    this.#failed += 1;
-    const code = error?.code ?? body?.error.code ?? "unknown";
+    const code = line.error?.code ?? (body !== undefined && "error" in body ? body.error.code : null) ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
   }
 
   counted(): Pick<End, "counts" | "usage"> {
-    const [input, output] = [this.#inputTokens, this.#outputTokens];
+    const { completed, failed, input_tokens, cached_tokens, output_tokens } = this.#tally;
     return {
-      counts: { total: this.#completed + this.#failed, completed: this.#completed, failed: this.#failed },
+      counts: { total: completed + failed, completed, failed },
       usage: {
-        input_tokens: input,
-        input_tokens_details: { cached_tokens: this.#cachedTokens },
-        output_tokens: output,
+        input_tokens,
+        input_tokens_details: { cached_tokens },
+        output_tokens,
         output_tokens_details: { reasoning_tokens: 0 },
-        total_tokens: input + output,
+        total_tokens: input_tokens + output_tokens,
       },
     };
   }

@@ -1,22 +1,18 @@
 /**
  * Finds what a crash left half done, and takes it up: whatever fell over between any two commands, a batch always ends.
- * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`. One worker at a time, under a lease; harmless if two did it.
+ * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`, and a Redis that was lost is rebuild.ts's. One worker at a time, under a lease; harmless if two did it.
  */
-import { batchRequest, deletion, end as endSchema, isCoded, isEnded } from "@flamboyance/contracts";
-import type { Lease, Queue } from "@flamboyance/queue";
-import { batchKeys, openPrefix, readJson, type Storage } from "@flamboyance/storage";
+import { batchRequest, deletion, end as endSchema, isEnded } from "@flamboyance/contracts";
+import type { Lease } from "@flamboyance/queue";
+import { batchKeys, openPrefix, readJson } from "@flamboyance/storage";
+import { isAway } from "./fate.ts";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
+import { rebuildAlone, relistEnded, type RebuildDependencies } from "./rebuild.ts";
 import { deleteKeptTooLong } from "./retention.ts";
 import { storeTime, sweepBatch, sweepDeleted, type Swept } from "./sweep.ts";
 
-export interface ReconcileDependencies {
-  readonly storage: Storage;
-  readonly queue: Queue;
-  readonly serviceBucket: string;
-  readonly metrics: Metrics;
-  readonly log: Log;
+export interface ReconcileDependencies extends RebuildDependencies {
   readonly leaseMs: number;
   /** How old left-overs must be to be swept: older than any lock. */
   readonly sweepMs: number;
@@ -38,7 +34,6 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
   return {
     round: async (signal) => {
       const { queue, leaseMs } = dependencies;
-      await queue.ensureSentinel();
       const lease = await queue.lease("reconcile", leaseMs);
       if (lease === null) return;
       try {
@@ -47,6 +42,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
         for (const key of await queue.models()) await queue.dispatch(key);
         await endRetention(dependencies, signal);
         await sweepBatches(dependencies, lease, signal);
+        await relistEnded(dependencies, signal);
       } finally {
         await lease.release();
       }
@@ -135,7 +131,7 @@ async function sweep(
   const decided = await readJson(storage, { bucket, key: batchKeys(id).deleted }, deletion, signal);
   if (decided === null) return sweepBatch(dependencies, id, bounds, signal);
   // Whoever wrote it may have fallen over before this.
-  await queue.forget({ id, tenant: decided.tenant });
+  await queue.forgetDeleted({ id, tenant: decided.tenant });
   return sweepDeleted(dependencies, id, bounds, signal);
 }
 
@@ -149,16 +145,9 @@ async function alone(log: Log, id: string, look: () => Promise<void>): Promise<v
   }
 }
 
-function isAway(error: unknown): boolean {
-  return isCoded(error, "service_unavailable", "storage_unavailable", "aborted");
-}
-
-/** A marker without a record: where only batch.json stands, its submit broke off and goes on here. Anything more is a loss of Redis, which isn't mended here. */
-async function takeUp(
-  { storage, queue, serviceBucket: bucket, metrics, log }: ReconcileDependencies,
-  id: string,
-  signal: AbortSignal,
-): Promise<void> {
+/** A marker without a record: where only batch.json stands, its submit broke off and goes on here. A batch of which there is more is rebuilt. */
+async function takeUp(dependencies: ReconcileDependencies, id: string, signal: AbortSignal): Promise<void> {
+  const { storage, queue, serviceBucket: bucket, metrics, log } = dependencies;
   const keys = batchKeys(id);
   if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
     await storage.remove([{ bucket, key: keys.marker }], { signal });
@@ -171,7 +160,7 @@ async function takeUp(
     break;
   }
   if (others > 0) {
-    log.warn({ batch: id }, "the batch has no record, but more than its request in S3: it waits for a rebuild");
+    await rebuildAlone(dependencies, id, signal);
     return;
   }
   const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);

@@ -23,7 +23,7 @@ export async function deleteKeptTooLong(
       if (tenant === undefined || (await queue.startDelete(id)).kind === "refused") return;
       const decided: Deletion = { tenant, deleted_at: nowSeconds, because: "retention" };
       await storage.write({ bucket, key: batchKeys(id).deleted }, JSON.stringify(decided), { contentType: "application/json", signal });
-      await queue.forget({ id, tenant });
+      await queue.forgetDeleted({ id, tenant });
       deleted += 1;
     });
   }

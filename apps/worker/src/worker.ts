@@ -21,6 +21,7 @@ import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
 import { Rates } from "./rates.ts";
 import { openReadAhead } from "./read-ahead.ts";
+import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
@@ -125,22 +126,23 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     isWanted: (key) => isWanted(queue, key),
   });
 
+  const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: Math.max(5_000, config.lockMs) };
   const reconciler = openReconciler({
-    storage,
-    queue,
-    serviceBucket: config.bucket,
-    metrics,
-    log,
+    ...repairing,
     leaseMs: Math.max(5_000, 2 * config.reconcileMs),
     sweepMs: config.sweepMs,
     keptMs: config.keptMs,
   });
-  await queue.ensureSentinel();
+  waitsFor = "what Redis doesn't hold is being rebuilt from S3";
+  // An S3 that is away now is asked again in the rounds below.
+  await rebuildLost(repairing, closing.signal).catch((error: unknown) => log.warn(failure(error), "Redis can't be rebuilt yet"));
   started = { queue, models };
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, { worker, models, rates }, config);
+  await announce(queue, { worker, models, rates }, config).catch((error: unknown) =>
+    log.warn(failure(error), "nothing can be handed out yet"),
+  );
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
@@ -153,6 +155,10 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
     repeat({ everyMs, signal, onFailure: (error) => log.warn({ what, ...failure(error) }, "a round failed") }, round);
   const rounds = [
+    every("sentinel", config.sentinelMs, closing.signal, async () => {
+      // What was rebuilt has no jobs yet.
+      if (await rebuildLost(repairing, closing.signal)) await reconciler.round(closing.signal);
+    }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
     every("announce", config.lockMs / 3, closing.signal, () => announce(queue, { worker, models, rates }, config)),

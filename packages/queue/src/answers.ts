@@ -64,13 +64,21 @@ export const endAnswer = z.discriminatedUnion("kind", [
 ]);
 export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
-export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
+export const beginAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("taken"), lost: z.boolean(), now: z.int() }),
+  bare("held"),
+]);
+export const holdAnswer = z.object({ kind: z.enum(["held", "lost"]) });
+export const forgetAnswer = z.object({ kind: z.enum(["forgotten", "lost"]) });
+export const publishAnswer = z.object({ kind: z.enum(["published", "exists", "lost"]) });
+export const relistedAnswer = z.object({ kind: z.enum(["relisted", "lost"]) });
+export const believeAnswer = z.object({ kind: z.enum(["believed", "lost"]) });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(
   z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number().nullable() }),
 );
 export const sweepableAnswer = z.array(z.string());
 export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused")]);
-export const forgetAnswer = bare("forgotten");
+export const forgetDeletedAnswer = bare("forgotten");
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

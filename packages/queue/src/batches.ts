@@ -7,11 +7,12 @@ import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue } from "./queue.ts";
-import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
-import type { RunScript } from "./script.ts";
+import { parseRecord, submittedFields, type BatchRecord } from "./record.ts";
+import { notBelieved, type RunScript } from "./script.ts";
 import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
+import { readBelieved } from "./sentinel.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
 type BatchesPart = Pick<
@@ -30,14 +31,21 @@ type BatchesPart = Pick<
   | "openStatuses"
 >;
 
-export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
+interface Dependencies extends Pick<Queue, "believed"> {
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly run: RunScript;
+  readonly jobs: Jobs;
+}
+
+export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
-    const reading = redis.pipeline().exists(keyOf(prefix, "sentinel"));
+    const reading = redis.pipeline();
     for (const id of ids) reading.hgetall(keyOf(prefix, "batch", id));
-    const [sentinel, ...hashes] = await replies(reading);
-    const records = hashes.map((hash) => parseRecord(hashOf(hash)));
-    // Without the sentinel a missing record says nothing: it may be being rebuilt.
-    if (sentinel !== 1 && records.includes(null)) throw missingSentinel();
+    const { found, belief } = await readBelieved(reading, prefix);
+    const records = found.map((hash) => parseRecord(hashOf(hash)));
+    // A Redis that isn't believed may lack a record, or its last step; the rows of settled batches never change.
+    if (belief === null && records.some((record) => record?.settled !== true)) throw notBelieved();
     return records;
   };
 
@@ -62,9 +70,9 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async submit(request: BatchRequest) {
-      const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority } = request;
+      const { id, tenant, model, created_at, idempotency_key } = request;
       const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
-      const given = [id, tenant, model.key, shownOf(request), created_at, expires_at, hash, weight, priority];
+      const given = [id, tenant, model.key, created_at, hash, ...Object.entries(submittedFields(request)).flat()];
       const answer = await run(submission.submit, given, submitAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       if (answer.kind === "created") await jobs.addBatchJob("plan", id);
@@ -105,6 +113,7 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async *openBatches() {
+      const epoch = await believed();
       let cursor = "0";
       do {
         const [next, entries] = await reached(redis.zscan(keyOf(prefix, "open"), cursor, "COUNT", 100));
@@ -112,6 +121,8 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
         // Ids and scores by turns.
         yield* entries.filter((_, index) => index % 2 === 0);
       } while (cursor !== "0");
+      // Emptied meanwhile, it gave fewer than there are.
+      if (epoch === null || (await believed()) !== epoch) throw notBelieved();
     },
   };
 }
@@ -124,7 +135,8 @@ function hashOf(reply: unknown): Record<string, string> {
     : {};
 }
 
-function keyHash(tenant: string, key: string): string {
+/** What an idempotency key, or a body, is known by. */
+export function keyHash(tenant: string, key: string): string {
   return digest(tenant, key).toString("hex");
 }
 
@@ -139,8 +151,4 @@ function digest(...parts: readonly string[]): Buffer {
 
 function mismatch(): CodedError {
   return new CodedError("idempotency_mismatch", "The idempotency key was used with another body.");
-}
-
-function missingSentinel(): CodedError {
-  return new CodedError("service_unavailable", "The service's state in Redis is missing or being rebuilt.");
 }

@@ -5,23 +5,22 @@ import { adoptAnswer, claimAnswer, dispatchAnswer, orderAnswer, recordAnswer, re
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
-import { replies } from "./connect.ts";
-import type { RunScript } from "./script.ts";
+import { notBelieved, type RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
 import { claim, release } from "./scripts/claim.ts";
 import { dispatch } from "./scripts/dispatch.ts";
 import { order } from "./scripts/order.ts";
 import { record } from "./scripts/record.ts";
+import { readBelieved } from "./sentinel.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
 type ChunksPart = Pick<Queue, "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "stopping">;
 
-interface Dependencies {
+interface Dependencies extends Pick<Queue, "batch"> {
   readonly redis: Redis;
   readonly prefix: string;
   readonly run: RunScript;
   readonly jobs: Jobs;
-  readonly batch: Queue["batch"];
 }
 
 export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): ChunksPart {
@@ -70,7 +69,9 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     async stopping(ids) {
       const reading = redis.pipeline();
       for (const id of ids) reading.hget(keyOf(prefix, "batch", id), "status");
-      const statuses = await replies(reading);
+      const { found: statuses, belief } = await readBelieved(reading, prefix);
+      // Where Redis was lost, work goes on: its parts are found by the rebuild.
+      if (belief === null) throw notBelieved();
       const reasons = ids.map((id, index): [string, StopReason | null] => [id, stopReason(statuses[index])]);
       return new Map(reasons.filter((entry): entry is [string, StopReason] => entry[1] !== null));
     },

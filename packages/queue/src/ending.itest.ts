@@ -286,8 +286,8 @@ describe("a delete", () => {
   it("leaves nothing in Redis but the sweep, also where what follows the end isn't done", async () => {
     const id = await ended();
     await queue.startDelete(id);
-    await queue.forget({ id, tenant: "birds" });
-    await queue.forget({ id, tenant: "birds" });
+    await queue.forgetDeleted({ id, tenant: "birds" });
+    await queue.forgetDeleted({ id, tenant: "birds" });
     expect(await queue.batch(id)).toBeNull();
     expect(await queue.claimFinalize(id)).toEqual({ kind: "gone" });
     expect(await queue.settle({ id, after: { delivery: null } })).toEqual({ kind: "gone" });
@@ -303,7 +303,7 @@ describe("a delete", () => {
     expect(await queue.keptTooLong({ beforeSeconds: 3_000, limit: 10 })).toEqual([id]);
     // Its end's second, and before.
     expect(await queue.keptTooLong({ beforeSeconds: 2_000, limit: 10 })).toEqual([]);
-    await queue.forget({ id, tenant: "birds" });
+    await queue.forgetDeleted({ id, tenant: "birds" });
     expect(await queue.keptTooLong({ beforeSeconds: 3_000, limit: 10 })).toEqual([]);
   });
 });

@@ -4,7 +4,7 @@ import {
   endAnswer,
   expireAnswer,
   fenceAnswer,
-  forgetAnswer,
+  forgetDeletedAnswer,
   sealAnswer,
   startDeleteAnswer,
   sweepableAnswer,
@@ -13,7 +13,7 @@ import {
 import type { Jobs } from "./jobs.ts";
 import type { Queue, SealAnswer } from "./queue.ts";
 import type { RunScript } from "./script.ts";
-import { forget, keptTooLong, startDelete } from "./scripts/delete.ts";
+import { forgetDeleted, keptTooLong, startDelete } from "./scripts/delete.ts";
 import { end, settle } from "./scripts/end.ts";
 import { expire, fence, seal } from "./scripts/seal.ts";
 import { sweepable, swept } from "./scripts/sweep.ts";
@@ -31,7 +31,7 @@ type EndingPart = Pick<
   | "sweepable"
   | "swept"
   | "startDelete"
-  | "forget"
+  | "forgetDeleted"
   | "keptTooLong"
 >;
 type EndOf = Parameters<Queue["end"]>[0];
@@ -63,8 +63,8 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     settle: ({ id, after }) => run(settle, [id, JSON.stringify(after.delivery)], endAnswer),
     sweepable: ({ ageMs, limit }) => run(sweepable, [ageMs, limit], sweepableAnswer),
     startDelete: (id) => run(startDelete, [id], startDeleteAnswer),
-    forget: async ({ id, tenant }) => {
-      await run(forget, [id, tenant], forgetAnswer);
+    forgetDeleted: async ({ id, tenant }) => {
+      await run(forgetDeleted, [id, tenant], forgetDeletedAnswer);
     },
     keptTooLong: ({ beforeSeconds, limit }) => run(keptTooLong, [beforeSeconds, limit], sweepableAnswer),
     swept: async ({ id, again }) => {

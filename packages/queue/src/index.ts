@@ -27,5 +27,7 @@ export type {
   SubmitAnswer,
   UnconfirmedPart,
 } from "./queue.ts";
+export type { EndedState, OpenState, Rebuild } from "./rebuild.ts";
 export type { BatchRecord } from "./record.ts";
+export { replayControls, type ControlEntry, type ReplayedControls } from "./replay.ts";
 export { isUlid, newUlid } from "./ulid.ts";

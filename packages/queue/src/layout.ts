@@ -4,17 +4,18 @@
  *
  * | key | type | what | bound | written by |
  * |---|---|---|---|---|
- * | sentinel | hash | `epoch`, `run_id`: this Redis is believed | 1 | sentinel |
- * | open | zset id → created_at | batches that aren't settled | open batches | submit, settle |
- * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept, startDelete, forget |
- * | kept | zset id → the second of its end | settled batches, for retention | as `list` | settle, forget |
+ * | sentinel | hash | `epoch`, `run_id`: this run of Redis is believed | 1 | believe |
+ * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle |
+ * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, publish, swept, startDelete, forgetDeleted |
+ * | kept | zset id → the second of its end | settled batches, for retention | as `list` | settle, publish, forgetDeleted |
+ * | relist | string id, or '' | after a rebuild: up to which batch, in the order of ids, those that ended are in their lists again | 1 | believe, relisted |
  * | models | set | model keys that a batch or a worker named | models | submit, announce |
  * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
  * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
  * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
- * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
+ * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
  * | running:MODEL:TENANT | zset id → created_at − 10¹¹ × priority | the tenant's batches in progress that may have chunks to hand out, the next one first | open batches | adoptPlan, applyResume, applyPriority, dispatch |
@@ -24,6 +25,7 @@
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
+ * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
  */
 const names = {
@@ -31,6 +33,7 @@ const names = {
   open: "open",
   sweep: "sweep",
   kept: "kept",
+  relist: "relist",
   models: "models",
   batch: "batch:",
   parts: "parts:",
@@ -50,6 +53,24 @@ const names = {
 } as const;
 
 export type KeyName = keyof typeof names;
+
+/** What a rebuild makes anew, by the words that keys begin with. All else stays: reservations, lists, what processes say of themselves. */
+const rebuiltNames: readonly string[] = [
+  ...(["open", "batch", "parts", "out", "back", "tallies", "running", "turns", "rested", "clock", "ready"] as const).map(
+    (name) => names[name],
+  ),
+  // BullMQ's jobs.
+  "plan:",
+  "finalize:",
+  "chunk-",
+];
+
+/** Whether a rebuild makes the key anew. */
+export function isRebuilt(prefix: string, key: string): boolean {
+  return rebuiltNames.some((name) =>
+    name.endsWith(":") || name.endsWith("-") ? key.startsWith(`${prefix}:${name}`) : key === `${prefix}:${name}`,
+  );
+}
 
 /** Bytes that one chunk takes in `parts`: a flag byte and a packed ULID. */
 export const partBytes = 17;

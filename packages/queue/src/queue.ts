@@ -1,11 +1,12 @@
 /**
  * The door's words: every step of a batch's life that Redis decides, with its answers. Owns the interface only; the laws stand in the scripts.
- * A step that changes something throws CodedError `service_unavailable` while the sentinel is missing or Redis is away, `not_found` never:
- * an id without a record answers `gone` (its truth is in S3).
+ * A step that changes something throws CodedError `service_unavailable` while Redis is away or not believed (it was lost and isn't rebuilt yet), `not_found`
+ * never: an id without a record answers `gone` (its truth is in S3). So does a reading whose silence would be taken for there being nothing.
  */
 import type { After, BatchOutcome, BatchRequest, Control, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
 import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
 import type { JobKind } from "./jobs.ts";
+import type { Rebuild } from "./rebuild.ts";
 import type { BatchRecord } from "./record.ts";
 
 /** The id has no record: never submitted, or known to S3 alone. */
@@ -178,6 +179,7 @@ export interface Queue {
   applyResume(control: { id: string; number: number }): Promise<ControlAnswer>;
   /** Second half; that of the highest number holds. It orders what is handed out from now on. */
   applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
+  /** Where Redis isn't believed only rows of settled batches are given. */
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
@@ -222,14 +224,16 @@ export interface Queue {
   parts(range: { id: string; from?: number; count?: number }): Promise<(PartChoice | null)[]>;
   /** The recorded parts between `confirmed` and `frontier`, at most `limit` (10,000): what the next frontier object adds. */
   unconfirmedParts(id: string, limit?: number): Promise<UnconfirmedPart[]>;
-  /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the epoch is another or the parts aren't there. */
+  /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the record's epoch is another or the parts aren't there. */
   confirmFrontier(frontier: { id: string; epoch: number; chunks: number }): Promise<boolean>;
 
   // Repair
-  /** The sentinel's epoch as last seen; 0 before any. */
-  epoch(): number;
-  /** Makes the sentinel where it is missing, its epoch above `above` and above all before. */
-  ensureSentinel(above?: number): Promise<void>;
+  /** The sentinel's epoch; null where this Redis isn't believed: the sentinel is missing, or names another run of the server. Then it is to be rebuilt. */
+  believed(): Promise<number | null>;
+  /** Takes the lease under which Redis is made to be believed again, or a batch is rebuilt alone; null where another has it. */
+  beginRebuild(ttlMs: number): Promise<Rebuild | null>;
+  /** After a rebuild: behind which id ended batches are still to be listed again, an empty text for all; null where they are. */
+  relistAfter(): Promise<string | null>;
   /** Batches that aren't settled, in no order, read page by page; one may come twice. */
   openBatches(): AsyncIterable<string>;
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
@@ -241,7 +245,7 @@ export interface Queue {
   /** Before deleted.json is written: the sweep will look, whatever becomes of this process. Refused where the record hasn't ended. */
   startDelete(id: string): Promise<StartDeleteAnswer>;
   /** deleted.json stands: the record and its place in the lists go. */
-  forget(batch: { id: string; tenant: string }): Promise<void>;
+  forgetDeleted(batch: { id: string; tenant: string }): Promise<void>;
   /** Settled batches that ended before this second, the oldest first. */
   keptTooLong(due: { beforeSeconds: number; limit: number }): Promise<string[]>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;
@@ -251,7 +255,7 @@ export interface Queue {
   depths(): Promise<Depth[]>;
   /** How many of the batches that aren't settled are in each status. */
   openStatuses(): Promise<ReadonlyMap<RecordStatus, number>>;
-  /** Whether Redis answers; the sentinel may be missing. */
+  /** Whether Redis answers, believed or not. */
   ping(): Promise<boolean>;
   close(): Promise<void>;
 }

@@ -12,6 +12,8 @@ export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model
   /** As it stands now. */
   readonly priority: number;
   readonly status: RecordStatus;
+  /** The sentinel's when the record came about, or of its own rebuild: what is written in S3 of this record carries it in its name. 0 in rows of ended batches. */
+  readonly epoch: number;
   /** The adopted plan; null until one is. */
   readonly plan: string | null;
   /** Items, chunks and refused lines of the adopted plan; 0 until one is. */
@@ -64,6 +66,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     id: fields.id,
     tenant: fields.tenant,
     status: fields.status,
+    epoch: fields.epoch,
     plan: fields.plan,
     items: fields.items,
     chunks: fields.chunks,
@@ -92,9 +95,13 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   };
 }
 
-/** What the record keeps of the request, as its `shown` field. */
-export function shownOf(request: BatchRequest): string {
-  return JSON.stringify(shown.parse(request));
+/** A record's fields as they are stored; null: the field isn't there. */
+export type RecordFields = Readonly<Record<string, string | number | null>>;
+
+/** What the record keeps of the request, whatever becomes of it later. */
+export function submittedFields(request: BatchRequest): Readonly<Record<string, string | number>> {
+  const { id, tenant, created_at, expires_at, weight, priority, model } = request;
+  return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority };
 }
 
 const shown = batchRequest.pick({
@@ -124,6 +131,7 @@ const stored = z.object({
   created_at: z.coerce.number(),
   expires_at: z.coerce.number(),
   priority: count,
+  epoch: count,
   plan: text,
   items: count,
   chunks: count,

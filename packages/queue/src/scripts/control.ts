@@ -16,7 +16,7 @@ import type { Control, RecordStatus } from "@flamboyance/contracts";
 import { writing } from "./prelude.ts";
 
 /** In which statuses each control is legal. Beside these, a cancel is answered for while the batch that it stopped is finalizing. */
-const legalStatuses: Readonly<Record<Control["kind"], readonly RecordStatus[]>> = {
+export const legalStatuses: Readonly<Record<Control["kind"], readonly RecordStatus[]>> = {
   cancel: ["validating", "in_progress", "paused", "expiring", "cancelling"],
   pause: ["in_progress", "paused"],
   resume: ["in_progress", "paused"],

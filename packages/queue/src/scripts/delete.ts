@@ -1,7 +1,7 @@
 /**
  * startDelete(id): an ended batch is about to be deleted: from now on it waits for its sweep, which finishes what a crash leaves half done. Called by the api and by
  *   retention, before deleted.json is written. → started | refused(status). An id without a record is the caller's to know: what S3 says of it.
- * forget(id, tenant): deleted.json stands: nothing of the batch stays in Redis but its place in the sweep. Called after it was written, and by the sweep. → forgotten
+ * forgetDeleted(id, tenant): deleted.json stands: nothing of the batch stays in Redis but its place in the sweep. Called after it was written, and by the sweep. → forgotten
  * keptTooLong(before, limit): settled batches that ended before this second, the oldest first. Called by reconcile. → [id]
  */
 import { unguarded, writing } from "./prelude.ts";
@@ -17,8 +17,8 @@ return '{"kind":"started"}'
 `,
 );
 
-export const forget = writing(
-  "forget",
+export const forgetDeleted = writing(
+  "forgetDeleted",
   `
 local id, tenant = ARGV[1], ARGV[2]
 redis.call('DEL', key_batch(id), key_parts(id), key_tallies(id))

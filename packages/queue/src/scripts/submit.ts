@@ -3,7 +3,7 @@
  *   Called by the api before batch.json is written. → reserved | mismatch (the key holds another body's id)
  * reserveRetry(bodyHash, id, retry 0|1): for clients that repeat a request without a key: a repetition gets the id of the same body's last request, of ten
  *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known)
- * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or '', weight, priority): – → validating.
+ * submit(id, tenant, model, createdAt, keyHash or '', field, value…): – → validating, with what the record keeps of the request (record.ts).
  *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
  *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
  */
@@ -39,11 +39,10 @@ return answer({ kind = 'reserved', id = id, known = false })
 export const submit = writing(
   "submit",
   `${takeKey}
-local id, tenant, model, shown, created_at, expires_at, key_hash, weight, priority = unpack(ARGV)
+local id, tenant, model, created_at, key_hash = unpack(ARGV)
 if redis.call('EXISTS', key_batch(id)) == 1 then return '{"kind":"exists"}' end
 if key_hash ~= '' and not take_key(key_hash, id) then return '{"kind":"mismatch"}' end
-redis.call('HSET', key_batch(id), 'id', id, 'status', 'validating', 'tenant', tenant, 'model', model, 'shown', shown,
-  'created_at', created_at, 'expires_at', expires_at, 'weight', weight, 'priority', priority)
+redis.call('HSET', key_batch(id), 'status', 'validating', 'epoch', redis.call('HGET', KEYS[1], 'epoch'), unpack(ARGV, 6))
 redis.call('ZADD', key_list(tenant), created_at, id)
 redis.call('ZADD', key_open(), created_at, id)
 redis.call('SADD', key_models(), model)
