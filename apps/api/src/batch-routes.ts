@@ -3,6 +3,8 @@ import {
   batch,
   batchList,
   createDatasetBatch,
+  deletedBatch,
+  dryRunReport,
   errorBody,
   limits,
   priority,
@@ -18,7 +20,9 @@ import { callerOf } from "./authenticate.ts";
 import { viewRecord, viewStored } from "./batch-view.ts";
 import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
+import { deleteBatch } from "./delete-batch.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
+import { readReport } from "./report.ts";
 import { readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
 import { submitBatch } from "./submit.ts";
@@ -127,6 +131,26 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
   );
 
+  app.delete(
+    "/v1/batches/:id",
+    {
+      config: { scope: "control" },
+      schema: {
+        operationId: "deleteBatch",
+        summary: "Delete an ended batch: its request, results and everything else of it. What was copied to `output` stays.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: deletedBatch, ...failures },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      // A caller that hangs up doesn't stop it half-way.
+      await deleteBatch(context, callerOf(request).tenant, id, AbortSignal.timeout(writeTimeoutMs));
+      return { id, object: "batch" as const, deleted: true as const };
+    },
+  );
+
   for (const { kind, summary } of controls) {
     app.post(
       `/v1/batches/:id/${kind}`,
@@ -158,6 +182,22 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       },
     },
     (request) => controlled(request, request.params.id, { kind: "priority", priority: request.body.priority }),
+  );
+
+  app.get(
+    "/v1/batches/:id/report",
+    {
+      config: { scope: "read" },
+      schema: {
+        operationId: "getReport",
+        summary: "What a dry run found. 409 until it has ended, and where the batch failed before it was read.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: dryRunReport, ...failures },
+      },
+    },
+    async (request) =>
+      readReport(context, await findBatch(context, callerOf(request).tenant, request.params.id, request.signal), request.signal),
   );
 
   app.get(

@@ -1,5 +1,15 @@
 /** What the OpenAPI document says beside its routes, and which of its schemas have a name there. */
-import { apiKey, batch, createDatasetBatch, errorBody, model, resultLine, supportExample, tenant } from "@flamboyance/contracts";
+import {
+  apiKey,
+  batch,
+  createDatasetBatch,
+  dryRunReport,
+  errorBody,
+  model,
+  resultLine,
+  supportExample,
+  tenant,
+} from "@flamboyance/contracts";
 import type { FastifyDynamicSwaggerOptions, SwaggerTransformObject } from "@fastify/swagger";
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -9,6 +19,7 @@ schemaRegistry.add(batch, { id: "Batch" });
 schemaRegistry.add(createDatasetBatch, { id: "CreateDatasetBatch" });
 schemaRegistry.add(supportExample, { id: "SupportExample" });
 schemaRegistry.add(resultLine, { id: "ResultLine" });
+schemaRegistry.add(dryRunReport, { id: "DryRunReport" });
 schemaRegistry.add(model, { id: "Model" });
 schemaRegistry.add(tenant, { id: "Tenant" });
 schemaRegistry.add(apiKey, { id: "Key" });

@@ -58,6 +58,10 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
+  // Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin.
+  if (known && (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
+    throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
+  }
   const request = await putRequest(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
   if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
@@ -124,6 +128,9 @@ function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }:
     metadata: body.metadata,
     weight: caller.weight,
     priority: body.priority ?? 0,
+    ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
+    ...(body.deduplicate === false ? { deduplicate: false } : {}),
+    ...(body.dry_run === true ? { dry_run: true } : {}),
   };
 }
 
@@ -181,11 +188,7 @@ async function checkPlaces({ buckets, bucket }: SubmitContext, { caller, body }:
 async function checkInput(storage: Storage, body: CreateDatasetBatch, location: Location, signal: AbortSignal): Promise<void> {
   const { input: text } = body;
   try {
-    const form = inputForm(text);
-    const { kind } = form;
-    // Its reader runs on a worker's main thread, and a file that is made for it can hold that up for good.
-    if (form.kind === "manifest" && form.rows === "parquet")
-      throw new CodedError("invalid_request", "input: Parquet isn't taken yet; CSV and JSON lines are.", { param: "input" });
+    const { kind } = inputForm(text);
     for (const [field, owner] of [
       ["columns", "manifest"],
       ["include", "prefix"],

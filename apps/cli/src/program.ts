@@ -8,6 +8,7 @@ import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./c
 import { describeFailure, exitCodes, type ExitCode } from "./failure.ts";
 import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
+import { showDryRun } from "./report.ts";
 import { showResults } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
@@ -93,6 +94,7 @@ Examples:
 flamboyance submit --model demo --task vqa --input s3://photos/ --question 'How many birds are there?' --examples examples.jsonl --watch
 flamboyance submit --model demo --task classify --input s3://photos/ --labels 'a bird' 'a cat' 'neither'
 flamboyance submit --model demo --task caption --input s3://photos/ --temperature 0.8 --top-p 0.9 --seed 7 --n 3
+flamboyance submit --file request.json --dry-run
 flamboyance submit --file request.json --max-new-tokens 30`,
   )
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
@@ -100,7 +102,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
     .option(
       "--input <location>",
-      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst), or a prefix or pattern s3://bucket/a/**/*.jpg",
+      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst; .parquet), or a prefix or pattern s3://bucket/a/**/*.jpg",
     )
     .option(
       "--column <field=name>",
@@ -141,6 +143,9 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
+    .option("--result-formats <format...>", "tables of all lines beside the JSON lines: csv, parquet")
+    .option("--no-deduplicate", "run items that show and ask the same each by itself")
+    .option("--dry-run", "run nothing: check the manifest, look at some images, estimate the time")
     .option("--watch", "watch it to its end")
     .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {
       const body = await readSubmission(flags);
@@ -149,7 +154,8 @@ flamboyance submit --file request.json --max-new-tokens 30`,
         signal,
         ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
       });
-      if (flags.watch === true) {
+      if (body.dry_run === true) finish(await showDryRun(client, terminal, batch, { json: flags.json === true }));
+      else if (flags.watch === true) {
         await print(err, `${batch.id} submitted\n`);
         finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
       } else if (flags.json === true) await line(batch);
@@ -206,6 +212,13 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
     .action(async (id: string, priority: number, flags: CommonFlags) => {
       const batch = await clientOf(flags).batches.setPriority(id, priority, { signal });
       await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
+    });
+
+  remote("delete", "Delete an ended batch and its results for good. What was copied to its output stays.", "flamboyance delete batch_01k…")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) => {
+      const deleted = await clientOf(flags).batches.delete(id, { signal });
+      await (flags.json === true ? line(deleted) : say(`${deleted.id} deleted\n`));
     });
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")

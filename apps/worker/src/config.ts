@@ -101,6 +101,12 @@ const environment = z.object({
   FLAMBOYANCE_SWEEP_SECONDS: seconds
     .default(3_600)
     .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
+  FLAMBOYANCE_RETENTION_DAYS: z.coerce
+    .number()
+    .min(0)
+    .max(36_500)
+    .default(30)
+    .describe("How long an ended batch, its results too, is kept in the service's bucket; then it is deleted. 0 keeps all for ever."),
   FLAMBOYANCE_FAILPOINTS: z
     .url()
     .optional()
@@ -147,6 +153,8 @@ export interface Config {
   readonly quietMs: number;
   readonly drainMs: number;
   readonly sweepMs: number;
+  /** Null: for ever. */
+  readonly keptMs: number | null;
   readonly failpoints: string | null;
   readonly logLevel: string;
 }
@@ -190,6 +198,7 @@ export function readConfig(variables: Variables): Config {
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
     // What a live worker wrote and didn't record yet looks like a left-over.
     sweepMs: Math.max(value.FLAMBOYANCE_SWEEP_SECONDS, value.FLAMBOYANCE_LOCK_SECONDS) * 1_000,
+    keptMs: value.FLAMBOYANCE_RETENTION_DAYS === 0 ? null : value.FLAMBOYANCE_RETENTION_DAYS * 86_400_000,
     failpoints: value.FLAMBOYANCE_FAILPOINTS ?? null,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };

@@ -4,6 +4,7 @@
  */
 import { CodedError, isCoded, placeAllowed, type After, type BatchRequest, type End } from "@flamboyance/contracts";
 import { parseLocation, type Buckets, type Storage } from "@flamboyance/storage";
+import { contentTypes } from "./tables/table-file.ts";
 
 export interface DeliverDependencies {
   readonly storage: Storage;
@@ -47,6 +48,9 @@ async function copyFiles(
   const copies = [
     { key: files.output.key, name: "output.jsonl", contentType: "application/jsonl" },
     { key: files.errors.key, name: "errors.jsonl", contentType: "application/jsonl" },
+    ...(files.csv === undefined ? [] : [{ key: files.csv.key, name: "results.csv", contentType: contentTypes.csv }]),
+    ...(files.parquet === undefined ? [] : [{ key: files.parquet.key, name: "results.parquet", contentType: contentTypes.parquet }]),
+    // Last: whoever finds it finds the others.
     { key: files.summary.key, name: "summary.json", contentType: "application/json" },
   ];
   for (const { key, name, contentType } of copies) {

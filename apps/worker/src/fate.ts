@@ -7,6 +7,7 @@ import { isCoded, type CodedError, type ErrorCode } from "@flamboyance/contracts
 const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "image_not_found",
   "image_forbidden",
+  "image_changed",
   "image_too_large",
   "image_unsupported",
   "image_unreadable",

@@ -3,7 +3,7 @@
  * Passing faults (S3 away, throttled) are thrown as they are: they never become an item's error.
  */
 import { CodedError, hostAllowed, isCoded, limits, placeAllowed, type Access, type ErrorCode } from "@flamboyance/contracts";
-import { parseLocation, type Buckets, type Location } from "@flamboyance/storage";
+import { bareEtag, parseLocation, type Buckets, type Location } from "@flamboyance/storage";
 import type { WebImages } from "./web-image.ts";
 
 export interface Owner {
@@ -22,24 +22,76 @@ export interface ImageSources {
 const itemCodes: Partial<Record<ErrorCode, ErrorCode>> = {
   storage_not_found: "image_not_found",
   storage_forbidden: "image_forbidden",
+  storage_precondition_failed: "image_changed",
   storage_too_large: "image_too_large",
   storage_invalid_location: "image_not_found",
   storage_refused: "image_forbidden",
 };
 
-/** Throws image_not_found, image_forbidden, image_too_large, image_unavailable; passing faults as they are. */
-export async function fetchImage({ buckets, web }: ImageSources, image: string, owner: Owner, signal: AbortSignal): Promise<Uint8Array> {
+/** An image, and the ETag that it must have (without quotes); null: any. */
+export interface WantedImage {
+  readonly image: string;
+  readonly etag: string | null;
+}
+
+export interface FetchedImage {
+  readonly bytes: Uint8Array;
+  /** Without quotes; null where the server tells none. */
+  readonly etag: string | null;
+}
+
+/** Throws image_not_found, image_forbidden, image_changed, image_too_large, image_unavailable; passing faults as they are. */
+export async function fetchImage(
+  { buckets, web }: ImageSources,
+  { image, etag }: WantedImage,
+  owner: Owner,
+  signal: AbortSignal,
+): Promise<FetchedImage> {
   const { access } = owner;
-  if (isWeb(image)) return web.fetch(image, { mayRead: (host) => hostAllowed(access.read, host), maxBytes: limits.imageBytes }, signal);
+  if (isWeb(image)) {
+    const bytes = await web.fetch(image, { mayRead: (host) => hostAllowed(access.read, host), maxBytes: limits.imageBytes }, signal);
+    return { bytes, etag: null };
+  }
   try {
     const location = parseLocation(image);
     if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this place may not be used`);
-    const { bytes } = await buckets.of(access.credentials).read(location, { signal, maxBytes: limits.imageBytes });
-    return bytes;
+    const condition = etag === null ? {} : { ifMatch: `"${etag}"` };
+    const { bytes, etag: told } = await buckets
+      .of(access.credentials)
+      .read(location, { signal, maxBytes: limits.imageBytes, ...condition });
+    const found = bareEtag(told) || null;
+    // Not every server holds to if-match.
+    if (etag !== null && found !== null && found !== etag)
+      throw new CodedError("image_changed", `${image}: its ETag is ${found}, not ${etag}`);
+    return { bytes, etag: found };
   } catch (error) {
-    const code = isCoded(error) ? itemCodes[error.code] : undefined;
-    if (code === undefined || !isCoded(error)) throw error;
-    throw new CodedError(code, error.message, { cause: error });
+    throw itemFailure(error);
+  }
+}
+
+function itemFailure(error: unknown): unknown {
+  const code = isCoded(error) ? itemCodes[error.code] : undefined;
+  return code === undefined || !isCoded(error) ? error : new CodedError(code, error.message, { cause: error });
+}
+
+/** What an image in S3 is, without its bytes. Throws as fetchImage does. */
+export async function describeImage(
+  { buckets }: Pick<ImageSources, "buckets">,
+  { image, etag }: WantedImage,
+  owner: Owner,
+  signal: AbortSignal,
+): Promise<{ readonly sizeBytes: number }> {
+  try {
+    const location = parseLocation(image);
+    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this place may not be used`);
+    const found = await buckets.of(owner.access.credentials).describe(location, { signal });
+    if (found === null) throw new CodedError("image_not_found", `there is no ${image}`);
+    const told = bareEtag(found.etag);
+    if (etag !== null && told !== "" && told !== etag) throw new CodedError("image_changed", `${image}: its ETag is ${told}, not ${etag}`);
+    if (found.sizeBytes > limits.imageBytes) throw new CodedError("image_too_large", `${image} has more than ${limits.imageBytes} bytes`);
+    return found;
+  } catch (error) {
+    throw itemFailure(error);
   }
 }
 
@@ -66,4 +118,4 @@ export function refusalOf(image: string, owner: Owner): { readonly code: ErrorCo
   }
 }
 
-const isWeb = (image: string): boolean => image.startsWith("https:");
+export const isWeb = (image: string): boolean => image.startsWith("https:");

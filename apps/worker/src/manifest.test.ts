@@ -85,6 +85,24 @@ describe("a manifest", () => {
   });
 });
 
+describe("an image's ETag", () => {
+  const line = (fields: object) => `${JSON.stringify({ custom_id: "a", ...fields })}\n`;
+  const etags = (entries: readonly ManifestEntry[]) =>
+    entries.map((entry) => (entry.kind === "item" && "image" in entry.item ? entry.item.etag : entry.kind));
+
+  it("is frozen with it, from its line or its prefix, without quotes", async () => {
+    const image = "s3://photos/1";
+    const lines = [{ image, etag: '"abc-2"' }, { image, etag: "abc" }, { image }, { image, etag: '""' }];
+    const all = lines.map((fields, at) => line({ ...fields, custom_id: String(at) })).join("");
+    expect(etags(await read(holding(all)))).toEqual(["abc-2", "abc", undefined, undefined]);
+    expect(etags(await read(holding("", ["1.jpg"]), { input: "s3://photos/" }))).toEqual(["of 1.jpg"]);
+  });
+
+  it("is one image's: not a list's", async () => {
+    expect(brief(await read(holding(line({ images: ["s3://photos/1"], etag: "abc" }))))).toEqual(["1: invalid_line etag"]);
+  });
+});
+
 describe("columns", () => {
   const lines = '{"id":"a","url":"s3://photos/1","custom_id":5,"more":1}\n{"id":"b","image":"s3://photos/2"}\n';
 

@@ -13,7 +13,7 @@ import {
   type ManifestLine,
   type RefusedLine,
 } from "@flamboyance/contracts";
-import { formatLocation, inputForm, parseGlob, parseLocation, type ManifestForm, type Storage } from "@flamboyance/storage";
+import { bareEtag, formatLocation, inputForm, parseGlob, parseLocation, type ManifestForm, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
 import { mayRead, refusalOf, type Owner } from "./fetch.ts";
 import { mapColumns } from "./rows/columns.ts";
@@ -63,10 +63,11 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
   const glob = parseGlob(request.input, request);
   const { bucket, prefix } = glob;
   let line = 0;
-  for await (const { key } of storage.list({ bucket, key: prefix }, { signal })) {
+  for await (const { key, etag } of storage.list({ bucket, key: prefix }, { signal })) {
     if (!glob.matches(key)) continue;
     line += 1;
-    yield { kind: "item", item: { custom_id: key, line, image: formatLocation({ bucket, key }), ...itemWords(request, {}) } };
+    const shown = { image: formatLocation({ bucket, key }), ...etagOf(etag) };
+    yield { kind: "item", item: { custom_id: key, line, ...shown, ...itemWords(request, {}) } };
   }
 }
 
@@ -112,8 +113,14 @@ function readRow(line: number, fields: Fields, request: BatchRequest, owner: Own
     if (refusal !== null) return refuse(refusal.code, refusal.message, "image" in own ? "image" : `images.${place}`);
   }
   if (customIds.seen(custom_id)) return refuse("duplicate_custom_id", "an earlier line has the same custom_id", "custom_id");
-  const shown = "image" in own ? { image: own.image } : { images: own.images };
+  const shown = "image" in own ? { image: own.image, ...etagOf(own.etag ?? "") } : { images: own.images };
   return { kind: "item", item: { custom_id, line, ...shown, ...itemWords(request, own) } };
+}
+
+/** Absent where none was told. */
+function etagOf(told: string): { readonly etag?: string } {
+  const etag = bareEtag(told);
+  return etag === "" ? {} : { etag };
 }
 
 type OwnWords = Pick<ManifestLine, "question" | "prompt" | "labels">;

@@ -76,9 +76,12 @@ export const errorTable = {
   line_too_long: invalid("A line is longer than the limit."),
   more_line_errors: invalid("More lines were refused than a batch's `errors` show; the message has their number."),
   manifest_unreadable: invalid(
-    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure.",
+    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure (also where that keeps its reader busy without an end).",
   ),
-  manifest_too_large: invalid("The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does.", 413),
+  manifest_too_large: invalid(
+    "The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does, or its decoding takes too much memory.",
+    413,
+  ),
   manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
   manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
   bad_example: invalid("A support example's image can't be read."),
@@ -86,6 +89,7 @@ export const errorTable = {
   // An item, while its chunk runs
   image_not_found: invalid("The item's image isn't there.", 404),
   image_forbidden: invalid("The item's image may not be read.", 403),
+  image_changed: invalid("The item's image isn't the one that the manifest or the prefix's listing named: its ETag is another.", 412),
   image_too_large: invalid("The item's image has more bytes or pixels than the limit, an animation in its frames together.", 413),
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),

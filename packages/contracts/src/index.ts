@@ -2,11 +2,13 @@
 export {
   batch,
   batchList,
+  deletedBatch,
   lineError,
   requestCounts,
   usage,
   type Batch,
   type BatchList,
+  type DeletedBatch,
   type LineError,
   type RequestCounts,
   type Usage,
@@ -19,6 +21,7 @@ export {
   manifestLine,
   pixelMode,
   priority,
+  resultFormat,
   supportExample,
   task,
   type Columns,
@@ -26,15 +29,17 @@ export {
   type CreateDatasetBatchInput,
   type ManifestLine,
   type PixelMode,
+  type ResultFormat,
   type SupportExample,
   type Task,
 } from "./dataset.ts";
+export { dryRunReport, type DryRunReport } from "./dry-run.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
-export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
+export { model, modelIdentity, modelKeyOf, modelList, precisionOf, type Model, type ModelIdentity, type ModelList } from "./model.ts";
 export {
   chatCompletion,
   comparePositions,
@@ -42,12 +47,14 @@ export {
   linePosition,
   lineSucceeded,
   neverRanLine,
+  provenance,
   refusedResultLine,
   resultLine,
   succeededLine,
   type ChatCompletion,
   type ItemIdentity,
   type LinePosition,
+  type Provenance,
   type ResultLine,
 } from "./result-line.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
@@ -96,6 +103,7 @@ export {
   after,
   batchRequest,
   control,
+  deletion,
   end,
   frontier,
   item,
@@ -103,11 +111,13 @@ export {
   plan,
   rebuilt,
   refusedLine,
+  resultsSummary,
   seal,
   tally,
   type After,
   type BatchRequest,
   type Control,
+  type Deletion,
   type End,
   type Frontier,
   type Item,
@@ -116,6 +126,7 @@ export {
   type Plan,
   type Rebuilt,
   type RefusedLine,
+  type ResultsSummary,
   type Seal,
   type Tally,
 } from "./stored.ts";

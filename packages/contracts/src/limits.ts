@@ -10,6 +10,10 @@ export const limits = {
   parquetGroupBytes: 256 * 1024 * 1024,
   /** Unpacked, of one page of one column. */
   parquetPageBytes: 128 * 1024 * 1024,
+  /** Of the reader's own time, whatever else the machine does; more with the file's rows and bytes. What takes longer is made to. */
+  parquetSeconds: 60,
+  /** That the reader holds at once. */
+  parquetMemoryBytes: 1024 * 1024 * 1024,
   columnNameCharacters: 200,
   /** Of a prefix's `include`, and of its `exclude`. */
   patterns: 32,
@@ -28,6 +32,7 @@ export const limits = {
   /** Thirty days: how long a rotated key may still be good. */
   keyGraceSeconds: 2_592_000,
   customIdCharacters: 512,
+  etagCharacters: 200,
   questionCharacters: 4_000,
   examples: 64,
   imageBytes: 64 * 1024 * 1024,
@@ -52,6 +57,8 @@ export const limits = {
   lineErrorsShown: 50,
   /** Of all that its `errors` list shows: behind those how many more there were, and what ended the reading. */
   errorsShown: 52,
+  /** Refused lines that a dry run's report shows. */
+  reportErrors: 1_000,
   newTokens: 512,
   beams: 8,
   /** Of one item, `n`. */

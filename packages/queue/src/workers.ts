@@ -14,8 +14,8 @@ type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models"
 export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string; run: RunScript }): WorkersPart {
   const models = (): Promise<string[]> => reached(redis.smembers(keyOf(prefix, "models")));
   return {
-    async announce({ worker, model, slots }, ttlMs) {
-      await run(announce, [model, worker, slots, ttlMs], announceAnswer);
+    async announce({ worker, model, slots, itemsPerSecond = null }, ttlMs) {
+      await run(announce, [model, worker, slots, ttlMs, itemsPerSecond?.toFixed(3) ?? "-"], announceAnswer);
     },
 
     async withdraw(worker, only) {

@@ -1,4 +1,5 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
+export { bareEtag } from "./etag.ts";
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
 export { openBuckets, type Buckets, type BucketsOptions } from "./buckets.ts";
 export { s3Of, s3Variables } from "./environment.ts";

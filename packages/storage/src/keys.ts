@@ -48,6 +48,8 @@ export interface PlanKeys {
   exampleFrame(index: number, place: number): string;
   /** The refused lines. */
   readonly errors: string;
+  /** A dry run's, in place of items and index. */
+  readonly report: string;
   /** plan.json: items, chunks, refused, hashes. */
   readonly manifest: string;
 }
@@ -57,6 +59,9 @@ export interface FinalKeys {
   readonly folderPrefix: string;
   readonly output: string;
   readonly errors: string;
+  /** Tables of all lines, where they were asked for. */
+  readonly csv: string;
+  readonly parquet: string;
   readonly summary: string;
 }
 
@@ -87,6 +92,8 @@ export function batchKeys(id: string): BatchKeys {
       folderPrefix: below(`final/${seal}/`),
       output: below(`final/${seal}/output.jsonl`),
       errors: below(`final/${seal}/errors.jsonl`),
+      csv: below(`final/${seal}/results.csv`),
+      parquet: below(`final/${seal}/results.parquet`),
       summary: below(`final/${seal}/summary.json`),
     }),
     end: below("end.json"),
@@ -174,6 +181,7 @@ function planKeys(folder: string): PlanKeys {
     example: (index) => `${folder}examples/${index}`,
     exampleFrame: (index, place) => `${folder}examples/${index}/${place}`,
     errors: `${folder}errors.jsonl`,
+    report: `${folder}report.json`,
     manifest: `${folder}plan.json`,
   };
 }
