@@ -52,7 +52,7 @@ it("gives up with the signal's reason, also what still waits", async () => {
 
 it("decodes large images together only as far as they fit, one that is too large alone", async () => {
   // Threads may be slow to start.
-  const patience = { timeout: 9_000 };
+  const patience = { timeout: 50_000 };
   const channel = new BroadcastChannel("decoding");
   const inside: string[] = [];
   channel.addEventListener("message", (event) => event instanceof MessageEvent && inside.push(String(event.data)));
