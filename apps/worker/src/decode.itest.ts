@@ -57,7 +57,7 @@ it("decodes large images together only as far as they fit, one that is too large
   const inside: string[] = [];
   channel.addEventListener("message", (event) => event instanceof MessageEvent && inside.push(String(event.data)));
   const seen = () => expect.poll(() => inside.splice(0), patience);
-  const decode = open(3, 5);
+  const decode = open(4, 5);
   const large = decode("w9");
   await seen().toEqual(["in 9"]);
   const others = [decode("w3"), decode("w4")];
