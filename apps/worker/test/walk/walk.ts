@@ -169,12 +169,14 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       befell.push("stall");
       return true;
     }
-    if (drawn < (twoPlans ? 0.08 : 0.05) && budget.losses > 0) {
+    // Losses like the moment before a record: what was written under the one plan comes late to the other.
+    const late = twoPlans && victims.some(({ waiting }) => [...waiting].some(({ what }) => what.startsWith("record ")));
+    if (drawn < (late ? 0.3 : 0.05) && budget.losses > 0) {
       budget.losses -= 1;
       await lane.lose();
       return lost("REDIS LOST");
     }
-    if (drawn < 0.1 && drawn >= 0.08 && budget.rollbacks > 0) {
+    if (drawn >= 0.3 && drawn < 0.32 && budget.rollbacks > 0) {
       if (rollBack === null) {
         rollBack = await lane.remember();
         trail.push("(Redis's file is synced up to here)");
