@@ -169,12 +169,14 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       befell.push("stall");
       return true;
     }
-    if (drawn < (twoPlans ? 0.08 : 0.05) && budget.losses > 0) {
+    // Losses like the moment before a part is written: under the one plan, it comes late to the other.
+    const late = twoPlans && victims.some(({ waiting }) => [...waiting].some(({ what }) => what.includes("/parts/")));
+    if (drawn < (late ? 0.3 : 0.05) && budget.losses > 0) {
       budget.losses -= 1;
       await lane.lose();
       return lost("REDIS LOST");
     }
-    if (drawn < 0.1 && drawn >= 0.08 && budget.rollbacks > 0) {
+    if (drawn >= 0.3 && drawn < 0.32 && budget.rollbacks > 0) {
       if (rollBack === null) {
         rollBack = await lane.remember();
         trail.push("(Redis's file is synced up to here)");
@@ -206,6 +208,8 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
         if ((await actors.controlBatch(rooms, id, kind)) && kind === "cancel") laws.cancelled();
       });
     };
+    // The last word of its owner; a pause that was under way may have had a later number.
+    if (!wild && running("resume") === 0 && chance.next() < 0.02) await control("resume");
     const choices: (() => Promise<unknown>)[] = [
       () => takeJob("plan"),
       () => takeJob("chunk"),
