@@ -39,6 +39,8 @@ interface Budget {
 /** Steps of chance, and as many again as honest work may need. */
 const wildSteps = 400;
 const honestSteps = 4_000;
+/** As long as a rebuild takes, and longer. */
+const sleepSteps = 150;
 const slots: Readonly<Record<JobKind, number>> = { plan: 2, chunk: 2, finalize: 2 };
 
 /** Steps that leave Redis as it was. */
@@ -63,6 +65,8 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   const memory = openMemoryStorage(breaks);
   const turns = new Turns();
   const hands = new Map<Actor, Hands>();
+  /** Actors that sleep, by the step that they wake at. */
+  const asleep = new Map<Actor, number>();
   const befell: string[] = [];
   let steps = 0;
   let runs = 0;
@@ -165,6 +169,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       await lane.giveBack(held.kind, model, held.jobId);
       if (chance.next() < 0.5) held.abort.abort(new JobAborted("lock_lost"));
       if (held.kind === "chunk" && chance.next() < 0.5) await lane.queue.withdraw(held.worker, model);
+      asleep.set(victim, steps + chance.between(0, sleepSteps));
       trail.push(`STALL of ${victim.name}`);
       befell.push("stall");
       return true;
@@ -195,6 +200,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   async function lost(what: string): Promise<boolean> {
     await announce("always");
     for (const held of hands.values()) held.holds = false;
+    for (const actor of turns.actors) if (chance.next() < 0.3) asleep.set(actor, steps + chance.between(0, sleepSteps));
     laws.lost();
     trail.push(what);
     befell.push("loss");
@@ -273,7 +279,9 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
 
   const step = async (wild: boolean): Promise<void> => {
     if (await befall(wild)) return laws.look(true);
-    const ready = turns.actors.filter(({ waiting }) => waiting.size > 0);
+    const awake = turns.actors.filter((actor) => (asleep.get(actor) ?? 0) <= steps);
+    // Where all sleep, the first one wakes.
+    const ready = (awake.length > 0 ? awake : turns.actors).filter(({ waiting }) => waiting.size > 0);
     if (ready.length === 0 || chance.next() < 0.25) return happen(wild);
     const actor = ready[chance.between(0, ready.length - 1)];
     if (actor === undefined) return;
