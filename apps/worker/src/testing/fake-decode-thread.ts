@@ -11,17 +11,18 @@ parentPort?.on("message", (message: DecodeTask | DecodeGo) => {
   if (!("bytes" in message)) return waiting?.();
   const { id, bytes } = message;
   const [first = 0, second = 0] = bytes;
-  // Weighs so many bytes; says when it is let in, and ends when it is told to.
+  // Weighs so many bytes; says when it has asked and when it is let in, answers a ping, and ends when it is told to.
   if (first === "w".charCodeAt(0)) {
     const name = String.fromCharCode(second);
-    waiting = () => {
-      channel.addEventListener("message", (event) => {
-        if (event instanceof MessageEvent && event.data === `out ${name}`)
-          answer({ id, kind: "pixels", pixels: [Float32Array.of(second)] });
-      });
-      channel.postMessage(`in ${name}`);
-    };
-    return answer({ id, kind: "weighs", bytes: Number(name) });
+    const tell = (word: string) => channel.postMessage(`${word} ${name}`);
+    waiting = () => tell("in");
+    channel.addEventListener("message", (event) => {
+      const heard: unknown = event instanceof MessageEvent ? event.data : null;
+      if (heard === `ping ${name}`) tell("pong");
+      if (heard === `out ${name}`) answer({ id, kind: "pixels", pixels: [Float32Array.of(second)] });
+    });
+    answer({ id, kind: "weighs", bytes: Number(name) });
+    return tell("asks");
   }
   if (first === "x".charCodeAt(0)) process.exit(1);
   if (first === "h".charCodeAt(0)) return;
