@@ -28,7 +28,7 @@ import { encodeCursor } from "./results-cursor.ts";
 import { submitBatch } from "./submit.ts";
 
 const failures = { "4xx": errorBody, "5xx": errorBody };
-const batchPath = z.object({ id: z.string() });
+const batchPath = z.object({ id: z.string().max(limits.idCharacters) });
 const writeTimeoutMs = 10_000;
 const controls = [
   { kind: "cancel", summary: "Stop a batch; what is done stays and can be read." },
@@ -62,6 +62,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.post(
     "/v1/batches",
     {
+      config: { scope: "submit" },
       schema: {
         operationId: "createBatch",
         summary: "Submit a batch over a dataset.",
@@ -85,6 +86,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      request.made = id;
       return view(await findBatch(context, caller.tenant, id, request.signal));
     },
   );
@@ -92,12 +94,13 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "listBatches",
         summary: "Your batches, the newest first.",
         tags: ["batches"],
         querystring: z.object({
-          after: z.string().optional().describe("The last id of the page before."),
+          after: z.string().max(limits.idCharacters).optional().describe("The last id of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.listPage).default(20),
         }),
         response: { 200: batchList, ...failures },
@@ -116,6 +119,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches/:id",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "getBatch",
         summary: "One batch: status, counts, times.",
@@ -130,6 +134,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.delete(
     "/v1/batches/:id",
     {
+      config: { scope: "control" },
       schema: {
         operationId: "deleteBatch",
         summary: "Delete an ended batch: its request, results and everything else of it. What was copied to `output` stays.",
@@ -150,6 +155,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     app.post(
       `/v1/batches/:id/${kind}`,
       {
+        config: { scope: "control" },
         schema: {
           operationId: `${kind}Batch`,
           summary,
@@ -165,6 +171,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.post(
     "/v1/batches/:id/priority",
     {
+      config: { scope: "control" },
       schema: {
         operationId: "setBatchPriority",
         summary: "Change a batch's place among yours: what is handed out from now on is of the highest priority first.",
@@ -180,6 +187,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches/:id/report",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "getReport",
         summary: "What a dry run found. 409 until it has ended, and where the batch failed before it was read.",
@@ -195,6 +203,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches/:id/results",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "listResults",
         summary: "Result lines in the manifest's order, also while the batch runs.",

@@ -15,6 +15,7 @@ import {
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, readLines, type Storage } from "@flamboyance/storage";
 import { isOwnFault } from "./fate.ts";
+import { isWeb } from "./fetch.ts";
 import type { ItemModel, ItemResult } from "./item.ts";
 import { sourcesOf } from "./media.ts";
 import type { OpenBatch } from "./open-batches.ts";
@@ -32,6 +33,8 @@ export function copyLine(
   const { request } = batch;
   const made = line.flamingo;
   const sources = sourcesOf(item, request.frames, model.maxFrames);
+  // The web may answer anew, and what follows `?` in an address isn't in a line.
+  if (sources.some(({ image }) => isWeb(image))) return null;
   const shown = sources.every(
     ({ image, etag }, at) => made.images[at]?.image === image && (etag === null || made.images[at].etag === etag),
   );

@@ -1,3 +1,4 @@
+import { BroadcastChannel } from "node:worker_threads";
 import { afterEach, expect, it } from "vitest";
 import { openDecoder, type Decoder } from "./decode.ts";
 
@@ -8,8 +9,8 @@ const look = { preprocessing: { imageSize: 1, mean: [0, 0, 0], std: [1, 1, 1] },
 >[1];
 
 const opened: Decoder[] = [];
-function open(threads: number) {
-  const decoder = openDecoder({ threads, thread });
+function open(threads: number, maxBytes?: number) {
+  const decoder = openDecoder({ threads, thread, ...(maxBytes === undefined ? {} : { maxBytes }) });
   opened.push(decoder);
   return (text: string, given: AbortSignal = signal) => decoder.decode(Buffer.from(text), look, given);
 }
@@ -47,4 +48,34 @@ it("gives up with the signal's reason, also what still waits", async () => {
   gaveUp.abort(new Error("gave up"));
   await expect(held).rejects.toThrow("gave up");
   await expect(waiting).rejects.toThrow("gave up");
+});
+
+it("decodes large images together only as far as they fit, one that is too large alone", async () => {
+  // Threads may be slow to start.
+  const patience = { timeout: 9_000 };
+  const channel = new BroadcastChannel("decoding");
+  const inside: string[] = [];
+  channel.addEventListener("message", (event) => event instanceof MessageEvent && inside.push(String(event.data)));
+  const seen = () => expect.poll(() => inside.splice(0), patience);
+  const decode = open(4, 5);
+  const large = decode("w9");
+  await seen().toEqual(["in 9"]);
+  const others = [decode("w3"), decode("w4")];
+  // Small ones needn't ask; neither of the others is let in meanwhile.
+  for (let time = 0; time < 3; time++) await decode("a");
+  expect(inside).toEqual([]);
+  channel.postMessage("out 9");
+  await large;
+  // 3, and 4 as well: there is still room when it comes.
+  await expect.poll(() => new Set(inside), patience).toEqual(new Set(["in 3", "in 4"]));
+  inside.splice(0);
+  const last = decode("w1");
+  for (let time = 0; time < 3; time++) await decode("a");
+  expect(inside).toEqual([]);
+  for (const name of ["3", "4"]) channel.postMessage(`out ${name}`);
+  await Promise.all(others);
+  await seen().toEqual(["in 1"]);
+  channel.postMessage("out 1");
+  expect((await last)[0]?.[0]).toBe("1".charCodeAt(0));
+  channel.close();
 });

@@ -9,10 +9,11 @@ import { jsonLine, type PlanKeys, type Storage } from "@flamboyance/storage";
 import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import type { Decoder, Look } from "./decode.ts";
 import { isOwnFault } from "./fate.ts";
-import { describeImage, fetchImage, type Owner, type WantedImage } from "./fetch.ts";
+import { describeImage, fetchImage, isWeb, type ImageSources, type Owner, type WantedImage } from "./fetch.ts";
 import { readManifest } from "./manifest.ts";
+import { shownImage } from "./web-image.ts";
 
-export interface DryRunDependencies {
+export interface DryRunDependencies extends ImageSources {
   readonly storage: Storage;
   readonly queue: Queue;
   readonly serviceBucket: string;
@@ -29,11 +30,11 @@ export async function writeReport(
   keys: PlanKeys,
   { look, signal }: { readonly look: Look; readonly signal: AbortSignal },
 ): Promise<Outcome> {
-  const { storage, queue, serviceBucket } = dependencies;
+  const { storage, buckets, queue, serviceBucket } = dependencies;
   const bad = new BadLines(limits.reportErrors);
   const sample = new EvenSample<Item>(imagesLookedFor);
   try {
-    for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
+    for await (const entry of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
       if (entry.kind === "refused") bad.add(entry.refused);
       else sample.add(entry.item);
       if (bad.count + sample.seen > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
@@ -74,28 +75,35 @@ const imagesDecoded = 8;
 const lookedForAtOnce = 8;
 
 async function lookAt(
-  { storage, serviceBucket, decoder }: DryRunDependencies,
+  dependencies: DryRunDependencies,
   request: BatchRequest,
   items: readonly Item[],
   look: Look,
   signal: AbortSignal,
 ): Promise<DryRunReport["sample"]> {
-  const owner: Owner = { buckets: request.buckets, serviceBucket };
+  const { serviceBucket, decoder } = dependencies;
+  const owner: Owner = { access: request.access, serviceBucket };
   const problems = new Map<number, DryRunReport["sample"]["problems"][number]>();
   const sizes: number[] = [];
   let decoded = 0;
   const every = Math.max(1, Math.floor(items.length / imagesDecoded));
+  let images = 0;
   const lookFor = async (item: Item, at: number): Promise<void> => {
     const wanted = firstImage(item);
+    const isDecoded = at % every === 0 && at / every < imagesDecoded;
+    // The web says of an image what it is by giving it whole.
+    if (isWeb(wanted.image) && !isDecoded) return;
+    images += 1;
     try {
-      sizes.push((await describeImage(storage, wanted, owner, signal)).sizeBytes);
-      if (at % every !== 0 || at / every >= imagesDecoded) return;
-      const { bytes } = await fetchImage(storage, wanted, owner, signal);
+      if (!isWeb(wanted.image)) sizes.push((await describeImage(dependencies, wanted, owner, signal)).sizeBytes);
+      if (!isDecoded) return;
+      const { bytes } = await fetchImage(dependencies, wanted, owner, signal);
+      if (isWeb(wanted.image)) sizes.push(bytes.length);
       await decoder.decode(bytes, look, signal);
       decoded += 1;
     } catch (error) {
       if (signal.aborted || !isOwnFault(error)) throw error;
-      problems.set(at, { custom_id: item.custom_id, image: wanted.image, code: error.code, message: error.message });
+      problems.set(at, { custom_id: item.custom_id, image: shownImage(wanted.image), code: error.code, message: error.message });
     }
   };
   for (let start = 0; start < items.length; start += lookedForAtOnce) {
@@ -103,7 +111,7 @@ async function lookAt(
   }
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   return {
-    images: items.length,
+    images,
     found: sizes.length,
     mean_bytes: sizes.length === 0 ? null : bytes / sizes.length,
     decoded,

@@ -11,6 +11,7 @@ const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "image_too_large",
   "image_unsupported",
   "image_unreadable",
+  "image_unavailable",
   "prompt_too_long",
   "item_failed",
   "invalid_request",

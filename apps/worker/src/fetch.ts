@@ -1,15 +1,22 @@
 /**
- * An image's bytes from its owner's bucket. Owns what S3's refusals mean for an item, and whose buckets may be read.
+ * An image's bytes from where its owner may read. Owns what S3's refusals mean for an item, and which places may be read; the web's are web-image's.
  * Passing faults (S3 away, throttled) are thrown as they are: they never become an item's error.
  */
-import { bucketAllowed, CodedError, isCoded, limits, type ErrorCode } from "@flamboyance/contracts";
-import { bareEtag, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { CodedError, hostAllowed, isCoded, limits, placeAllowed, type Access, type ErrorCode } from "@flamboyance/contracts";
+import { bareEtag, parseLocation, type Buckets, type Location } from "@flamboyance/storage";
+import type { WebImages } from "./web-image.ts";
 
 export interface Owner {
-  /** Patterns of the buckets that the batch's tenant may use. */
-  readonly buckets: readonly string[];
+  /** What the batch's tenant may touch. */
+  readonly access: Access;
   /** The service's own bucket: nobody's images lie there. */
   readonly serviceBucket: string;
+}
+
+/** Where images come from. */
+export interface ImageSources {
+  readonly buckets: Pick<Buckets, "of">;
+  readonly web: WebImages;
 }
 
 const itemCodes: Partial<Record<ErrorCode, ErrorCode>> = {
@@ -33,13 +40,25 @@ export interface FetchedImage {
   readonly etag: string | null;
 }
 
-/** Throws image_not_found, image_forbidden, image_changed, image_too_large; passing faults as they are. */
-export async function fetchImage(storage: Storage, { image, etag }: WantedImage, owner: Owner, signal: AbortSignal): Promise<FetchedImage> {
+/** Throws image_not_found, image_forbidden, image_changed, image_too_large, image_unavailable; passing faults as they are. */
+export async function fetchImage(
+  { buckets, web }: ImageSources,
+  { image, etag }: WantedImage,
+  owner: Owner,
+  signal: AbortSignal,
+): Promise<FetchedImage> {
+  const { access } = owner;
+  if (isWeb(image)) {
+    const bytes = await web.fetch(image, { mayRead: (host) => hostAllowed(access.read, host), maxBytes: limits.imageBytes }, signal);
+    return { bytes, etag: null };
+  }
   try {
     const location = parseLocation(image);
-    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this bucket may not be used`);
+    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this place may not be used`);
     const condition = etag === null ? {} : { ifMatch: `"${etag}"` };
-    const { bytes, etag: told } = await storage.read(location, { signal, maxBytes: limits.imageBytes, ...condition });
+    const { bytes, etag: told } = await buckets
+      .of(access.credentials)
+      .read(location, { signal, maxBytes: limits.imageBytes, ...condition });
     const found = bareEtag(told) || null;
     // Not every server holds to if-match.
     if (etag !== null && found !== null && found !== etag)
@@ -55,17 +74,17 @@ function itemFailure(error: unknown): unknown {
   return code === undefined || !isCoded(error) ? error : new CodedError(code, error.message, { cause: error });
 }
 
-/** What the image is, without its bytes. Throws as fetchImage does. */
+/** What an image in S3 is, without its bytes. Throws as fetchImage does. */
 export async function describeImage(
-  storage: Storage,
+  { buckets }: Pick<ImageSources, "buckets">,
   { image, etag }: WantedImage,
   owner: Owner,
   signal: AbortSignal,
 ): Promise<{ readonly sizeBytes: number }> {
   try {
     const location = parseLocation(image);
-    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this bucket may not be used`);
-    const found = await storage.describe(location, { signal });
+    if (!mayRead(location, owner)) throw new CodedError("image_forbidden", `${image}: this place may not be used`);
+    const found = await buckets.of(owner.access.credentials).describe(location, { signal });
     if (found === null) throw new CodedError("image_not_found", `there is no ${image}`);
     const told = bareEtag(found.etag);
     if (etag !== null && told !== "" && told !== etag) throw new CodedError("image_changed", `${image}: its ETag is ${told}, not ${etag}`);
@@ -76,6 +95,27 @@ export async function describeImage(
   }
 }
 
-export function mayRead(location: Location, { buckets, serviceBucket }: Owner): boolean {
-  return location.bucket !== serviceBucket && bucketAllowed(buckets, location.bucket);
+/** Of a prefix: all that begins with it. */
+export function mayRead({ bucket, key }: Location, { access, serviceBucket }: Owner): boolean {
+  return bucket !== serviceBucket && placeAllowed(access.read, { bucket, key });
 }
+
+/** Why an item can't name this image, as far as that shows without a look at it; null: it can. */
+export function refusalOf(image: string, owner: Owner): { readonly code: ErrorCode; readonly message: string } | null {
+  if (isWeb(image)) {
+    if (!URL.canParse(image)) return { code: "invalid_line", message: "isn't an address" };
+    const { hostname } = new URL(image);
+    if (hostAllowed(owner.access.read, hostname)) return null;
+    return { code: "bucket_not_allowed", message: `the host ${hostname} may not be used` };
+  }
+  try {
+    const location = parseLocation(image);
+    if (mayRead(location, owner)) return null;
+    return { code: "bucket_not_allowed", message: `this place in the bucket ${location.bucket} may not be used` };
+  } catch (error) {
+    if (!isCoded(error, "storage_invalid_location")) throw error;
+    return { code: "invalid_line", message: error.message };
+  }
+}
+
+export const isWeb = (image: string): boolean => image.startsWith("https:");

@@ -13,12 +13,11 @@ import {
   type Tally,
 } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
-import type { Storage } from "@flamboyance/storage";
 import { labelCompletion, textCompletion, type Completion } from "./completion.ts";
 import type { Decoder } from "./decode.ts";
 import type { Engine, EnginePrompt } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
-import { fetchImage } from "./fetch.ts";
+import { fetchImage, type ImageSources } from "./fetch.ts";
 import { generationOptions } from "./generation.ts";
 import { ItemClock } from "./item-clock.ts";
 import { loadMedia, sourcesOf, type LoadedImage, type Source } from "./media.ts";
@@ -27,9 +26,9 @@ import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
 import { labelsOf, promptHash, queryText } from "./prompt.ts";
 import type { ReadAhead } from "./read-ahead.ts";
+import { shownImage } from "./web-image.ts";
 
-export interface ItemDependencies {
-  readonly storage: Storage;
+export interface ItemDependencies extends ImageSources {
   readonly serviceBucket: string;
   readonly decoder: Decoder;
   readonly readAhead: ReadAhead;
@@ -67,7 +66,11 @@ export async function runItem(
   const clock = new ItemClock();
   const sources = sourcesOf(item, request.frames, model.maxFrames);
   const provenance = (images: readonly Omit<LoadedImage, "frames">[], prompt: string | null): Provenance => ({
-    images: sources.map(({ image, etag }, at) => ({ image, etag: images[at]?.etag ?? etag, sha256: images[at]?.sha256 ?? null })),
+    images: sources.map(({ image, etag }, at) => ({
+      image: shownImage(image),
+      etag: images[at]?.etag ?? etag,
+      sha256: images[at]?.sha256 ?? null,
+    })),
     precision: precisionOf(request.model),
     prompt_sha256: prompt,
     timings: clock.timings(),
@@ -103,12 +106,13 @@ export async function runItem(
 
 /** For all items that show it at once, or soon after: the time is the first one's. */
 async function loadImage(
-  { storage, serviceBucket, decoder, readAhead, metrics }: ItemDependencies,
+  dependencies: ItemDependencies,
   { model, request, clock }: { readonly model: ItemModel; readonly request: BatchRequest; readonly clock: ItemClock },
   { frames: wanted, ...image }: Source,
   signal: AbortSignal,
 ): Promise<LoadedImage> {
-  const owner = { buckets: request.buckets, serviceBucket };
+  const { serviceBucket, decoder, readAhead, metrics } = dependencies;
+  const owner = { access: request.access, serviceBucket };
   const look = { preprocessing: model.preprocessing, frames: wanted, pixels: request.pixels };
   const fetched = { etag: null as string | null };
   const decode = async (bytes: Uint8Array) => {
@@ -117,7 +121,7 @@ async function loadImage(
   };
   const stages = {
     fetch: async () => {
-      const { bytes, etag } = await metrics.time("fetch", () => clock.time("fetch", () => fetchImage(storage, image, owner, signal)));
+      const { bytes, etag } = await metrics.time("fetch", () => clock.time("fetch", () => fetchImage(dependencies, image, owner, signal)));
       fetched.etag = etag;
       return bytes;
     },

@@ -39,7 +39,13 @@ describe("a manifest", () => {
     ["no custom_id", '{"image":"s3://photos/1"}', "1: invalid_line custom_id"],
     ["an empty custom_id", '{"custom_id":"","image":"s3://photos/1"}', "1: invalid_line custom_id"],
     ["a custom_id that is no text", '{"custom_id":1,"image":"s3://photos/1"}', "1: invalid_line custom_id"],
-    ["an image elsewhere than in S3", '{"custom_id":"a","image":"https://photos/1"}', "1: invalid_line image"],
+    ["an image by another protocol", '{"custom_id":"a","image":"http://photos.example/1"}', "1: invalid_line image"],
+    ["credentials in an address", '{"custom_id":"a","image":"https://me:secret@photos.example/1"}', "1: invalid_line image"],
+    ["a host that its tenant may not use", '{"custom_id":"a","image":"https://photos.example/1"}', "1: bucket_not_allowed image"],
+    ["a bucket that its tenant may not use", '{"custom_id":"a","image":"s3://others/1"}', "1: bucket_not_allowed image"],
+    ["the service's own bucket", '{"custom_id":"a","image":"s3://service/open/1"}', "1: bucket_not_allowed image"],
+    ["one of several images elsewhere", '{"custom_id":"a","images":["s3://photos/1","s3://others/2"]}', "1: bucket_not_allowed images.1"],
+    ["a way out of its folder", '{"custom_id":"a","image":"s3://photos/../others/1"}', "1: invalid_line image"],
     ["a field that nobody knows", '{"custom_id":"a","image":"s3://photos/1","qestion":"?"}', "1: invalid_line qestion"],
   ])("refuses a line with %s", async (_what, line, expected) => {
     expect(brief(await read(holding(line)))).toEqual([expected]);
@@ -185,5 +191,7 @@ describe("a prefix", () => {
 });
 
 it.each(["s3://others/manifest.jsonl", "s3://service/open/"])("doesn't read %s, which isn't the tenant's", async (input) => {
-  await expect(read(holding("{}"), { input, buckets: ["photos", "service"] })).rejects.toMatchObject({ code: "manifest_forbidden" });
+  await expect(read(holding("{}"), { input, access: { read: ["photos", "service"], write: [], credentials: [] } })).rejects.toMatchObject({
+    code: "manifest_forbidden",
+  });
 });

@@ -13,14 +13,15 @@ import type { Decoder } from "./decode.ts";
 import { writeReport } from "./dry-run.ts";
 import { FirstItems } from "./first-items.ts";
 import { isOwnFault } from "./fate.ts";
-import { fetchImage } from "./fetch.ts";
+import { fetchImage, type ImageSources } from "./fetch.ts";
 import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import type { StopWatch } from "./stop-watch.ts";
+import { shownImage } from "./web-image.ts";
 
-export interface PlanDependencies {
+export interface PlanDependencies extends ImageSources {
   readonly storage: Storage;
   readonly queue: Queue;
   readonly serviceBucket: string;
@@ -82,7 +83,7 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
 
 /** The support images' bytes, each decoded once to see that it can be. Throws bad_example, and invalid_request for texts and labels that no prompt can hold. */
 async function writeExamples(
-  { storage, serviceBucket, decoder }: PlanDependencies,
+  { storage, buckets, web, serviceBucket, decoder }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
   signal: AbortSignal,
@@ -94,14 +95,14 @@ async function writeExamples(
   );
   labelsOf(request, {});
   const copy = async (image: string, frames: number | null, key: string, param: string) => {
-    const bytes = await fetchImage(storage, { image, etag: null }, { buckets: request.buckets, serviceBucket }, signal)
+    const bytes = await fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal)
       .then(async ({ bytes: found }) => {
         await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
         return found;
       })
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
-        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, { param, cause: error });
+        throw new CodedError("bad_example", `${shownImage(image)}: ${error.message} (${error.code})`, { param, cause: error });
       });
     await storage.write({ bucket: serviceBucket, key }, bytes, { contentType: "application/octet-stream", signal });
     return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };
@@ -128,7 +129,7 @@ type Lines =
 
 /** items.jsonl, errors.jsonl (where lines are skipped) and the index, in one pass over the manifest. */
 async function writeItems(
-  { storage, serviceBucket }: PlanDependencies,
+  { storage, buckets, serviceBucket }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
   signal: AbortSignal,
@@ -142,7 +143,7 @@ async function writeItems(
   const bad = new BadLines();
   let lines = 0;
   try {
-    for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
+    for await (const entry of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
       lines += 1;
       if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
       if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);

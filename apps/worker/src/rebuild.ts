@@ -56,7 +56,9 @@ export async function rebuildLost(dependencies: RebuildDependencies, signal: Abo
 /** One batch that has no record though Redis is believed: its rebuild failed, or it was lost by itself. Under an epoch of its own. */
 export async function rebuildAlone(dependencies: RebuildDependencies, id: string, signal: AbortSignal): Promise<void> {
   await underLease(dependencies, signal, async (rebuild, epoch, held) => {
-    if (!rebuild.lost) await rebuildBatch(dependencies, rebuild, { id, epoch }, held);
+    // Rebuilt by another meanwhile: a choice under a higher epoch than its record's must never stand.
+    if (rebuild.lost || (await dependencies.queue.batch(id)) !== null) return;
+    await rebuildBatch(dependencies, rebuild, { id, epoch }, held);
   });
 }
 

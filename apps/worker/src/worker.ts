@@ -4,7 +4,7 @@
  */
 import { newDeviceClaims } from "@flamboyance/model";
 import { newUlid, openQueue, type Handler, type Job, type JobKind, type Queue } from "@flamboyance/queue";
-import { openStorage } from "@flamboyance/storage";
+import { openBuckets, openStorage } from "@flamboyance/storage";
 import { runChunk } from "./chunk.ts";
 import type { Config } from "./config.ts";
 import { openDecoder } from "./decode.ts";
@@ -12,6 +12,7 @@ import { openEngine } from "./engine.ts";
 import { runFinalize } from "./finalize.ts";
 import { trackFrontiers } from "./frontier.ts";
 import { Gate } from "./gate.ts";
+import { withFailpoints } from "./failpoints.ts";
 import { failure, openLog, type Log } from "./log.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -25,7 +26,9 @@ import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
+import { Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
+import { openWebImages } from "./web-image.ts";
 
 export interface RunningWorker {
   readonly log: Log;
@@ -59,7 +62,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       return (await started.queue.ping()) ? null : "Redis doesn't answer";
     },
   });
-  const queue = await openQueue({
+  const opened = await openQueue({
     url: config.redis.url,
     prefix: config.redis.prefix,
     lockMs: config.lockMs,
@@ -69,20 +72,30 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     retryCapMs: Math.min(30_000, config.lockMs),
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
-  const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
-  const decoder = openDecoder({ threads: config.decodeThreads });
+  const s3 = { ...config.s3, maxSockets: config.fetchConcurrency + 32 };
+  const { queue, storage, decoder } = withFailpoints(
+    {
+      queue: opened,
+      storage: openStorage(s3),
+      decoder: openDecoder({ threads: config.decodeThreads, maxBytes: config.decodeBytes }),
+    },
+    config.failpoints,
+  );
+  const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
+  const web = openWebImages({ loopback: config.webLoopback });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.
   const closing = new AbortController();
   const stopped = new AbortController();
-  const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const shared = { storage, buckets, web, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
   const rates = new Rates();
   const chunks = {
     ...shared,
     worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
+    solitude: new Solitude(),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
     rates,
@@ -161,7 +174,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, { worker, models, rates }, config)),
+    every("announce", config.lockMs / 6, closing.signal, () => announce(queue, { worker, models, rates }, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -185,6 +198,8 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       await models.close();
       await decoder.close();
       await queue.close();
+      web.close();
+      buckets.close();
       storage.close();
       log.info("closed");
     },
@@ -199,7 +214,8 @@ async function announce(
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
-    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, config.lockMs);
+    // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's chunk finds it silent, too.
+    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, config.lockMs / 2);
     await queue.dispatch(model);
   }
 }

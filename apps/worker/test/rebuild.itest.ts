@@ -4,7 +4,7 @@ import { batchKeys, jsonLine, readJson } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { takeEpoch } from "../src/epoch.ts";
 import { runFinalize } from "../src/finalize.ts";
-import { rebuildLost, relistEnded } from "../src/rebuild.ts";
+import { rebuildAlone, rebuildLost, relistEnded } from "../src/rebuild.ts";
 import { bucket, startWorld, type World } from "./world.ts";
 
 let world: World;
@@ -432,6 +432,10 @@ describe("a rebuild", () => {
       epoch,
       shown: { chunks: 1 },
     });
+    // One that looked before that, and comes to it now, leaves no choice under a higher epoch.
+    await rebuildAlone(world.worker(), broken.id, signal);
+    const choices = await Array.fromAsync(world.storage.list({ bucket, key: batchKeys(broken.id).rebuiltPrefix }, { signal }));
+    expect(choices.at(-1)?.key).toBe(batchKeys(broken.id).rebuilt(epoch));
     await world.record(broken, plan, 1, { attempt: late });
     await world.confirm(broken);
     expect(await world.shown(broken)).toEqual([shown, late]);

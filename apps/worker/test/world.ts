@@ -51,6 +51,7 @@ export async function startWorld() {
   });
   const worker = (storageOfStep: Storage = storage, rebuildLeaseMs = 30_000) => ({
     storage: storageOfStep,
+    buckets: { of: () => storageOfStep },
     queue,
     serviceBucket: bucket,
     metrics: createMetrics(() => Promise.resolve([])),

@@ -6,10 +6,21 @@ import { z } from "zod";
 import { generation, generationFaults, generationGiven } from "./generation.ts";
 import { limits } from "./limits.ts";
 
-const s3Location = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/, "must be s3://bucket/key");
-const s3Input = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
+/** An object of S3, or an address of the web: no credentials in it, and no IPv6 in brackets. What the web's guard refuses beyond that (ports, addresses) is the worker's. */
+const imageLocation = z
+  .string()
+  .max(limits.urlCharacters)
+  .regex(
+    /^(?:s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+|https:\/\/[^\s/?#@:\\[\]]+(?::\d{1,5})?(?:[/?#]\S*)?)$/,
+    "must be s3://bucket/key or https://host/path",
+  );
+const s3Input = z
+  .string()
+  .max(limits.locationCharacters)
+  .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
 const s3Folder = z
   .string()
+  .max(limits.locationCharacters)
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/(.*\/)?$/, "must be s3://bucket/folder/, with a slash at its end");
 const question = z.string().min(1).max(limits.questionCharacters);
 
@@ -29,7 +40,7 @@ export const pixelMode = z.enum(["exact", "fast"]);
 export type PixelMode = z.infer<typeof pixelMode>;
 
 /** What an example shows: one image, or the frames of a video in order. */
-const shown = { image: s3Location.optional(), images: z.array(s3Location).min(1).max(limits.frames).optional() };
+const shown = { image: imageLocation.optional(), images: z.array(imageLocation).min(1).max(limits.frames).optional() };
 
 /**
  * A solved example: `text` for a caption, a label, or what follows a prompt (`prompt`; without it the batch's), `question` and `answer` for vqa.
@@ -49,7 +60,10 @@ export const metadata = z
 export const priority = z.int().min(-limits.priority).max(limits.priority);
 
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
-export const completionWindow = z.string().regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
+export const completionWindow = z
+  .string()
+  .max(6)
+  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
 
 export function completionWindowSeconds(window: string): number {
   const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[window.slice(-1)];
@@ -187,9 +201,9 @@ function exampleFault(what: Task, example: SupportExample, batchHasPrompt: boole
 export const manifestLine = z
   .strictObject({
     custom_id: z.string().min(1).max(limits.customIdCharacters),
-    image: s3Location.optional(),
-    images: z.array(s3Location).min(1).max(limits.imagesPerItem).optional(),
-    /** What the image's ETag must be; quotes don't count. */
+    image: imageLocation.optional(),
+    images: z.array(imageLocation).min(1).max(limits.imagesPerItem).optional(),
+    /** What the ETag of an image in S3 must be; quotes don't count. */
     etag: z.string().min(1).max(limits.etagCharacters).optional(),
     question: question.optional(),
     prompt: prompt.optional(),
@@ -197,8 +211,9 @@ export const manifestLine = z
   })
   .transform(({ image, images, etag, ...line }, context) => {
     const refuse = (field: string, message: string): void => context.addIssue({ code: "custom", path: [field], message });
-    if (image !== undefined && images === undefined) return { ...line, image, ...(etag === undefined ? {} : { etag }) };
-    if (image !== undefined) refuse("images", "a line has an image or images, not both");
+    if (etag !== undefined && image?.startsWith("https:")) refuse("etag", "is an S3 image's: one of the web has none");
+    else if (image !== undefined && images === undefined) return { ...line, image, ...(etag === undefined ? {} : { etag }) };
+    else if (image !== undefined) refuse("images", "a line has an image or images, not both");
     else if (images === undefined) refuse("image", "a line needs an image, or images");
     else if (etag !== undefined) refuse("etag", "is one image's: a line of images has none");
     else return { ...line, images };

@@ -13,7 +13,7 @@ export {
   type RequestCounts,
   type Usage,
 } from "./batch.ts";
-export { bucketAllowed } from "./bucket-pattern.ts";
+export { access, credentialsFor, hostAllowed, placeAllowed, plainName, type Access, type BucketCredentials } from "./access.ts";
 export {
   columns,
   completionWindowSeconds,
@@ -68,7 +68,37 @@ export {
   type BatchStatus,
   type RecordStatus,
 } from "./status.ts";
-export { newKey, tenantKey, tenantKeys, type TenantKey } from "./tenant-key.ts";
+export {
+  accessOf,
+  apiKey,
+  apiKeyList,
+  createApiKey,
+  keyIdOf,
+  newApiKey,
+  newKey,
+  newTenantKey,
+  parseKeyId,
+  putTenant,
+  rotateApiKey,
+  scope,
+  storedKey,
+  tenant,
+  tenantKey,
+  tenantKeys,
+  tenantList,
+  type ApiKey,
+  type ApiKeyList,
+  type CreateApiKeyInput,
+  type NewApiKey,
+  type PutTenant,
+  type PutTenantInput,
+  type RotateApiKeyInput,
+  type Scope,
+  type StoredKey,
+  type Tenant,
+  type TenantKey,
+  type TenantList,
+} from "./tenant-key.ts";
 export {
   after,
   batchRequest,

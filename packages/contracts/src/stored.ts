@@ -3,6 +3,7 @@
  * Owns the schemas only; keys and bytes are storage's, decisions are the queue's.
  */
 import { z } from "zod";
+import { access } from "./access.ts";
 import { lineError, requestCounts, usage } from "./batch.ts";
 import { columns, completionWindow, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
@@ -20,8 +21,8 @@ export type ModelReference = z.infer<typeof modelReference>;
 export const batchRequest = z.object({
   id: z.string(),
   tenant: z.string(),
-  /** Patterns of the buckets that the tenant may use (`demo-*`), as they stood at submit: what workers hold every image to. */
-  buckets: z.array(z.string()),
+  /** What the tenant may read and write, as it stood at submit: what workers hold every image and every delivery to. */
+  access,
   created_at: z.int(),
   expires_at: z.int(),
   idempotency_key: z.string().nullable(),

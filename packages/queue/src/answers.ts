@@ -6,8 +6,8 @@ const gone = z.object({ kind: z.literal("gone") });
 const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind), status: recordStatus });
 const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
 
-export const reserveAnswer = z.object({ kind: z.enum(["reserved", "mismatch"]) });
-export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean() });
+export const reserveAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("reserved"), now: z.int() }), bare("mismatch")]);
+export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),
@@ -27,7 +27,7 @@ export type HandOut = z.infer<typeof handOut>;
 export const dispatchAnswer = z.object({ chunks: z.array(handOut), overtakes: z.boolean() });
 export const orderAnswer = z.object({ kind: z.literal("ordered"), jobs: z.int() });
 export const claimAnswer = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int() }),
+  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int(), suspect: z.boolean(), quarantined: z.array(z.int()) }),
   bare("parked"),
   bare("stopped"),
   bare("recorded"),
@@ -35,6 +35,7 @@ export const claimAnswer = z.discriminatedUnion("kind", [
   bare("superseded"),
   gone,
 ]);
+export const noteAnswer = z.object({ kind: z.enum(["noted", "superseded", "gone"]) });
 export const releaseAnswer = z.object({ kind: z.enum(["released", "gone"]) });
 export const recordAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("recorded"), last: z.boolean() }),
@@ -81,4 +82,5 @@ export const sweepableAnswer = z.array(z.string());
 export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused")]);
 export const forgetDeletedAnswer = bare("forgotten");
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
+export const admitAnswer = z.object({ waitMs: z.int() });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

@@ -53,13 +53,13 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
     async reserve({ tenant, bodyHash, idempotencyKey, retry = false }) {
       if (idempotencyKey === undefined) {
         const asked = [keyHash(tenant, bodyHash), `batch_${newUlid()}`, retry ? 1 : 0];
-        const { id, known } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
-        return { id, known };
+        const { id, known, now } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
+        return { id, known, now };
       }
       const id = derivedId(tenant, idempotencyKey, bodyHash);
       const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
       if (answer.kind === "mismatch") throw mismatch();
-      return { id, known: true };
+      return { id, known: true, now: answer.now };
     },
 
     async reserved({ tenant, bodyHash, idempotencyKey, retry = false }) {

@@ -121,7 +121,7 @@ describe("claim", () => {
   it("runs under the adopted plan; the same attempt may ask again, a twin of the job may run too", async () => {
     const { id, plan } = await running();
     const claim = { id, chunk: 0, attempt: newUlid(), dispatch: 1, worker: "w" };
-    const run = { kind: "run", plan, expiresAt: (await queue.batch(id))?.expiresAt };
+    const run = { kind: "run", plan, expiresAt: (await queue.batch(id))?.expiresAt, suspect: false, quarantined: [] };
     expect(await queue.claim(claim)).toEqual(run);
     expect(await queue.claim(claim)).toEqual(run);
     expect(await queue.claim({ ...claim, attempt: newUlid(), worker: "twin" })).toEqual(run);

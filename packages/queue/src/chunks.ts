@@ -1,20 +1,23 @@
 /** Plans and chunks: adopting, handing out, claiming, recording, and what is known of running chunks. The laws stand in the scripts. */
 import { isEnded } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { adoptAnswer, claimAnswer, dispatchAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
+import { adoptAnswer, claimAnswer, dispatchAnswer, noteAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
 import { notBelieved, type RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
-import { claim, release } from "./scripts/claim.ts";
+import { claim, note, release } from "./scripts/claim.ts";
 import { dispatch } from "./scripts/dispatch.ts";
 import { order } from "./scripts/order.ts";
 import { record } from "./scripts/record.ts";
 import { readBelieved } from "./sentinel.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
-type ChunksPart = Pick<Queue, "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "stopping">;
+type ChunksPart = Pick<
+  Queue,
+  "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "note" | "release" | "record" | "stopping"
+>;
 
 interface Dependencies extends Pick<Queue, "batch"> {
   readonly redis: Redis;
@@ -55,6 +58,10 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     async claim(asked) {
       packUlid(asked.attempt);
       return run(claim, [asked.id, asked.chunk, asked.attempt, asked.dispatch, asked.worker], claimAnswer);
+    },
+
+    async note({ id, chunk, attempt, item }) {
+      return (await run(note, [id, chunk, attempt, item ?? "-"], noteAnswer)).kind === "noted";
     },
 
     async release({ id, chunk, attempt }) {

@@ -14,6 +14,8 @@
  * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
  * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
+ * | suspects:ID | hash chunk → the item that runs, `-` between two | chunks whose last claimant died over them: they run alone, item by item (claim.ts) | running, until the seal | claim, note, record |
+ * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process, until the seal | claim |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
@@ -24,6 +26,7 @@
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
+ * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | admit |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
@@ -39,6 +42,8 @@ const names = {
   parts: "parts:",
   out: "out:",
   back: "back:",
+  suspects: "suspects:",
+  deaths: "deaths:",
   tallies: "tallies:",
   list: "list:",
   key: "key:",
@@ -49,6 +54,7 @@ const names = {
   clock: "clock:",
   ready: "ready:",
   serving: "serving:",
+  rate: "rate:",
   lease: "lease:",
 } as const;
 
@@ -56,9 +62,9 @@ export type KeyName = keyof typeof names;
 
 /** What a rebuild makes anew, by the words that keys begin with. All else stays: reservations, lists, what processes say of themselves. */
 const rebuiltNames: readonly string[] = [
-  ...(["open", "batch", "parts", "out", "back", "tallies", "running", "turns", "rested", "clock", "ready"] as const).map(
-    (name) => names[name],
-  ),
+  ...(
+    ["open", "batch", "parts", "out", "back", "suspects", "deaths", "tallies", "running", "turns", "rested", "clock", "ready"] as const
+  ).map((name) => names[name]),
   // BullMQ's jobs.
   "plan:",
   "finalize:",
@@ -77,6 +83,9 @@ export const partBytes = 17;
 
 /** Flags of a part's first byte. */
 export const partFlags = { has: 1, cut: 2, last: 4 } as const;
+
+/** An item at whose noting so many processes died isn't tried again. */
+export const deathsOfPoison = 3;
 
 /** An idempotency key is remembered for a day. */
 export const idempotencySeconds = 86_400;

@@ -78,7 +78,17 @@ export type SealAnswer =
   | Gone;
 
 export type ClaimAnswer =
-  | { readonly kind: "run"; readonly plan: string; readonly expiresAt: number }
+  /**
+   * `suspect`: the last claimant died over this chunk. It must run with no other chunk in its process, one item at a time, each noted before it runs, but for those
+   * that are `quarantined` (items of the batch, by number): they ended three processes, and get an error.
+   */
+  | {
+      readonly kind: "run";
+      readonly plan: string;
+      readonly expiresAt: number;
+      readonly suspect: boolean;
+      readonly quarantined: readonly number[];
+    }
   /** Paused: the chunk is taken back and will be handed out again. The job is done. */
   | { readonly kind: "parked" }
   /** Cancelling or expiring: no chunk starts any more. The job is done. */
@@ -162,9 +172,9 @@ export interface Queue {
   /**
    * The id to submit under. With a key: derived from tenant, key and body; same key, other body within a day: throws `idempotency_mismatch`.
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
-   * `known`: the id may have been here before; look for its record and its batch.json before writing.
+   * `known`: the id may have been here before; look for its record and its batch.json before writing. `now`: seconds of the clock that deadlines are judged by.
    */
-  reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
+  reserve(reservation: Reservation): Promise<{ id: string; known: boolean; now: number }>;
   /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
   reserved(reservation: Reservation): Promise<string | null>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
@@ -183,6 +193,8 @@ export interface Queue {
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
+  /** Whether `who` may call once more: the milliseconds to wait, 0 for now. `burst`: so many calls at once, then `perSecond`. Holds without the sentinel. */
+  admit(call: { who: string; perSecond: number; burst: number }): Promise<number>;
   liveModels(): Promise<LiveModel[]>;
   /** Every model key that a batch or a worker named: those to dispatch for, and to look after. */
   models(): Promise<string[]>;
@@ -201,6 +213,8 @@ export interface Queue {
   dispatch(model: string): Promise<number>;
   /** `attempt`: a fresh ULID in lower case (`newUlid`). `dispatch`: the job's number. */
   claim(claim: { id: string; chunk: number; attempt: string; dispatch: number; worker: string }): Promise<ClaimAnswer>;
+  /** The item of a suspect chunk that runs next; null: none. False where the claim is another's by now: nothing more of it may run. */
+  note(note: { id: string; chunk: number; attempt: string; item: number | null }): Promise<boolean>;
   /** A graceful hand-back: the claim ends, the chunk stays handed out. The handler then answers `hand_back`. */
   release(claim: { id: string; chunk: number; attempt: string }): Promise<void>;
   record(part: { id: string; chunk: number; plan: string; attempt: string; cut: boolean; tally: Tally }): Promise<RecordAnswer>;

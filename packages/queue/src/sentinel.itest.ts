@@ -45,6 +45,7 @@ describe.each([
       () => queue.refusePlan({ id, errors: [] }),
       () => queue.dispatch(request.model.key),
       () => queue.claim({ id, chunk: 0, attempt, dispatch: 1, worker: "w" }),
+      () => queue.note({ id, chunk: 0, attempt, item: 1 }),
       () => queue.release({ id, chunk: 0, attempt }),
       () => queue.record({ id, chunk: 0, plan, attempt, cut: false, tally: tallyOf(1) }),
       () => queue.expire(id),

@@ -80,6 +80,12 @@ local function put_out(id, chunk, entry)
   redis.call('HSET', key_out(id), chunk, text)
 end
 
+-- Whether the worker says that it serves the model; a dead one says nothing.
+local function is_serving(model, worker)
+  local expires_ms = string.match(redis.call('HGET', key_serving(model), worker) or '', '^(%d+) ')
+  return expires_ms ~= nil and tonumber(expires_ms) > now_ms
+end
+
 -- Chunks that an attempt runs just now.
 local function claimed_count(id)
   local count = 0
@@ -97,7 +103,7 @@ local function forget_chunks(id, model)
   local unclaimed = 0
   for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do unclaimed = unclaimed + take_from_ready(model, id, chunk) end
   if unclaimed > 0 then give_turns_back(id, unclaimed) end
-  redis.call('DEL', key_out(id), key_back(id), key_tallies(id))
+  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_suspects(id), key_deaths(id))
   leave_turns(id)
 end
 

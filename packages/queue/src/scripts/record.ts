@@ -35,6 +35,7 @@ for index, name in ipairs({ 'completed', 'failed', 'input_tokens', 'cached_token
 end
 redis.call('HSET', key_tallies(id), chunk, table.concat({ ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10] }, ' '))
 redis.call('HDEL', key_out(id), chunk)
+redis.call('HDEL', key_suspects(id), chunk)
 redis.call('ZREM', key_back(id), chunk)
 take_from_ready(record.model, id, chunk)
 

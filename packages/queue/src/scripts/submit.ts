@@ -1,8 +1,9 @@
 /**
  * reserve(keyHash, id): an idempotency key takes its batch's id (derived from tenant, key and body), for a day.
- *   Called by the api before batch.json is written. → reserved | mismatch (the key holds another body's id)
+ *   Called by the api before batch.json is written. → reserved(now) | mismatch (the key holds another body's id)
  * reserveRetry(bodyHash, id, retry 0|1): for clients that repeat a request without a key: a repetition gets the id of the same body's last request, of ten
- *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known)
+ *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known, now)
+ *   `now` is Redis's clock, by which deadlines are judged: a batch's times are counted from it, whatever the api's own clock says.
  * submit(id, tenant, model, createdAt, keyHash or '', field, value…): – → validating, with what the record keeps of the request (record.ts).
  *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
  *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
@@ -20,7 +21,7 @@ end
 export const reserve = writing(
   "reserve",
   `${takeKey}
-if take_key(ARGV[1], ARGV[2]) then return '{"kind":"reserved"}' end
+if take_key(ARGV[1], ARGV[2]) then return answer({ kind = 'reserved', now = now }) end
 return '{"kind":"mismatch"}'
 `,
 );
@@ -30,9 +31,9 @@ export const reserveRetry = writing(
   `
 local hash, id, retry = ARGV[1], ARGV[2], ARGV[3] == '1'
 local held = retry and redis.call('GET', key_retry(hash))
-if held then return answer({ kind = 'reserved', id = held, known = true }) end
+if held then return answer({ kind = 'reserved', id = held, known = true, now = now }) end
 redis.call('SET', key_retry(hash), id, 'EX', ${retrySeconds})
-return answer({ kind = 'reserved', id = id, known = false })
+return answer({ kind = 'reserved', id = id, known = false, now = now })
 `,
 );
 
