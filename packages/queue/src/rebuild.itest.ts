@@ -104,7 +104,7 @@ describe("what is left", () => {
     await rebuild.forget(signal);
     const left = (await redis.raw.keys("*")).map((name) => name.replace(/^flamboyance:/, "").replace(/^key:.*/, "key")).toSorted();
     expect(left).toEqual(
-      [`batch:${ended.id}`, "flamboyance-2:batch:x", "key", "lease:rebuild", "list:birds", "models", "relist", "sentinel", "sweep"]
+      [`batch:${ended.id}`, "flamboyance-2:batch:x", "kept", "key", "lease:rebuild", "list:birds", "models", "relist", "sentinel", "sweep"]
         .concat(`serving:${model}`)
         .toSorted(),
     );
@@ -250,7 +250,8 @@ describe("a rebuilt batch", () => {
 
   it("that has ended has its row; settled, it isn't open and is swept once more", async () => {
     const [settled, unsettled] = [requestOf(), requestOf({ output: "s3://out/" })];
-    const end = endOf(newUlid(), "completed", [4, 3, 1]);
+    const written = { key: "written", sha256: "0", lines: 2 };
+    const end = { ...endOf(newUlid(), "completed", [4, 3, 1]), files: { output: written, errors: written, summary: written } };
     const plan = newUlid();
     await redis.raw.flushall();
     const rebuild = await begin();
