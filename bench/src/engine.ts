@@ -38,7 +38,7 @@ and what the machine could do at best. Wants 12 GB of disk and 14 GB of memory f
 `;
 
 /** How the worker's image has glibc give memory back (infra/Dockerfile). */
-const workerMemory = { MALLOC_MMAP_THRESHOLD_: "1048576", MALLOC_TRIM_THRESHOLD_: "1048576" };
+const workerMemory = ["MALLOC_MMAP_THRESHOLD_=1048576", "MALLOC_TRIM_THRESHOLD_=1048576"];
 const newTokens = 20;
 const beams = 3;
 const shotTokens = 16;
@@ -125,7 +125,13 @@ async function runEngine(precision: Precision, job: EngineJob): Promise<EngineRe
   const file = join(import.meta.dirname, "engine-run.ts");
   const measures: ShotsMeasure[] = [];
   let peakBytes = NaN;
-  for await (const text of linesOf(process.execPath, ["--conditions=@flamboyance/source", file, JSON.stringify(job)], workerMemory)) {
+  for await (const text of linesOf("env", [
+    ...workerMemory,
+    process.execPath,
+    "--conditions=@flamboyance/source",
+    file,
+    JSON.stringify(job),
+  ])) {
     const line = engineLine.parse(JSON.parse(text));
     if ("peakBytes" in line) peakBytes = line.peakBytes;
     else {
@@ -213,12 +219,8 @@ function find(measures: readonly ShotsMeasure[], shots: number, prefix: ShotsMea
 }
 
 /** What a program prints, line by line as it comes; throws where it ends otherwise than with 0. */
-async function* linesOf(
-  command: string,
-  words: readonly string[],
-  environment: Readonly<Record<string, string>> = {},
-): AsyncGenerator<string> {
-  const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment } });
+async function* linesOf(command: string, words: readonly string[]): AsyncGenerator<string> {
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"] });
   const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
     child.once("close", resolve);

@@ -27,7 +27,9 @@ const owners: readonly { library: RegExp; places: readonly string[] }[] = [
   { library: /^@huggingface\/tokenizers$/, places: ["packages/model/src/tokenizer.ts"] },
   { library: /^@huggingface\/hub$/, places: ["packages/model/src/hub/repository.ts"] },
   { library: /^csv-parse/, places: ["apps/worker/src/rows/csv-rows.ts"] },
+  { library: /^hyparquet-writer/, places: ["apps/worker/src/tables/parquet-table.ts"] },
   { library: /^hyparquet/, places: ["apps/worker/src/rows/parquet-rows.ts"] },
+  { library: /^ipaddr\.js$/, places: ["apps/worker/src/public-address.ts"] },
   { library: /^@aws-sdk\//, places: ["packages/storage/src/"] },
   { library: /^(bullmq|ioredis)$/, places: ["packages/queue/src/", "apps/worker/src/main.ts"] },
   { library: /^(fastify|@fastify\/|fastify-)/, places: ["apps/api/src/"] },
@@ -48,7 +50,14 @@ const owners: readonly { library: RegExp; places: readonly string[] }[] = [
   // Where something is parsed: never in the client, which its callers bundle.
   {
     library: /^zod$/,
-    places: ["packages/contracts/src/", "packages/storage/src/environment.ts", "packages/queue/src/", "packages/model/src/", "apps/"],
+    places: [
+      "packages/contracts/src/",
+      "packages/storage/src/environment.ts",
+      "packages/storage/src/buckets.ts",
+      "packages/queue/src/",
+      "packages/model/src/",
+      "apps/",
+    ],
   },
 ];
 

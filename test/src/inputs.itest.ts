@@ -4,6 +4,7 @@ import { limits, type CreateDatasetBatchInput } from "@flamboyance/contracts";
 import { plainImage } from "@flamboyance/dev/plain-image";
 import { testServers } from "@flamboyance/dev/s3";
 import { jsonLine } from "@flamboyance/storage";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { codesOf, customerBucket, startService, wholeBatch, type Service } from "./testing/service.ts";
 
@@ -24,6 +25,18 @@ const separated = (delimiter: string): string =>
   [["id", "note", "url", "question"], ...table.map(({ id, url, question }) => [id, "x", url, question])]
     .map((cells) => `${cells.map(quoted).join(delimiter)}\r\n`)
     .join("");
+const parquet = (): Uint8Array =>
+  new Uint8Array(
+    parquetWriteBuffer({
+      columnData: (["id", "url", "question"] as const).map((name) => ({
+        name,
+        data: table.map((row) => (row[name] === "" ? null : row[name])),
+        type: "STRING" as const,
+        nullable: true,
+      })),
+      rowGroupSize: 2,
+    }),
+  );
 const lines = (): string =>
   table.map((row) => jsonLine(Object.fromEntries(Object.entries({ ...row, note: 5 }).filter(([, value]) => value !== "")))).join("");
 
@@ -31,6 +44,7 @@ const forms: Record<string, () => Uint8Array | string> = {
   "table.jsonl.zst": () => zstdCompressSync(lines()),
   "table.csv.gz": () => gzipSync(separated(",")),
   "table.tsv": () => separated("\t"),
+  "table.parquet": parquet,
 };
 
 describe.each(testServers())("on $name", (server) => {
@@ -75,8 +89,11 @@ describe.each(testServers())("on $name", (server) => {
     ["cut.jsonl.zst", () => zstdCompressSync(lines()).subarray(0, -9), {}, "manifest_unreadable"],
     ["other.jsonl.gz", lines, {}, "manifest_unreadable"],
     ["open.csv", () => `custom_id,image\n1,"${image}\n`, {}, "manifest_unreadable"],
+    ["cut.parquet", () => parquet().subarray(0, -9), {}, "manifest_unreadable"],
+    ["other.parquet", lines, {}, "manifest_unreadable"],
     ["bomb.jsonl.gz", () => gzipSync(Buffer.alloc(2 * limits.manifestFreeBytes)), {}, "manifest_too_large"],
     ["header.csv", () => separated(","), { columns: { image: "link" } }, "invalid_header"],
+    ["header.parquet", parquet, { columns: { image: "link" } }, "invalid_header"],
   ])("fails a batch over %s at once, with the reason, whatever becomes of bad lines", async (name, bytes, further, code) => {
     const batch = await submit(name, bytes(), { on_invalid: "skip", ...further });
     expect({ status: batch.status, codes: errorsOf(batch).map((error) => error.code) }).toEqual({ status: "failed", codes: [code] });
@@ -96,6 +113,21 @@ describe.each(testServers())("on $name", (server) => {
       { code: "more_line_errors", param: null, line: null },
       { code: "manifest_unreadable", param: null, line: 402 },
     ]);
+  });
+
+  it("gives an image that isn't the one that was meant as an item's error", async () => {
+    const location = { bucket: customerBucket, key: "inputs/changing.png" };
+    const etags: string[] = [];
+    for (const level of [2, 3]) {
+      await put(location.key, plainImage(level));
+      etags.push((await service.storage.describe(location, { signal }))?.etag ?? "");
+    }
+    const text = etags
+      .map((etag, at) => jsonLine({ custom_id: String(at), image: `s3://${customerBucket}/${location.key}`, etag }))
+      .join("");
+    const batch = await submit("etags.jsonl", text);
+    expect(batch.status).toBe("completed");
+    expect(codesOf(await wholeBatch(service, batch.id, ["0", "1"]))).toEqual(["image_changed", "ok"]);
   });
 
   it("takes of a prefix what is included and not excluded", async () => {

@@ -7,6 +7,8 @@ import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { LogController, type FastifyInstance } from "fastify";
 import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { newUlid } from "@flamboyance/queue";
+import { adminRoutes } from "./admin-routes.ts";
+import { audit } from "./audit.ts";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
 import type { ApiContext } from "./context.ts";
@@ -16,12 +18,22 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
+import { limitRates } from "./rate-limit.ts";
+import { openKeyRing } from "./recognise-key.ts";
+import { openTenantStore } from "./tenant-store.ts";
 
-export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "bucket"> {
+export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "buckets" | "bucket"> {
+  /** The configuration's; all others stand in the bucket. */
   readonly keys: readonly TenantKey[];
+  /** How long what S3 said of a key is believed. Default 10 s. */
+  readonly keySeconds?: number;
+  /** Calls a second of one key, over all processes. Default 100. */
+  readonly requestsPerSecond?: number;
   /** How long an answer about the model catalogue is good for. Default 10 s. */
   readonly catalogueSeconds?: number;
   readonly logLevel?: string;
+  /** Where log lines go; standard output without it. */
+  readonly logTo?: { write(line: string): void };
 }
 
 /** How long a request may take to arrive. */
@@ -31,9 +43,20 @@ const handlerTimeoutMs = 30_000;
 
 /** The application, ready to listen or to be asked by `inject`. */
 export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
-  const { queue, storage, bucket, keys, catalogueSeconds = 10, logLevel = "info" } = dependencies;
+  const {
+    queue,
+    storage,
+    buckets,
+    bucket,
+    keys,
+    keySeconds = 10,
+    requestsPerSecond = 100,
+    catalogueSeconds = 10,
+    logLevel = "info",
+    logTo,
+  } = dependencies;
   const app = Fastify({
-    logger: { level: logLevel, redact: ["req.headers.authorization"] },
+    logger: { level: logLevel, redact: ["req.headers.authorization"], ...(logTo === undefined ? {} : { stream: logTo }) },
     genReqId: () => `req_${newUlid()}`,
     requestIdHeader: false,
     // One line per answer below /v1 (beneath): probes and scrapes would drown them.
@@ -44,7 +67,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     // While it closes, open connections still get answers (and are told that they are the last).
     return503OnClosing: false,
     frameworkErrors: (error, request, reply) => void answerError(error, request, reply),
-    routerOptions: { maxParamLength: 500 },
+    routerOptions: { maxParamLength: limits.idCharacters },
   }).withTypeProvider<ZodTypeProvider>();
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
@@ -62,27 +85,33 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     s3: async (signal) => void (await storage.describe({ bucket, key: "ready" }, { signal })),
   };
   const registry = measure(app, queue, checks);
-  const context: ApiContext = { queue, storage, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
+  const context: ApiContext = { queue, storage, buckets, bucket, catalogue: openCatalogue(storage, bucket, catalogueSeconds) };
+  const store = openTenantStore(storage, bucket);
+  const keyRing = openKeyRing({ entries: keys, find: (id, signal) => store.findKey(id, signal), believedMs: keySeconds * 1_000 });
 
   await app.register(fastifySwagger, openApi);
   await app.register(operationRoutes, { dependencies: checks, registry });
   await app.register(async (scope) => {
-    authenticate(scope, keys);
+    audit(scope);
+    authenticate(scope, keyRing);
+    limitRates(scope, queue, requestsPerSecond);
     scope.addHook("onResponse", (request, reply, done) => {
-      const { method, url, tenantKey } = request;
+      const { method, url, caller } = request;
       const answered = {
         method,
-        url,
+        // Without what follows "?": whoever puts a secret there shouldn't find it in a log.
+        url: url.split("?", 1)[0],
         status: reply.statusCode,
         ms: Math.round(reply.elapsedTime),
-        tenant: tenantKey?.tenant,
-        key: tenantKey?.name,
+        tenant: caller?.tenant,
+        key: caller?.key,
       };
       request.log.info(answered, "answered");
       done();
     });
     await scope.register(batchRoutes, { context });
     await scope.register(modelRoutes, { context });
+    await scope.register(adminRoutes, { store, keyRing, entries: keys });
   });
   await app.ready();
   return app;

@@ -1,38 +1,49 @@
-/** Who is calling: the bearer key's tenant, for every route below /v1. Refuses requests without a known key, before their bodies are read. */
-import { CodedError, type TenantKey } from "@flamboyance/contracts";
+/**
+ * Who is calling, and whether their key may: for every route below /v1, before its body is read. Each route names the scope that it asks for (`config: { scope }`);
+ * one that doesn't can't be registered, so that none is open by mistake.
+ */
+import { CodedError, type Scope } from "@flamboyance/contracts";
 import type { FastifyInstance, FastifyRequest } from "fastify";
-import { recogniseKey } from "./recognise-key.ts";
+import type { Caller } from "./caller.ts";
+import type { KeyRing } from "./recognise-key.ts";
 
 declare module "fastify" {
   interface FastifyRequest {
-    /** The entry of the key that was sent; null outside /v1. */
-    tenantKey: TenantKey | null;
+    /** Whose key was sent; null outside /v1, and where it wasn't recognised. */
+    caller: Caller | null;
+  }
+  interface FastifyContextConfig {
+    /** What a key must be allowed to. */
+    scope?: Scope;
   }
 }
 
 /** Asks for a key on every route of this scope. */
-export function authenticate(scope: FastifyInstance, keys: readonly TenantKey[]): void {
-  scope.decorateRequest("tenantKey", null);
-  scope.addHook("onRequest", (request, _reply, done) => {
-    try {
-      request.tenantKey = identify(keys, request.headers.authorization);
-      done();
-    } catch (error) {
-      done(error instanceof Error ? error : new Error(String(error)));
+export function authenticate(app: FastifyInstance, keyRing: Pick<KeyRing, "recognise">): void {
+  app.decorateRequest("caller", null);
+  app.addHook("onRoute", ({ url, config }) => {
+    if (config?.scope === undefined) throw new Error(`${url} names no scope`);
+  });
+  app.addHook("onRequest", async (request) => {
+    const caller = await identify(keyRing, request);
+    request.caller = caller;
+    const { scope } = request.routeOptions.config;
+    if (scope === undefined || !caller.scopes.includes(scope)) {
+      throw new CodedError("scope_missing", `This key may not do this: it lacks the scope ${scope ?? "of this route"}.`);
     }
   });
 }
 
 /** The caller, on a route behind `authenticate`. */
-export function callerOf(request: FastifyRequest): TenantKey {
-  if (request.tenantKey === null) throw new Error(`${request.url} isn't behind a key`);
-  return request.tenantKey;
+export function callerOf(request: FastifyRequest): Caller {
+  if (request.caller === null) throw new Error(`${request.url} isn't behind a key`);
+  return request.caller;
 }
 
-function identify(keys: readonly TenantKey[], header: string | undefined): TenantKey {
-  const key = /^bearer +(\S+) *$/i.exec(header ?? "")?.[1];
+async function identify(keyRing: Pick<KeyRing, "recognise">, request: FastifyRequest): Promise<Caller> {
+  const key = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "")?.[1];
   if (key === undefined) throw new CodedError("authentication_required", "Send a key: `Authorization: Bearer <key>`.");
-  const found = recogniseKey(keys, key);
-  if (found === null) throw new CodedError("invalid_api_key", "This key isn't known.");
-  return found;
+  const caller = await keyRing.recognise(key, request.signal);
+  if (caller === null) throw new CodedError("invalid_api_key", "This key isn't known, has ended or was revoked.");
+  return caller;
 }

@@ -3,6 +3,8 @@ import {
   batch,
   batchList,
   createDatasetBatch,
+  deletedBatch,
+  dryRunReport,
   errorBody,
   limits,
   priority,
@@ -18,13 +20,15 @@ import { callerOf } from "./authenticate.ts";
 import { viewRecord, viewStored } from "./batch-view.ts";
 import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
+import { deleteBatch } from "./delete-batch.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
+import { readReport } from "./report.ts";
 import { readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
 import { submitBatch } from "./submit.ts";
 
 const failures = { "4xx": errorBody, "5xx": errorBody };
-const batchPath = z.object({ id: z.string() });
+const batchPath = z.object({ id: z.string().max(limits.idCharacters) });
 const writeTimeoutMs = 10_000;
 const controls = [
   { kind: "cancel", summary: "Stop a batch; what is done stays and can be read." },
@@ -58,6 +62,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.post(
     "/v1/batches",
     {
+      config: { scope: "submit" },
       schema: {
         operationId: "createBatch",
         summary: "Submit a batch over a dataset.",
@@ -81,6 +86,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      request.made = id;
       return view(await findBatch(context, caller.tenant, id, request.signal));
     },
   );
@@ -88,12 +94,13 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "listBatches",
         summary: "Your batches, the newest first.",
         tags: ["batches"],
         querystring: z.object({
-          after: z.string().optional().describe("The last id of the page before."),
+          after: z.string().max(limits.idCharacters).optional().describe("The last id of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.listPage).default(20),
         }),
         response: { 200: batchList, ...failures },
@@ -112,6 +119,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/batches/:id",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "getBatch",
         summary: "One batch: status, counts, times.",
@@ -123,10 +131,31 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
   );
 
+  app.delete(
+    "/v1/batches/:id",
+    {
+      config: { scope: "control" },
+      schema: {
+        operationId: "deleteBatch",
+        summary: "Delete an ended batch: its request, results and everything else of it. What was copied to `output` stays.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: deletedBatch, ...failures },
+      },
+    },
+    async (request) => {
+      const { id } = request.params;
+      // A caller that hangs up doesn't stop it half-way.
+      await deleteBatch(context, callerOf(request).tenant, id, AbortSignal.timeout(writeTimeoutMs));
+      return { id, object: "batch" as const, deleted: true as const };
+    },
+  );
+
   for (const { kind, summary } of controls) {
     app.post(
       `/v1/batches/:id/${kind}`,
       {
+        config: { scope: "control" },
         schema: {
           operationId: `${kind}Batch`,
           summary,
@@ -142,6 +171,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.post(
     "/v1/batches/:id/priority",
     {
+      config: { scope: "control" },
       schema: {
         operationId: "setBatchPriority",
         summary: "Change a batch's place among yours: what is handed out from now on is of the highest priority first.",
@@ -155,8 +185,25 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   );
 
   app.get(
+    "/v1/batches/:id/report",
+    {
+      config: { scope: "read" },
+      schema: {
+        operationId: "getReport",
+        summary: "What a dry run found. 409 until it has ended, and where the batch failed before it was read.",
+        tags: ["batches"],
+        params: batchPath,
+        response: { 200: dryRunReport, ...failures },
+      },
+    },
+    async (request) =>
+      readReport(context, await findBatch(context, callerOf(request).tenant, request.params.id, request.signal), request.signal),
+  );
+
+  app.get(
     "/v1/batches/:id/results",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "listResults",
         summary: "Result lines in the manifest's order, also while the batch runs.",

@@ -42,6 +42,7 @@ export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewCo
     results: locations(bucket, record.files),
     priority: record.priority,
     waiting_for: waits ? `worker for ${record.model.name}` : null,
+    ...(record.dry_run === true ? { dry_run: true } : {}),
     delivery: record.delivery,
   };
 }
@@ -75,6 +76,7 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     // As submitted: what was asked later went with the record.
     priority: request.priority,
     waiting_for: null,
+    ...(request.dry_run === true ? { dry_run: true } : {}),
     delivery: after?.delivery ?? (request.output === null || end.files === null ? null : { status: "pending", error: null }),
   };
 }
@@ -105,5 +107,11 @@ function usageOf(counts: { inputTokens: number; cachedTokens: number; outputToke
 function locations(bucket: string, files: End["files"]): Batch["results"] {
   if (files === null) return null;
   const at = (key: string) => formatLocation({ bucket, key });
-  return { output: at(files.output.key), errors: at(files.errors.key), summary: at(files.summary.key) };
+  return {
+    output: at(files.output.key),
+    errors: at(files.errors.key),
+    summary: at(files.summary.key),
+    ...(files.csv === undefined ? {} : { csv: at(files.csv.key) }),
+    ...(files.parquet === undefined ? {} : { parquet: at(files.parquet.key) }),
+  };
 }

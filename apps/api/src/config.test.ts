@@ -1,11 +1,11 @@
 import { readFileSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { newKey } from "@flamboyance/contracts";
+import { newTenantKey } from "@flamboyance/contracts";
 import { expect, it } from "vitest";
 import { configurationTable, readConfig } from "./config.ts";
 
-const { entry } = await newKey("demo", "main", ["demo-*"]);
+const { entry } = await newTenantKey({ tenant: "demo", name: "main", buckets: ["demo-*"] });
 const least = {
   FLAMBOYANCE_BUCKET: "service",
   FLAMBOYANCE_KEYS: JSON.stringify([entry]),

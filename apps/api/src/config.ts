@@ -28,8 +28,20 @@ const environment = z.object({
     .string()
     .min(1)
     .describe(
-      'Who may call: a JSON list, or a file of one: [{"tenant", "name", "sha256", "buckets": ["demo-*"], "weight": 1}]. `flamboyance key create` makes an entry.',
+      'Keys that hold before any is stored: a JSON list, or a file of one: [{"tenant", "name", "sha256", "scopes": ["admin"], "buckets": ["demo-*"], "weight": 1}]; may be []. `flamboyance key bootstrap` makes an entry.',
     ),
+  FLAMBOYANCE_KEY_SECONDS: z.coerce
+    .number()
+    .min(0)
+    .max(3_600)
+    .default(10)
+    .describe("How long what S3 said of a key is believed: within this time a revoked key ends in every process."),
+  FLAMBOYANCE_REQUESTS_PER_SECOND: z.coerce
+    .number()
+    .min(0.1)
+    .max(100_000)
+    .default(100)
+    .describe("Calls that a key may make each second, over all processes of the api; ten seconds' worth may come at once."),
   ...redisVariables.shape,
   ...s3Variables.shape,
   FLAMBOYANCE_CATALOGUE_SECONDS: z.coerce
@@ -51,6 +63,10 @@ export interface Config {
   readonly port: number;
   readonly bucket: string;
   readonly keys: readonly TenantKey[];
+  readonly keySeconds: number;
+  readonly requestsPerSecond: number;
+  /** Folder of the keys to tenants' own buckets. */
+  readonly bucketSecrets: string | null;
   readonly redis: ReturnType<typeof redisOf>;
   readonly s3: ReturnType<typeof s3Of>;
   readonly catalogueSeconds: number;
@@ -66,6 +82,9 @@ export function readConfig(variables: Variables): Config {
     port: value.FLAMBOYANCE_PORT,
     bucket: value.FLAMBOYANCE_BUCKET,
     keys: readKeys(value.FLAMBOYANCE_KEYS),
+    requestsPerSecond: value.FLAMBOYANCE_REQUESTS_PER_SECOND,
+    keySeconds: value.FLAMBOYANCE_KEY_SECONDS,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_CREDENTIALS ?? null,
     redis: redisOf(value),
     s3: s3Of(value),
     catalogueSeconds: value.FLAMBOYANCE_CATALOGUE_SECONDS,

@@ -13,6 +13,8 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "invalid_cursor",
   "authentication_required",
   "invalid_api_key",
+  "scope_missing",
+  "rate_limited",
   "bucket_not_allowed",
   "not_found",
   "model_not_found",
@@ -27,7 +29,7 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 
 const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable", "storage_changed", "storage_invalid_response"]);
 
-/** Seconds after which a client may try again, on 503. */
+/** Seconds after which a client may try again, on 429 and 503. */
 const retryAfterSeconds = 2;
 
 export function answerErrors(app: FastifyInstance): void {
@@ -43,7 +45,9 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   const coded = toCoded(error, request.id);
   if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
   else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
-  if (coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
+  // Unless whoever refused it knows better.
+  if ((coded.status === 503 || coded.status === 429) && !reply.hasHeader("retry-after"))
+    void reply.header("retry-after", String(retryAfterSeconds));
   // Beside the routes' schemas on purpose: an error's body is always this.
   return reply
     .code(coded.status)

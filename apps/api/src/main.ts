@@ -1,7 +1,7 @@
 /** The api's process: reads the configuration, opens Redis and S3, listens, and closes everything at SIGTERM or SIGINT. Only it exits. */
 import { isCoded } from "@flamboyance/contracts";
 import { openQueue } from "@flamboyance/queue";
-import { openStorage } from "@flamboyance/storage";
+import { openBuckets, openStorage } from "@flamboyance/storage";
 import { createApp } from "./app.ts";
 import { configurationTable, readProcessConfig } from "./config.ts";
 import { withFailpoints } from "./failpoints.ts";
@@ -14,19 +14,24 @@ else await run();
 async function run(): Promise<void> {
   try {
     const config = readProcessConfig();
+    const s3 = { ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 };
     let tell = (error: unknown): void => console.error(error);
     const { queue, storage } = withFailpoints(
       {
         queue: await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) }),
-        storage: openStorage({ ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 }),
+        storage: openStorage(s3),
       },
       config.failpoints,
     );
+    const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
     const app = await createApp({
       queue,
       storage,
+      buckets,
       bucket: config.bucket,
       keys: config.keys,
+      keySeconds: config.keySeconds,
+      requestsPerSecond: config.requestsPerSecond,
       catalogueSeconds: config.catalogueSeconds,
       logLevel: config.logLevel,
     });
@@ -36,6 +41,7 @@ async function run(): Promise<void> {
       app.log.info("closing");
       await app.close();
       await queue.close();
+      buckets.close();
       storage.close();
     };
     let closing = false;

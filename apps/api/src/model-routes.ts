@@ -1,5 +1,5 @@
 /** Routes of models: what the catalogue holds, in OpenAI's form. */
-import { errorBody, model, modelList, type Model } from "@flamboyance/contracts";
+import { errorBody, limits, model, modelList, type Model } from "@flamboyance/contracts";
 import type { FastifyPluginCallbackZod } from "fastify-type-provider-zod";
 import { z } from "zod";
 import type { ApiContext } from "./context.ts";
@@ -11,6 +11,7 @@ export const modelRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/models",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "listModels",
         summary: "The models of the catalogue.",
@@ -24,11 +25,12 @@ export const modelRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
   app.get(
     "/v1/models/:id",
     {
+      config: { scope: "read" },
       schema: {
         operationId: "getModel",
         summary: "One model.",
         tags: ["models"],
-        params: z.object({ id: z.string() }),
+        params: z.object({ id: z.string().max(limits.idCharacters) }),
         response: { 200: model, ...failures },
       },
     },

@@ -1,5 +1,15 @@
 /** What the OpenAPI document says beside its routes, and which of its schemas have a name there. */
-import { batch, createDatasetBatch, errorBody, model, resultLine, supportExample } from "@flamboyance/contracts";
+import {
+  apiKey,
+  batch,
+  createDatasetBatch,
+  dryRunReport,
+  errorBody,
+  model,
+  resultLine,
+  supportExample,
+  tenant,
+} from "@flamboyance/contracts";
 import type { FastifyDynamicSwaggerOptions, SwaggerTransformObject } from "@fastify/swagger";
 import { createJsonSchemaTransform, createJsonSchemaTransformObject } from "fastify-type-provider-zod";
 import { z } from "zod";
@@ -9,7 +19,10 @@ schemaRegistry.add(batch, { id: "Batch" });
 schemaRegistry.add(createDatasetBatch, { id: "CreateDatasetBatch" });
 schemaRegistry.add(supportExample, { id: "SupportExample" });
 schemaRegistry.add(resultLine, { id: "ResultLine" });
+schemaRegistry.add(dryRunReport, { id: "DryRunReport" });
 schemaRegistry.add(model, { id: "Model" });
+schemaRegistry.add(tenant, { id: "Tenant" });
+schemaRegistry.add(apiKey, { id: "Key" });
 schemaRegistry.add(errorBody, { id: "ErrorBody" });
 
 /** Options of @fastify/swagger. */
@@ -25,6 +38,7 @@ export const openApi: FastifyDynamicSwaggerOptions = {
     tags: [
       { name: "batches", description: "A dataset of images, a task, ordered results." },
       { name: "models", description: "What the service can run." },
+      { name: "admin", description: "Tenants and their keys; for keys with the scope `admin`." },
     ],
     components: { securitySchemes: { key: { type: "http" as const, scheme: "bearer" } } },
     security: [{ key: [] }],

@@ -13,10 +13,11 @@ export interface StoredBatch {
   readonly after: After | null;
 }
 
-/** Null where S3 holds no such batch. */
+/** Null where S3 holds no such batch, or it is being taken away. */
 export async function readStoredBatch(storage: Storage, bucket: string, id: string, signal: AbortSignal): Promise<StoredBatch | null> {
   const request = await readRequest(storage, bucket, id, signal);
   if (request === null) return null;
+  if ((await storage.describe({ bucket, key: batchKeys(id).deleted }, { signal })) !== null) return null;
   const ended = await readEnd(storage, bucket, id, signal);
   return {
     request,

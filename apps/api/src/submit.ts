@@ -5,30 +5,32 @@
 import { createHash } from "node:crypto";
 import {
   beamsOf,
-  bucketAllowed,
   CodedError,
   completionWindowSeconds,
+  hostAllowed,
   isCoded,
   isSampled,
+  placeAllowed,
   type BatchRequest,
   type CreateDatasetBatch,
-  type TenantKey,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { batchKeys, inputForm, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { batchKeys, inputForm, parseGlob, parseLocation, type Buckets, type Location, type Storage } from "@flamboyance/storage";
+import type { Caller } from "./caller.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
 import { hasBegun, readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;
   readonly storage: Storage;
+  readonly buckets: Pick<Buckets, "of">;
   readonly catalogue: ModelCatalogue;
   /** The service's bucket. */
   readonly bucket: string;
 }
 
 export interface Submission {
-  readonly caller: TenantKey;
+  readonly caller: Caller;
   readonly body: CreateDatasetBatch;
   /** The caller's own, good for a day: the same key answers the same batch. */
   readonly idempotencyKey: string | null;
@@ -56,6 +58,10 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   if (known && (await queue.batch(id)) !== null) return id;
 
   const keys = batchKeys(id);
+  // Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin.
+  if (known && (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
+    throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
+  }
   const request = await putRequest(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
   if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
@@ -98,7 +104,7 @@ function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }:
   return {
     id,
     tenant: caller.tenant,
-    buckets: caller.buckets,
+    access: caller.access,
     created_at: createdAt,
     expires_at: createdAt + completionWindowSeconds(body.completion_window),
     idempotency_key: idempotencyKey,
@@ -122,6 +128,9 @@ function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }:
     metadata: body.metadata,
     weight: caller.weight,
     priority: body.priority ?? 0,
+    ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
+    ...(body.deduplicate === false ? { deduplicate: false } : {}),
+    ...(body.dry_run === true ? { dry_run: true } : {}),
   };
 }
 
@@ -143,22 +152,35 @@ function checkFrames({ frames = 1 }: CreateDatasetBatch, { name, maxFrames }: Ca
   throw new CodedError("invalid_request", `frames: ${name} takes ${maxFrames} at most.`, { param: "frames" });
 }
 
-/** The buckets that the request names are the tenant's, its input is there, its output can be written. Plan checks the input again. */
-async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }: Submission, signal: AbortSignal): Promise<void> {
-  const locate = (text: string, param: string): Location => {
+/** The places that the request names are the tenant's to use, its input is there, its output can be written. Plan checks the input again. */
+async function checkPlaces({ buckets, bucket }: SubmitContext, { caller, body }: Submission, signal: AbortSignal): Promise<void> {
+  const { read, write, credentials } = caller.access;
+  const refuse = (param: string, what: string): CodedError =>
+    new CodedError("bucket_not_allowed", `${param}: this key may not use ${what}.`, { param });
+  const locate = (patterns: readonly string[], text: string, param: string, key = (location: Location) => location.key): Location => {
     const location = parsePlace(text, param);
-    if (location.bucket === bucket || !bucketAllowed(caller.buckets, location.bucket)) {
-      throw new CodedError("bucket_not_allowed", `${param}: this key may not use the bucket ${location.bucket}.`, { param });
-    }
+    const { bucket: name } = location;
+    if (name === bucket || !placeAllowed(patterns, { bucket: name, key: key(location) }))
+      throw refuse(
+        param,
+        patterns.some((pattern) => pattern.startsWith(`${name}/`)) ? `this folder of the bucket ${name}` : `the bucket ${name}`,
+      );
     return location;
   };
-  const input = locate(body.input, "input");
+  const checkImage = (text: string, param: string): void => {
+    if (!text.startsWith("https:")) locate(read, text, param);
+    else if (!URL.canParse(text)) throw new CodedError("invalid_request", `${param}: isn't an address.`, { param });
+    else if (!hostAllowed(read, new URL(text).hostname)) throw refuse(param, `the host ${new URL(text).hostname}`);
+  };
+  // Of a pattern, what it begins with: so much is listed.
+  const input = locate(read, body.input, "input", ({ key }) => key.split(/[*?{]/, 1)[0] ?? "");
   for (const [index, { image, images }] of body.examples.entries()) {
-    if (image !== undefined) locate(image, `examples[${index}].image`);
-    for (const [place, each] of (images ?? []).entries()) locate(each, `examples[${index}].images[${place}]`);
+    if (image !== undefined) checkImage(image, `examples[${index}].image`);
+    for (const [place, each] of (images ?? []).entries()) checkImage(each, `examples[${index}].images[${place}]`);
   }
-  const output = body.output === undefined ? null : locate(body.output, "output");
+  const output = body.output === undefined ? null : locate(write, body.output, "output");
 
+  const storage = buckets.of(credentials);
   await checkInput(storage, body, input, signal);
   if (output !== null) await checkOutput(storage, output, signal);
 }
@@ -166,11 +188,7 @@ async function checkPlaces({ storage, bucket }: SubmitContext, { caller, body }:
 async function checkInput(storage: Storage, body: CreateDatasetBatch, location: Location, signal: AbortSignal): Promise<void> {
   const { input: text } = body;
   try {
-    const form = inputForm(text);
-    const { kind } = form;
-    // Its reader runs on a worker's main thread, and a file that is made for it can hold that up for good.
-    if (form.kind === "manifest" && form.rows === "parquet")
-      throw new CodedError("invalid_request", "input: Parquet isn't taken yet; CSV and JSON lines are.", { param: "input" });
+    const { kind } = inputForm(text);
     for (const [field, owner] of [
       ["columns", "manifest"],
       ["include", "prefix"],

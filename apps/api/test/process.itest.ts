@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { newKey } from "@flamboyance/contracts";
+import { newTenantKey } from "@flamboyance/contracts";
 import { startRedis } from "@flamboyance/dev/redis";
 import { startTestServer } from "@flamboyance/dev/s3";
 import { expect, it } from "vitest";
@@ -14,7 +14,7 @@ it("starts, serves, and ends at SIGTERM with code 0, its port free again", async
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-api-"));
   const redis = await startRedis({ folder });
   const s3 = await startTestServer();
-  const { entry } = await newKey("demo", "main", ["demo-*"]);
+  const { entry } = await newTenantKey({ tenant: "demo", name: "main", buckets: ["demo-*"] });
   try {
     const api = start({
       REDIS_URL: redis.url,
@@ -40,7 +40,7 @@ it("starts, serves, and ends at SIGTERM with code 0, its port free again", async
 });
 
 it("stops with one line where a variable is missing (code 2) or Redis is away (code 1)", async () => {
-  const { entry } = await newKey("demo", "main", ["demo-*"]);
+  const { entry } = await newTenantKey({ tenant: "demo", name: "main", buckets: ["demo-*"] });
   const variables = {
     FLAMBOYANCE_BUCKET: "service",
     FLAMBOYANCE_KEYS: JSON.stringify([entry]),

@@ -2,15 +2,15 @@
  * The api on a Redis and an S3 server of its own, for its tests: three tenants (other's weight is 3), a model, some buckets. No worker runs:
  * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
  */
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createApp } from "@flamboyance/api";
-import { newKey } from "@flamboyance/contracts";
+import { createApp, type AppDependencies } from "@flamboyance/api";
+import { newTenantKey } from "@flamboyance/contracts";
 import { startRedis } from "@flamboyance/dev/redis";
 import { startTestServer, type TestServer } from "@flamboyance/dev/s3";
 import { openQueue, type Queue } from "@flamboyance/queue";
-import { openStorage, type Storage } from "@flamboyance/storage";
+import { openBuckets, openStorage, type Storage } from "@flamboyance/storage";
 
 export const serviceBucket = "service";
 export const imagesBucket = "demo-images";
@@ -30,7 +30,7 @@ export interface Answer {
 }
 
 export interface Asked {
-  readonly method?: "GET" | "POST" | "DELETE";
+  readonly method?: "GET" | "POST" | "PUT" | "DELETE";
   /** Default: demo's. Null: none. */
   readonly key?: string | null;
   readonly body?: unknown;
@@ -40,9 +40,13 @@ export interface Asked {
 export interface Service {
   readonly queue: Queue;
   readonly storage: Storage;
-  readonly keys: { readonly demo: string; readonly other: string; readonly everywhere: string };
+  /** The folder of the keys to tenants' own buckets. */
+  readonly secrets: string;
+  readonly keys: { readonly demo: string; readonly other: string; readonly everywhere: string; readonly admin: string };
   /** Listens, for callers over real HTTP; answers the address. */
   listen(): Promise<string>;
+  /** One more process of the api, as it were, on the same Redis and S3; answers its address. */
+  another(changes: Partial<AppDependencies>): Promise<string>;
   ask(url: string, asked?: Asked): Promise<Answer>;
   /** Puts an object. */
   readonly put: (bucket: string, key: string, text: string | Uint8Array) => Promise<void>;
@@ -76,17 +80,22 @@ export async function startService({
       },
     }));
   const { endpoint, region, accessKeyId, secretAccessKey } = s3;
-  const storage = openStorage({ endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 });
+  const opening = { endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 };
+  const storage = openStorage(opening);
+  const secrets = join(folder, "secrets");
+  await mkdir(secrets);
+  const buckets = openBuckets({ storage, defaults: opening, secrets, believedMs: 0 });
   const queue = await openQueue({ url: redis.url });
   // As a worker does that finds nothing in S3.
   await (await queue.beginRebuild(10_000))?.believe(1);
   for (const bucket of [serviceBucket, imagesBucket, "demo-results", "other-images"])
     await storage.ensureBucket(bucket, { signal: forever });
 
-  const demo = await newKey("demo", "main", ["demo-*"]);
-  const other = await newKey("other", "main", ["other-*"]);
-  const everywhere = await newKey("everywhere", "main", ["*"]);
-  const app = await createApp({
+  const demo = await newTenantKey({ tenant: "demo", name: "main", buckets: ["demo-*"] });
+  const other = await newTenantKey({ tenant: "other", name: "main", buckets: ["other-*"], weight: 3 });
+  const everywhere = await newTenantKey({ tenant: "everywhere", name: "main", buckets: ["*"] });
+  const admin = await newTenantKey({ tenant: "operators", name: "main", scopes: ["admin"] });
+  const dependencies: AppDependencies = {
     queue: seen(queue),
     storage: {
       ...storage,
@@ -95,11 +104,15 @@ export async function startService({
         return storage.write(...written);
       },
     },
+    buckets,
     bucket: serviceBucket,
-    keys: [demo.entry, { ...other.entry, weight: 3 }, everywhere.entry],
+    keys: [demo.entry, other.entry, everywhere.entry, admin.entry],
+    keySeconds: 3_600,
     catalogueSeconds: 0,
     logLevel: "silent",
-  });
+  };
+  const app = await createApp(dependencies);
+  const further: { close(): Promise<unknown> }[] = [];
   const put = async (bucket: string, key: string, text: string | Uint8Array) =>
     void (await storage.write({ bucket, key }, text, { contentType: "application/octet-stream", signal: forever }));
   await put(
@@ -112,9 +125,15 @@ export async function startService({
   return {
     queue,
     storage,
-    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key },
+    secrets,
+    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key, admin: admin.key },
     put,
     listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
+    another: async (changes) => {
+      const second = await createApp({ ...dependencies, ...changes });
+      further.push(second);
+      return second.listen({ host: "127.0.0.1", port: 0 });
+    },
     beforeWrite: (wait) => (beforeWrite = wait),
     breakS3: (value) => (broken = value),
     stopRedis: () => redis.close(),
@@ -133,8 +152,10 @@ export async function startService({
       return { status: answer.statusCode, headers: answer.headers, text: answer.body, body: isJson ? answer.json() : null };
     },
     async close() {
+      for (const each of further) await each.close();
       await app.close();
       await queue.close();
+      buckets.close();
       storage.close();
       await s3.close();
       await redis.close();

@@ -41,7 +41,7 @@ describe("submit", () => {
     expect(await stored(keys.request)).toMatchObject({
       id: answer.body.id,
       tenant: "demo",
-      buckets: ["demo-*"],
+      access: { read: ["demo-*"], write: ["demo-*"], credentials: [] },
       generation: { max_new_tokens: 20, min_new_tokens: 0, num_beams: 3 },
       on_invalid: "fail",
     });
@@ -102,7 +102,7 @@ describe("submit", () => {
   });
 
   it("takes a manifest for what its name says", async () => {
-    for (const name of ["table.csv", "table.TSV.gz", "lines.ndjson.zst"]) {
+    for (const name of ["table.csv", "table.TSV.gz", "table.parquet", "lines.ndjson.zst"]) {
       await service.put(imagesBucket, name, "whatever plan finds");
       expect((await submit({ input: `s3://${imagesBucket}/${name}` })).status, name).toBe(200);
     }
@@ -120,7 +120,6 @@ describe("submit", () => {
       [{ input: "photos/" }, "input"],
       [{ input: "s3://demo-images/one.jpg" }, "input"],
       [{ input: "s3://demo-images/table.xlsx" }, "input"],
-      [{ input: "s3://demo-images/table.parquet" }, "input"],
       [{ input: "s3://demo-images/table.parquet.gz" }, "input"],
       [{ columns: { picture: "url" } }, "columns.picture"],
       [{ columns: { image: "" } }, "columns.image"],

@@ -19,11 +19,19 @@ it("has help with examples for every command", async () => {
     ["pause"],
     ["resume"],
     ["priority"],
+    ["delete"],
     ["list"],
     ["models"],
     ["model", "import"],
     ["model", "presets"],
+    ["tenant", "set"],
+    ["tenant", "show"],
+    ["tenant", "list"],
     ["key", "create"],
+    ["key", "list"],
+    ["key", "rotate"],
+    ["key", "revoke"],
+    ["key", "bootstrap"],
   ]) {
     const { code, out } = await run([...command, "--help"]);
     expect(code, command.join(" ")).toBe(0);
@@ -43,11 +51,19 @@ it("stands in docs/command-line.md, with its exit codes", async () => {
     "pause",
     "resume",
     "priority",
+    "delete",
     "list",
     "models",
     "model import",
     "model presets",
+    "tenant set",
+    "tenant show",
+    "tenant list",
     "key create",
+    "key list",
+    "key rotate",
+    "key revoke",
+    "key bootstrap",
   ]) {
     const { out } = await run([...name.split(" "), "--help"]);
     const description = out.split("\n\n")[1]?.replaceAll("\n", " ");
@@ -78,7 +94,11 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
     [["model", "import", "folder", "--vision", "none", "--language-model", "none", "--checkpoint", "none"], /none: no such file/],
     [["model", "import", "folder", "--vision", "none", "--lm", "none"], /--checkpoint is needed, or --preset, which fetches it/],
     [["model", "import", "folder", "--preset", "openflamingo-1b"], /--preset openflamingo-1b isn't one of openflamingo-3b-vitl-mpt1b, /],
-    [["key", "create", "--tenant", "Birds Inc", "--buckets", "birds"], /--tenant must be lower-case/],
+    [["key", "bootstrap", "--tenant", "Birds Inc", "--buckets", "birds"], /--tenant must be lower-case/],
+    [["key", "bootstrap", "--tenant", "birds", "--buckets", "s3://birds"], /--buckets must be a bucket's name/],
+    [["key", "create", "--tenant", "birds", "--scopes", "all"], /Allowed choices are read, submit, control, admin/],
+    [["key", "rotate", "birds_1", "--grace", "soon"], /--grace must be a number with s, m, h or d/],
+    [["tenant", "set", "birds", "--credentials", "none.json"], /--credentials none.json can't be read/],
   ];
   for (const [commandLine, message] of cases) {
     const { code, err } = await run(commandLine);
@@ -116,12 +136,12 @@ it("refuses an address or token of the Hub that can't be one", async () => {
 });
 
 it("makes a key whose entry the api takes", async () => {
-  const { code, out } = await run(["key", "create", "--tenant", "birds", "--buckets", "birds-*", "photos", "--json"]);
+  const { code, out } = await run(["key", "bootstrap", "--tenant", "birds", "--buckets", "birds-*", "photos", "--json"]);
   expect(code).toBe(0);
   const { key, entry } = JSON.parse(out);
   expect(entry).toMatchObject({ tenant: "birds", name: "main", buckets: ["birds-*", "photos"] });
   expect(createHash("sha256").update(key).digest("hex")).toBe(entry.sha256);
-  expect((await run(["key", "create", "--tenant", "birds", "--buckets", "photos"])).out).toContain("shown only now");
+  expect((await run(["key", "bootstrap", "--tenant", "birds", "--buckets", "photos"])).out).toContain("shown only now");
 });
 
 async function run(commandLine: string[], variables: Record<string, string> = environment) {

@@ -1,17 +1,28 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { newKey, pixelMode, task, type Control } from "@flamboyance/contracts";
+import { pixelMode, task, type Control, type NewApiKey, type Scope } from "@flamboyance/contracts";
 import type { DeviceChoice, Precision } from "@flamboyance/model";
 import { Command, CommanderError, Option } from "commander";
-import { ZodError } from "zod";
 import { formatBatch, formatBatches } from "./batches.ts";
 import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
-import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
+import { describeFailure, exitCodes, type ExitCode } from "./failure.ts";
 import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
+import { showDryRun } from "./report.ts";
 import { showResults } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
+import {
+  bootstrapKey,
+  formatKeys,
+  formatNewKey,
+  formatTenant,
+  formatTenants,
+  readCredentials,
+  readDuration,
+  scopeNames,
+  type BootstrapFlags,
+} from "./tenants.ts";
 import { print, type Terminal } from "./terminal.ts";
 import { watchBatch } from "./watch.ts";
 
@@ -83,6 +94,7 @@ Examples:
 flamboyance submit --model demo --task vqa --input s3://photos/ --question 'How many birds are there?' --examples examples.jsonl --watch
 flamboyance submit --model demo --task classify --input s3://photos/ --labels 'a bird' 'a cat' 'neither'
 flamboyance submit --model demo --task caption --input s3://photos/ --temperature 0.8 --top-p 0.9 --seed 7 --n 3
+flamboyance submit --file request.json --dry-run
 flamboyance submit --file request.json --max-new-tokens 30`,
   )
     .option("--file <path>", "the request as a JSON object (- reads standard input); flags go over its fields")
@@ -90,7 +102,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--task <task>", "what to do with each image").choices(task.options))
     .option(
       "--input <location>",
-      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst), or a prefix or pattern s3://bucket/a/**/*.jpg",
+      "a manifest s3://bucket/name.jsonl (.csv, .tsv; also .gz, .zst; .parquet), or a prefix or pattern s3://bucket/a/**/*.jpg",
     )
     .option(
       "--column <field=name>",
@@ -131,6 +143,9 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
+    .option("--result-formats <format...>", "tables of all lines beside the JSON lines: csv, parquet")
+    .option("--no-deduplicate", "run items that show and ask the same each by itself")
+    .option("--dry-run", "run nothing: check the manifest, look at some images, estimate the time")
     .option("--watch", "watch it to its end")
     .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {
       const body = await readSubmission(flags);
@@ -139,7 +154,8 @@ flamboyance submit --file request.json --max-new-tokens 30`,
         signal,
         ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
       });
-      if (flags.watch === true) {
+      if (body.dry_run === true) finish(await showDryRun(client, terminal, batch, { json: flags.json === true }));
+      else if (flags.watch === true) {
         await print(err, `${batch.id} submitted\n`);
         finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
       } else if (flags.json === true) await line(batch);
@@ -196,6 +212,13 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
     .action(async (id: string, priority: number, flags: CommonFlags) => {
       const batch = await clientOf(flags).batches.setPriority(id, priority, { signal });
       await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
+    });
+
+  remote("delete", "Delete an ended batch and its results for good. What was copied to its output stays.", "flamboyance delete batch_01k…")
+    .argument("<id>", "the batch")
+    .action(async (id: string, flags: CommonFlags) => {
+      const deleted = await clientOf(flags).batches.delete(id, { signal });
+      await (flags.json === true ? line(deleted) : say(`${deleted.id} deleted\n`));
     });
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")
@@ -268,28 +291,106 @@ Environment:
     "flamboyance model presets\nflamboyance model presets --json | jq .pieces",
   ).action(async (flags: CommonFlags) => listPresets(terminal, { json: flags.json === true }));
 
-  const key = program.command("key").description("Keys to call the service with.");
-  command(
+  const remoteOf = (parent: Command, name: string, description: string, examples: string) =>
+    command(parent, name, description, examples).option("--url <url>", `where the service is (FLAMBOYANCE_URL, ${defaultUrl})`);
+
+  const tenant = program.command("tenant").description("Whose batches may be run, and what they may touch: with a key of the scope admin.");
+  remoteOf(
+    tenant,
+    "set",
+    "Say what a tenant may read and write, and its share of the workers; what was said before is replaced.",
+    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3",
+  )
+    .argument("<name>", "the tenant")
+    .option("--read <pattern...>", "what may be read: a bucket, bucket/folder/, https://host; * stands for any characters of a name")
+    .option("--write <pattern...>", "where results may be copied: a bucket, bucket/folder/")
+    .option("--credentials <path>", "whose keys open which buckets: a JSON list of {buckets, secret, endpoint, region, path_style}")
+    .option("--weight <number>", "its share of the workers, 1 to 100 (1)", wholeNumber)
+    .action(async (name: string, flags: CommonFlags & { read?: string[]; write?: string[]; credentials?: string; weight?: number }) => {
+      const credentials = flags.credentials === undefined ? [] : await readCredentials(flags.credentials);
+      const facts = {
+        read: flags.read ?? [],
+        write: flags.write ?? [],
+        credentials,
+        ...(flags.weight === undefined ? {} : { weight: flags.weight }),
+      };
+      const put = await clientOf(flags).tenants.put(name, facts, { signal });
+      await (flags.json === true ? line(put) : say(formatTenant(put)));
+    });
+  remoteOf(tenant, "show", "Show one tenant.", "flamboyance tenant show birds")
+    .argument("<name>", "the tenant")
+    .action(async (name: string, flags: CommonFlags) => {
+      const found = await clientOf(flags).tenants.get(name, { signal });
+      await (flags.json === true ? line(found) : say(formatTenant(found)));
+    });
+  remoteOf(tenant, "list", "List the tenants.", "flamboyance tenant list --json").action(async (flags: CommonFlags) => {
+    const tenants = await Array.fromAsync(clientOf(flags).tenants.all({ signal }));
+    if (flags.json === true) for (const each of tenants) await line(each);
+    else await say(formatTenants(tenants, columns()));
+  });
+
+  const key = program.command("key").description("Keys to call the service with: with a key of the scope admin.");
+  const made = (flags: CommonFlags, found: NewApiKey) => (flags.json === true ? line(found) : say(formatNewKey(found)));
+  const scopesFlag = () =>
+    new Option("--scopes <scope...>", "what it may do: read, submit, control, admin (read submit control)").choices(scopeNames);
+  remoteOf(
     key,
     "create",
-    "Make a key: shown once, here; the entry with its hash goes into the api's FLAMBOYANCE_KEYS.",
-    "flamboyance key create --tenant birds --buckets 'birds-*' --buckets photos",
+    "Make a key of a tenant: shown once, here; the service keeps its hash.",
+    "flamboyance key create --tenant birds\nflamboyance key create --tenant birds --name dashboard --scopes read --expires-in 90d",
   )
     .requiredOption("--tenant <name>", "whose key it is")
     .option("--name <name>", "which of the tenant's keys", "main")
-    .requiredOption("--buckets <pattern...>", "the buckets that the tenant may use; * stands for any characters")
-    .action(async (flags: { tenant: string; name: string; buckets: string[]; json?: boolean }) => {
-      const made = await newKey(flags.tenant, flags.name, flags.buckets).catch((error: unknown) => {
-        throw error instanceof ZodError ? new UsageError(keyIssue(error)) : error;
-      });
-      if (flags.json === true) await line(made);
-      else await say(`key, shown only now:       ${made.key}\nentry for FLAMBOYANCE_KEYS: ${JSON.stringify(made.entry)}\n`);
+    .addOption(scopesFlag())
+    .option("--expires-in <time>", "ends by itself, as 90d (never)")
+    .action(async (flags: CommonFlags & { tenant: string; name: string; scopes?: Scope[]; expiresIn?: string }) => {
+      const facts = {
+        tenant: flags.tenant,
+        name: flags.name,
+        ...(flags.scopes === undefined ? {} : { scopes: flags.scopes }),
+        ...(flags.expiresIn === undefined ? {} : { expires_in: readDuration("--expires-in", flags.expiresIn) }),
+      };
+      await made(flags, await clientOf(flags).keys.create(facts, { signal }));
+    });
+  remoteOf(key, "list", "List keys by tenant and age; never the keys themselves.", "flamboyance key list --tenant birds")
+    .option("--tenant <name>", "only this tenant's")
+    .action(async (flags: CommonFlags & { tenant?: string }) => {
+      const keys = await Array.fromAsync(clientOf(flags).keys.all({ tenant: flags.tenant, signal }));
+      if (flags.json === true) for (const each of keys) await line(each);
+      else await say(formatKeys(keys, columns()));
+    });
+  remoteOf(
+    key,
+    "rotate",
+    "Make a key in the place of this one, which ends after a grace.",
+    "flamboyance key rotate birds_01k… --grace 2h\nflamboyance key rotate birds_01k… --grace 0s",
+  )
+    .argument("<id>", "the key's id")
+    .option("--grace <time>", "how long the old one is still good, up to 30d", "24h")
+    .action(async (id: string, flags: CommonFlags & { grace: string }) =>
+      made(flags, await clientOf(flags).keys.rotate(id, { grace: readDuration("--grace", flags.grace) }, { signal })),
+    );
+  remoteOf(key, "revoke", "End a key for good, within seconds everywhere.", "flamboyance key revoke birds_01k…")
+    .argument("<id>", "the key's id")
+    .action(async (id: string, flags: CommonFlags) => {
+      const revoked = await clientOf(flags).keys.revoke(id, { signal });
+      await (flags.json === true ? line(revoked) : say(`${revoked.id} revoked\n`));
+    });
+  command(
+    key,
+    "bootstrap",
+    "Make a key without a service, shown once, here; the entry with its hash goes into the api's FLAMBOYANCE_KEYS.",
+    "flamboyance key bootstrap --tenant operators --scopes admin\nflamboyance key bootstrap --tenant me --buckets images results",
+  )
+    .requiredOption("--tenant <name>", "whose key it is")
+    .option("--name <name>", "which of the tenant's keys", "main")
+    .addOption(scopesFlag())
+    .option("--buckets <pattern...>", "what the tenant may read and write; * stands for any characters of a bucket's name")
+    .action(async (flags: BootstrapFlags & { json?: boolean }) => {
+      const { key: text, entry } = await bootstrapKey(flags);
+      if (flags.json === true) await line({ key: text, entry });
+      else await say(`key, shown only now:       ${text}\nentry for FLAMBOYANCE_KEYS: ${JSON.stringify(entry)}\n`);
     });
 
   return program;
-}
-
-function keyIssue(error: ZodError): string {
-  const issue = error.issues[0];
-  return `--${String(issue?.path[0] ?? "tenant")} ${issue?.message ?? "doesn't fit"}`;
 }

@@ -35,6 +35,9 @@ export interface SubmitFlags {
   readonly onInvalid?: string;
   readonly completionWindow?: string;
   readonly priority?: number;
+  readonly resultFormats?: readonly string[];
+  readonly deduplicate?: boolean;
+  readonly dryRun?: boolean;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -76,6 +79,10 @@ export async function readSubmission(
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
     priority: flags.priority,
+    result_formats: flags.resultFormats,
+    // Without the flag it is true: then the file's word stands.
+    deduplicate: flags.deduplicate === false ? false : undefined,
+    dry_run: flags.dryRun,
     metadata: flags.metadata,
   };
   for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
@@ -153,6 +160,7 @@ const flagOf: Readonly<Record<string, string>> = {
   frames: "--frames",
   pixels: "--pixels",
   on_invalid: "--on-invalid",
+  result_formats: "--result-formats",
   completion_window: "--completion-window",
   priority: "--priority",
   "generation.max_new_tokens": "--max-new-tokens",

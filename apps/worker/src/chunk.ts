@@ -2,26 +2,29 @@
  * The chunk job: claim → read the items → run them → write the part whole → record it, first wins.
  * A suspect chunk (its last claimant died over it) runs alone and item by item. Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
  */
-import { item as itemSchema, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
+import { item as itemSchema, neverRanLine, type Item, type PartChoice, type ResultLine, type Tally } from "@flamboyance/contracts";
 import { CodedError } from "@flamboyance/contracts";
 import { newUlid, type Job, type Queue } from "@flamboyance/queue";
-import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines } from "@flamboyance/storage";
+import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines, type Storage } from "@flamboyance/storage";
+import { copyLine, readEarlierLines } from "./copy-line.ts";
 import type { Frontiers } from "./frontier.ts";
 import type { Gate } from "./gate.ts";
 import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
 import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
+import type { Rates } from "./rates.ts";
 import type { Place, Solitude } from "./solitude.ts";
 import type { StopWatch } from "./stop-watch.ts";
 import { runOneByOne } from "./suspect.ts";
 
 export interface ChunkDependencies extends ItemDependencies {
+  readonly storage: Storage;
   readonly queue: Queue;
-  readonly worker: string;
   readonly batches: OpenBatches;
   readonly stops: StopWatch;
   readonly frontiers: Frontiers;
+  readonly rates: Rates;
   /** Items of all chunks that are under way at once, each weighing its frames. */
   readonly itemGate: Gate;
   /** Of all chunks in this process. */
@@ -122,22 +125,64 @@ async function runItems(
   const either = AbortSignal.any([signal, failed.signal]);
   const results: (ItemResult | null)[] = items.map(() => null);
   const underWay = new Set<Promise<void>>();
-  for (const [index, item] of items.entries()) {
-    const frames = framesOf(sourcesOf(item, batch.request.frames, model.maxFrames));
-    const pass = await dependencies.itemGate.enter(either, frames).catch(() => null);
-    if (pass === null) break;
-    const done = runItem(dependencies, model, batch, { item, number: firstItem + index }, either)
-      .then((result) => void (results[index] = result))
-      .catch((error: unknown) => failed.abort(error))
-      .finally(() => {
-        pass.release();
-        underWay.delete(done);
+  /** By the place of the first item of their kind: who of this chunk runs it, if nobody before did. */
+  const runners = new Map<number, Promise<ItemResult | null>>();
+  /** Rejects with nothing: a passing fault gives the chunk up, and a signal leaves null. */
+  const start = (index: number, kind: number, work: () => Promise<ItemResult>): void => {
+    const ended = work()
+      .then((result) => {
+        results[index] = result;
+        dependencies.rates.itemDone(batch.request.model.key);
+        return result;
+      })
+      .catch((error: unknown) => {
+        failed.abort(error);
+        return null;
       });
-    underWay.add(done);
+    if (!runners.has(kind)) runners.set(kind, ended);
+    const settled: Promise<void> = ended.then(() => void underWay.delete(settled));
+    underWay.add(settled);
+  };
+  const pass = (item: Item) => dependencies.itemGate.enter(either, framesOf(sourcesOf(item, batch.request.frames, model.maxFrames)));
+  const run = (item: Item, index: number) => runItem(dependencies, model, batch, { item, number: firstItem + index }, either);
+  const copy = await copyOf(dependencies, model, batch, { items, firstItem }, either);
+  for (const [index, item] of items.entries()) {
+    const kind = item.same_as ?? firstItem + index;
+    if (item.same_as !== undefined) {
+      const runner = runners.get(kind);
+      // No pass while it waits: who runs it has one.
+      start(index, kind, async () => {
+        const copied = copy(item, index, null) ?? copy(item, index, (await runner)?.line ?? null);
+        if (copied !== null) return copied;
+        const own = await pass(item);
+        return run(item, index).finally(() => own.release());
+      });
+      continue;
+    }
+    const own = await pass(item).catch(() => null);
+    if (own === null) break;
+    start(index, kind, () => run(item, index).finally(() => own.release()));
   }
   await Promise.all(underWay);
   if (failed.signal.aborted && !signal.aborted) throw failed.signal.reason;
   return results;
+}
+
+/** Copies an item's line from its like: of this chunk, given, or else of an earlier one that has its part by now. */
+async function copyOf(
+  dependencies: ChunkDependencies,
+  model: ItemModel,
+  batch: OpenBatch,
+  { items, firstItem }: { readonly items: readonly Item[]; readonly firstItem: number },
+  signal: AbortSignal,
+): Promise<(item: Item, index: number, line: ResultLine | null) => ItemResult | null> {
+  const places = new Set(items.flatMap(({ same_as: place }) => (place !== undefined && place < firstItem ? [place] : [])));
+  const earlier = places.size === 0 ? new Map<number, ResultLine>() : await readEarlierLines(dependencies, batch, places, signal);
+  return (item, index, line) => {
+    const like = line ?? earlier.get(item.same_as ?? -1) ?? null;
+    const identity = { batchId: batch.request.id, item: firstItem + index, customId: item.custom_id };
+    return like === null ? null : copyLine({ batch, model, worker: dependencies.worker }, like, item, identity);
+  };
 }
 
 /** The part's bytes: every item of the chunk, one line each, in order. */

@@ -4,7 +4,7 @@
  */
 import { availableParallelism, tmpdir } from "node:os";
 import { join } from "node:path";
-import { environmentTable, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
+import { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "@flamboyance/contracts";
 import type { DeviceChoice } from "@flamboyance/model";
 import { redisOf, redisVariables } from "@flamboyance/queue";
 import { s3Of, s3Variables } from "@flamboyance/storage";
@@ -57,6 +57,9 @@ const environment = z.object({
     .default(2)
     .describe("Chunks of one model that the worker holds at once; the second fills the tail of the first."),
   FLAMBOYANCE_FETCH_CONCURRENCY: count.default(16).describe("Images fetched at once."),
+  FLAMBOYANCE_WEB_LOOPBACK: flag
+    .default(false)
+    .describe("For tests alone. true: https images may come from this machine's own addresses too, at any port."),
   FLAMBOYANCE_READ_AHEAD_BYTES: bytes
     .default(256 * 1024 * 1024)
     .describe("While fetched images that wait to be decoded hold as much as this, no further fetch starts."),
@@ -67,6 +70,11 @@ const environment = z.object({
     .default(256 * 1024 * 1024)
     .describe("Pixels kept for further items of the same batch that show the same image."),
   FLAMBOYANCE_DECODE_THREADS: count.optional().describe("Threads that turn images into pixels. Unset: one less than cores, but one."),
+  FLAMBOYANCE_DECODE_BYTES: bytes
+    .default(gibibyte / 2)
+    .describe(
+      "While large images that are being decoded hold as much as this, no further one is; one that alone holds more is decoded alone.",
+    ),
   FLAMBOYANCE_METRICS_HOST: z
     .string()
     .min(1)
@@ -93,6 +101,12 @@ const environment = z.object({
   FLAMBOYANCE_SWEEP_SECONDS: seconds
     .default(3_600)
     .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
+  FLAMBOYANCE_RETENTION_DAYS: z.coerce
+    .number()
+    .min(0)
+    .max(36_500)
+    .default(30)
+    .describe("How long an ended batch, its results too, is kept in the service's bucket; then it is deleted. 0 keeps all for ever."),
   FLAMBOYANCE_FAILPOINTS: z
     .url()
     .optional()
@@ -123,9 +137,13 @@ export interface Config {
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
+  /** Folder of the keys to tenants' own buckets. */
+  readonly bucketSecrets: string | null;
+  readonly webLoopback: boolean;
   readonly readAheadBytes: number;
   readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
+  readonly decodeBytes: number;
   readonly metrics: { readonly host: string; readonly port: number };
   readonly sentinelMs: number;
   readonly reconcileMs: number;
@@ -135,6 +153,8 @@ export interface Config {
   readonly quietMs: number;
   readonly drainMs: number;
   readonly sweepMs: number;
+  /** Null: for ever. */
+  readonly keptMs: number | null;
   readonly failpoints: string | null;
   readonly logLevel: string;
 }
@@ -162,9 +182,12 @@ export function readConfig(variables: Variables): Config {
     engineRows: value.FLAMBOYANCE_ENGINE_ROWS,
     chunksAtOnce: value.FLAMBOYANCE_CHUNKS,
     fetchConcurrency: value.FLAMBOYANCE_FETCH_CONCURRENCY,
+    bucketSecrets: value.FLAMBOYANCE_BUCKET_CREDENTIALS ?? null,
+    webLoopback: value.FLAMBOYANCE_WEB_LOOPBACK,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
+    decodeBytes: value.FLAMBOYANCE_DECODE_BYTES,
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
     sentinelMs: value.FLAMBOYANCE_SENTINEL_SECONDS * 1_000,
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
@@ -175,6 +198,7 @@ export function readConfig(variables: Variables): Config {
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
     // What a live worker wrote and didn't record yet looks like a left-over.
     sweepMs: Math.max(value.FLAMBOYANCE_SWEEP_SECONDS, value.FLAMBOYANCE_LOCK_SECONDS) * 1_000,
+    keptMs: value.FLAMBOYANCE_RETENTION_DAYS === 0 ? null : value.FLAMBOYANCE_RETENTION_DAYS * 86_400_000,
     failpoints: value.FLAMBOYANCE_FAILPOINTS ?? null,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };

@@ -14,14 +14,24 @@ export interface DecodeTask {
   readonly maxAnimationPixels: number;
 }
 
+/** May be decoded now: the answer to `weighs`. */
+export interface DecodeGo {
+  readonly kind: "go";
+}
+
 export type DecodeAnswer =
+  /** Holds so many bytes while it is decoded, and waits for a `go`. */
+  | { readonly id: number; readonly kind: "weighs"; readonly bytes: number }
   | { readonly id: number; readonly kind: "pixels"; readonly pixels: Media }
   | { readonly id: number; readonly kind: "failed"; readonly code: ErrorCode; readonly message: string };
 
 const port = parentPort;
 if (port === null) throw new Error("decode-thread runs as a worker thread only");
 
-port.on("message", (task: DecodeTask) => {
+let go: (() => void) | null = null;
+
+port.on("message", (task: DecodeTask | DecodeGo) => {
+  if (!("bytes" in task)) return go?.();
   void answer(task).then((found) => {
     const frames = found.kind === "pixels" ? found.pixels : [];
     const owned = frames.flatMap(({ buffer }) => (buffer instanceof ArrayBuffer ? [buffer] : []));
@@ -29,7 +39,18 @@ port.on("message", (task: DecodeTask) => {
   });
 });
 
-async function answer({ id, bytes, preprocessing, frames, ...options }: DecodeTask): Promise<DecodeAnswer> {
+/** Small ones are as many as threads, and aren't worth a question. */
+const smallBytes = 8 * 1024 * 1024;
+
+async function answer({ id, bytes, preprocessing, frames, ...bounds }: DecodeTask): Promise<DecodeAnswer> {
+  const enter = (heldBytes: number): Promise<void> => {
+    if (heldBytes <= smallBytes) return Promise.resolve();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    go = resolve;
+    port?.postMessage({ id, kind: "weighs", bytes: heldBytes } satisfies DecodeAnswer);
+    return promise;
+  };
+  const options = { ...bounds, enter };
   try {
     const pixels =
       frames === null

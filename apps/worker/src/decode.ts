@@ -5,7 +5,8 @@
 import { Worker } from "node:worker_threads";
 import { CodedError, limits, type PixelMode } from "@flamboyance/contracts";
 import type { Media, Preprocessing } from "@flamboyance/model";
-import type { DecodeAnswer, DecodeTask } from "./decode-thread.ts";
+import type { DecodeAnswer, DecodeGo, DecodeTask } from "./decode-thread.ts";
+import { Gate, type Pass } from "./gate.ts";
 import { threadFile } from "./thread-file.ts";
 
 /** What is made of an image. */
@@ -31,15 +32,24 @@ interface Waiting {
 interface Thread {
   readonly worker: Worker;
   busy: Waiting | null;
+  /** Of a large image: what it holds while it is decoded. */
+  pass: Pass | null;
 }
 
 export interface DecoderOptions {
   readonly threads: number;
+  /**
+   * Large images are decoded together only while they hold less than this, by what their headers say; one that alone holds more is decoded alone. So no more is held
+   * than this and one image's. Default 512 MiB.
+   */
+  readonly maxBytes?: number;
   /** Another thread's file, for tests. */
   readonly thread?: URL;
 }
 
-export function openDecoder({ threads: count, thread: file = threadFile("decode-thread") }: DecoderOptions): Decoder {
+export function openDecoder({ threads: count, maxBytes = 2 ** 29, thread: file = threadFile("decode-thread") }: DecoderOptions): Decoder {
+  const held = new Gate({ holders: Infinity, weight: maxBytes });
+  const ended = new AbortController();
   const waiting = new Set<Waiting>();
   const threads = new Set<Thread>();
   let closed = false;
@@ -53,9 +63,19 @@ export function openDecoder({ threads: count, thread: file = threadFile("decode-
     // Copied, not transferred: a fetched image may be a view of a pooled buffer.
     thread.worker.postMessage(first.task);
   };
+  const letIn = async (thread: Thread, bytes: number) => {
+    const pass = await held.enter(ended.signal, bytes).catch(() => null);
+    // The thread may have died meanwhile.
+    if (pass === null || !threads.has(thread)) return pass?.release();
+    thread.pass = pass;
+    thread.worker.postMessage({ kind: "go" } satisfies DecodeGo);
+  };
   const start = () => {
-    const thread: Thread = { worker: new Worker(file), busy: null };
+    const thread: Thread = { worker: new Worker(file), busy: null, pass: null };
     thread.worker.on("message", (answer: DecodeAnswer) => {
+      if (answer.kind === "weighs") return void letIn(thread, answer.bytes);
+      thread.pass?.release();
+      thread.pass = null;
       const done = thread.busy;
       thread.busy = null;
       if (done !== null && answer.kind === "pixels") done.resolve(answer.pixels);
@@ -65,6 +85,7 @@ export function openDecoder({ threads: count, thread: file = threadFile("decode-
     thread.worker.on("error", (error) => thread.busy?.reject(new CodedError("engine_failed", "a decode thread failed", { cause: error })));
     thread.worker.on("exit", () => {
       threads.delete(thread);
+      thread.pass?.release();
       thread.busy?.reject(new CodedError("engine_failed", "a decode thread ended"));
       // Only for work: a thread that can't start mustn't be started without end.
       if (!closed && waiting.size > 0) start();
@@ -96,6 +117,7 @@ export function openDecoder({ threads: count, thread: file = threadFile("decode-
     },
     close: async () => {
       closed = true;
+      ended.abort();
       for (const { reject } of waiting) reject(new CodedError("aborted", "the decoder was closed"));
       waiting.clear();
       await Promise.all([...threads].map(({ worker }) => worker.terminate()));

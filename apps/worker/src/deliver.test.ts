@@ -5,7 +5,7 @@ import { deliver } from "./deliver.ts";
 import { requestOf } from "./testing/request.ts";
 
 const signal = new AbortController().signal;
-const request = requestOf({ buckets: ["photos"], output: "s3://photos/out/" });
+const request = requestOf({ output: "s3://photos/out/" });
 const usage = {
   input_tokens: 0,
   input_tokens_details: { cached_tokens: 0 },
@@ -43,7 +43,8 @@ function outbox(...faults: CodedError[]) {
     },
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a delivery uses
-  return { written, try: (end: End) => deliver({ storage: storage as Storage, bucket: "service" }, request, end, signal) };
+  const given = storage as Storage;
+  return { written, try: (end: End) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service" }, request, end, signal) };
 }
 const away = () => new CodedError("storage_unavailable", "PUT s3://photos/out/output.jsonl: SlowDown (HTTP 503)");
 

@@ -26,6 +26,8 @@ const queueSteps: readonly (keyof Queue)[] = [
   "end",
   "copyEnd",
   "settle",
+  "startDelete",
+  "forgetDeleted",
   "confirmFrontier",
   "repair",
 ];

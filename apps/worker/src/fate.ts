@@ -7,9 +7,11 @@ import { isCoded, type CodedError, type ErrorCode } from "@flamboyance/contracts
 const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "image_not_found",
   "image_forbidden",
+  "image_changed",
   "image_too_large",
   "image_unsupported",
   "image_unreadable",
+  "image_unavailable",
   "prompt_too_long",
   "item_failed",
   "invalid_request",

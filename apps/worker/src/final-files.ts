@@ -1,12 +1,23 @@
 /**
- * final/<seal>/: output.jsonl, errors.jsonl and summary.json, and what end.json says of them.
+ * final/<seal>/: output.jsonl, errors.jsonl, the tables that were asked for, summary.json, and what end.json says of them.
  * Owns that all of it follows from the seal, the plan and the parts alone: a second writer writes the same bytes.
  */
 import { createHash } from "node:crypto";
-import { CodedError, lineSucceeded, type BatchRequest, type End, type Plan, type ResultLine, type Seal } from "@flamboyance/contracts";
+import {
+  CodedError,
+  lineSucceeded,
+  type BatchRequest,
+  type End,
+  type Plan,
+  type ResultFormat,
+  type ResultLine,
+  type ResultsSummary,
+  type Seal,
+} from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
 import { addTallies, noTally, tallyOf } from "./result-tally.ts";
+import { openTableFile, type TableFile, type WrittenTable } from "./tables/table-file.ts";
 
 export interface FinalInput {
   readonly request: BatchRequest;
@@ -30,12 +41,17 @@ export async function writeFinalFiles(
   };
   const frame = { seal: seal.seal, status: seal.outcome, ...times, errors: seal.errors };
   if (plan === null) return { ...frame, ...totals.counted(), files: null };
-
   const { id } = request;
+  if (plan.report !== undefined) {
+    return { ...frame, ...totals.counted(), report: { key: batchKeys(id).plan(plan.plan).report, ...plan.report }, files: null };
+  }
+
   const keys = batchKeys(id).final(seal.seal);
   const output = openLineFile(storage, { bucket, key: keys.output }, { signal });
   const errors = openLineFile(storage, { bucket, key: keys.errors }, { signal });
+  const tables: TableFile[] = [];
   try {
+    for (const format of request.result_formats ?? []) tables.push(await openTableFile({ storage, bucket }, format, keys, signal));
     const { chunks, refused } = plan;
     const neverRan = seal.outcome === "expired" ? "batch_expired" : "batch_cancelled";
     for await (const { text, value } of readBatchLines(storage, {
@@ -50,21 +66,36 @@ export async function writeFinalFiles(
     })) {
       totals.add(value);
       await (lineSucceeded(value) ? output : errors).write(text);
+      for (const table of tables) await table.add(value);
     }
     const { counts, usage } = totals.counted();
     // A part that isn't whole must never become an end.
     if (counts.total !== plan.items + refused)
       throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
     const [outputFile, errorsFile] = [await output.finish(), await errors.finish()];
-    const summary = jsonLine({
+    const files: Record<string, WrittenTable> = { "output.jsonl": outputFile, "errors.jsonl": errorsFile };
+    const written: Pick<NonNullable<End["files"]>, ResultFormat> = {};
+    for (const file of tables) {
+      const { format, key } = file;
+      const table = await file.finish();
+      files[`results.${format}`] = table;
+      written[format] = { key, sha256: table.sha256, lines: table.lines };
+    }
+    const said: ResultsSummary = {
       id,
       status: seal.outcome,
       model: request.model.name,
+      model_key: request.model.key,
       task: request.task,
       counts,
       usage,
       codes: totals.codes(),
-    });
+      copied: totals.copied(),
+      files: Object.fromEntries(
+        Object.entries(files).map(([name, { sizeBytes, sha256, lines }]) => [name, { size_bytes: sizeBytes, sha256, lines }]),
+      ),
+    };
+    const summary = jsonLine(said);
     await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
     return {
       ...frame,
@@ -73,23 +104,31 @@ export async function writeFinalFiles(
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
         errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },
+        ...written,
         summary: { key: keys.summary, sha256: createHash("sha256").update(summary).digest("hex") },
       },
     };
   } finally {
-    await Promise.all([output.abandon(), errors.abandon()]);
+    await Promise.all([output, errors, ...tables].map((file) => file.abandon()));
   }
 }
 
 class Totals {
   #tally = noTally;
+  readonly #copied = { items: 0, input_tokens: 0, output_tokens: 0 };
   readonly #codes = new Map<string, number>();
 
   add(line: ResultLine): void {
     const added = tallyOf(line);
     this.#tally = addTallies(this.#tally, added);
-    if (added.failed === 0) return;
     const body = line.response?.body;
+    if (added.failed === 0) {
+      if (line.flamingo?.copied_from === undefined || body === undefined || !("usage" in body)) return;
+      this.#copied.items += 1;
+      this.#copied.input_tokens += body.usage.prompt_tokens;
+      this.#copied.output_tokens += body.usage.completion_tokens;
+      return;
+    }
     const code = line.error?.code ?? (body !== undefined && "error" in body ? body.error.code : null) ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
   }
@@ -106,6 +145,10 @@ class Totals {
         total_tokens: input_tokens + output_tokens,
       },
     };
+  }
+
+  copied(): ResultsSummary["copied"] {
+    return { ...this.#copied };
   }
 
   /** Failed lines by code, in the codes' order. */

@@ -14,13 +14,14 @@ import {
   type Seal,
 } from "@flamboyance/contracts";
 import type { BatchRecord, Queue } from "@flamboyance/queue";
-import { batchKeys, jsonLine, readJson, type Storage } from "@flamboyance/storage";
+import { batchKeys, jsonLine, readJson, type Buckets, type Storage } from "@flamboyance/storage";
 import { deliver } from "./deliver.ts";
 import { writeFinalFiles } from "./final-files.ts";
 import type { Metrics } from "./metrics.ts";
 
 export interface FinalizeDependencies {
   readonly storage: Storage;
+  readonly buckets: Pick<Buckets, "of">;
   readonly queue: Queue;
   readonly serviceBucket: string;
   readonly metrics: Metrics;
@@ -93,12 +94,12 @@ async function writeEnd(
 
 /** What follows the end. A delivery that is refused is recorded; one that may pass is thrown and comes back, and holds up no end. */
 async function settle(dependencies: FinalizeDependencies, request: BatchRequest, end: End, signal: AbortSignal): Promise<void> {
-  const { storage, queue, serviceBucket: bucket, metrics } = dependencies;
+  const { storage, buckets, queue, serviceBucket: bucket, metrics } = dependencies;
   const { id } = request;
   const keys = batchKeys(id);
   let after: After | null = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   if (after === null) {
-    const delivery = await metrics.time("deliver", () => deliver({ storage, bucket }, request, end, signal));
+    const delivery = await metrics.time("deliver", () => deliver({ storage, buckets, bucket }, request, end, signal));
     after = { delivery };
     await storage.write({ bucket, key: keys.after }, jsonLine(after), { contentType: "application/json", signal });
   }

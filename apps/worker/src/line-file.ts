@@ -1,5 +1,5 @@
 /**
- * An object of JSON lines while it is being written: records go in one by one, pieces go to S3 as they fill.
+ * An object of lines (or of bytes) while it is being written: records go in one by one, pieces go to S3 as they fill.
  * Owns the bounded buffer between a source and several such files fed in one pass. Refuses to leave half an object: it stands whole after `finish`, or not at all.
  */
 import { jsonLine, type Location, type Storage } from "@flamboyance/storage";
@@ -9,6 +9,8 @@ export interface LineFile {
   readonly lines: number;
   /** Takes a record, or a whole line's text with its end. Waits while S3 is behind; rejects with what made the upload fail. */
   write(record: object | string): Promise<void>;
+  /** Takes the next bytes of an object that has no lines; `lines` doesn't count them. */
+  writeBytes(bytes: Uint8Array): Promise<void>;
   /** Ends the object. */
   finish(): Promise<{ sizeBytes: number; sha256: string; lines: number }>;
   /** Gives the object up; it won't exist. Does nothing after `finish`. */
@@ -18,11 +20,15 @@ export interface LineFile {
 const pieceBytes = 256 * 1024;
 const piecesHeld = 8;
 
-export function openLineFile(storage: Storage, location: Location, options: { readonly signal: AbortSignal }): LineFile {
+export function openLineFile(
+  storage: Storage,
+  location: Location,
+  options: { readonly signal: AbortSignal; /** Default: JSON lines. */ readonly contentType?: string },
+): LineFile {
   const given = new AbortController();
   const pieces = new PieceQueue();
   const upload = storage.writeStream(location, pieces, {
-    contentType: "application/jsonl",
+    contentType: options.contentType ?? "application/jsonl",
     signal: AbortSignal.any([options.signal, given.signal]),
   });
   upload.catch((error: unknown) => pieces.fail(error));
@@ -45,6 +51,11 @@ export function openLineFile(storage: Storage, location: Location, options: { re
       held.push(line);
       heldBytes += line.length;
       lines += 1;
+      if (heldBytes >= pieceBytes) await flush();
+    },
+    writeBytes: async (bytes) => {
+      held.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+      heldBytes += bytes.length;
       if (heldBytes >= pieceBytes) await flush();
     },
     finish: async () => {

@@ -39,7 +39,13 @@ describe("a manifest", () => {
     ["no custom_id", '{"image":"s3://photos/1"}', "1: invalid_line custom_id"],
     ["an empty custom_id", '{"custom_id":"","image":"s3://photos/1"}', "1: invalid_line custom_id"],
     ["a custom_id that is no text", '{"custom_id":1,"image":"s3://photos/1"}', "1: invalid_line custom_id"],
-    ["an image elsewhere than in S3", '{"custom_id":"a","image":"https://photos/1"}', "1: invalid_line image"],
+    ["an image by another protocol", '{"custom_id":"a","image":"http://photos.example/1"}', "1: invalid_line image"],
+    ["credentials in an address", '{"custom_id":"a","image":"https://me:secret@photos.example/1"}', "1: invalid_line image"],
+    ["a host that its tenant may not use", '{"custom_id":"a","image":"https://photos.example/1"}', "1: bucket_not_allowed image"],
+    ["a bucket that its tenant may not use", '{"custom_id":"a","image":"s3://others/1"}', "1: bucket_not_allowed image"],
+    ["the service's own bucket", '{"custom_id":"a","image":"s3://service/open/1"}', "1: bucket_not_allowed image"],
+    ["one of several images elsewhere", '{"custom_id":"a","images":["s3://photos/1","s3://others/2"]}', "1: bucket_not_allowed images.1"],
+    ["a way out of its folder", '{"custom_id":"a","image":"s3://photos/../others/1"}', "1: invalid_line image"],
     ["a field that nobody knows", '{"custom_id":"a","image":"s3://photos/1","qestion":"?"}', "1: invalid_line qestion"],
   ])("refuses a line with %s", async (_what, line, expected) => {
     expect(brief(await read(holding(line)))).toEqual([expected]);
@@ -76,6 +82,24 @@ describe("a manifest", () => {
     expect(brief(await read(holding(lines), { task: "classify" }))).toEqual(["a", "2: invalid_line labels"]);
     expect(await itemsOf({ task: "classify", labels: ["a bird", "a cat"] })).toEqual([{ ...first, labels: ["one", "two"] }, second]);
     expect(await itemsOf({})).toEqual([first, second]);
+  });
+});
+
+describe("an image's ETag", () => {
+  const line = (fields: object) => `${JSON.stringify({ custom_id: "a", ...fields })}\n`;
+  const etags = (entries: readonly ManifestEntry[]) =>
+    entries.map((entry) => (entry.kind === "item" && "image" in entry.item ? entry.item.etag : entry.kind));
+
+  it("is frozen with it, from its line or its prefix, without quotes", async () => {
+    const image = "s3://photos/1";
+    const lines = [{ image, etag: '"abc-2"' }, { image, etag: "abc" }, { image }, { image, etag: '""' }];
+    const all = lines.map((fields, at) => line({ ...fields, custom_id: String(at) })).join("");
+    expect(etags(await read(holding(all)))).toEqual(["abc-2", "abc", undefined, undefined]);
+    expect(etags(await read(holding("", ["1.jpg"]), { input: "s3://photos/" }))).toEqual(["of 1.jpg"]);
+  });
+
+  it("is one image's: not a list's", async () => {
+    expect(brief(await read(holding(line({ images: ["s3://photos/1"], etag: "abc" }))))).toEqual(["1: invalid_line etag"]);
   });
 });
 
@@ -167,5 +191,7 @@ describe("a prefix", () => {
 });
 
 it.each(["s3://others/manifest.jsonl", "s3://service/open/"])("doesn't read %s, which isn't the tenant's", async (input) => {
-  await expect(read(holding("{}"), { input, buckets: ["photos", "service"] })).rejects.toMatchObject({ code: "manifest_forbidden" });
+  await expect(read(holding("{}"), { input, access: { read: ["photos", "service"], write: [], credentials: [] } })).rejects.toMatchObject({
+    code: "manifest_forbidden",
+  });
 });

@@ -13,9 +13,9 @@ import {
   type ManifestLine,
   type RefusedLine,
 } from "@flamboyance/contracts";
-import { formatLocation, inputForm, parseGlob, parseLocation, type ManifestForm, type Storage } from "@flamboyance/storage";
+import { bareEtag, formatLocation, inputForm, parseGlob, parseLocation, type ManifestForm, type Storage } from "@flamboyance/storage";
 import { CustomIds } from "./custom-ids.ts";
-import { mayRead } from "./fetch.ts";
+import { mayRead, refusalOf, type Owner } from "./fetch.ts";
 import { mapColumns } from "./rows/columns.ts";
 import { readRows } from "./rows/read-rows.ts";
 
@@ -33,19 +33,21 @@ export async function* readManifest(
   { serviceBucket, signal }: { readonly serviceBucket: string; readonly signal: AbortSignal },
 ): AsyncGenerator<ManifestEntry> {
   try {
-    if (!mayRead(parseLocation(request.input), { buckets: request.buckets, serviceBucket })) {
-      throw new CodedError("manifest_forbidden", "this bucket may not be used");
-    }
+    const owner = { access: request.access, serviceBucket };
     const form = inputForm(request.input);
+    const location = parseLocation(request.input);
+    // Of a prefix, what is listed.
+    const read = form.kind === "prefix" ? { ...location, key: parseGlob(request.input, request).prefix } : location;
+    if (!mayRead(read, owner)) throw new CodedError("manifest_forbidden", "this place may not be used");
     if (form.kind === "prefix") yield* readPrefix(storage, request, signal);
     else {
       // Not by a generator of its own: that would cost every line a turn more.
       const customIds = new CustomIds();
       const columns = mapColumns(request.columns);
-      for await (const row of readRows(storage, parseLocation(request.input), { form, columns, signal })) {
+      for await (const row of readRows(storage, location, { form, columns, signal })) {
         yield row.kind === "refused"
           ? { kind: "refused", refused: { code: row.code, message: row.message, param: null, line: row.line, custom_id: null } }
-          : readRow(row.line, withLists(columns.fieldsOf(row.fields), form), request, customIds);
+          : readRow(row.line, withLists(columns.fieldsOf(row.fields), form), request, owner, customIds);
       }
     }
   } catch (error) {
@@ -61,10 +63,11 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
   const glob = parseGlob(request.input, request);
   const { bucket, prefix } = glob;
   let line = 0;
-  for await (const { key } of storage.list({ bucket, key: prefix }, { signal })) {
+  for await (const { key, etag } of storage.list({ bucket, key: prefix }, { signal })) {
     if (!glob.matches(key)) continue;
     line += 1;
-    yield { kind: "item", item: { custom_id: key, line, image: formatLocation({ bucket, key }), ...itemWords(request, {}) } };
+    const shown = { image: formatLocation({ bucket, key }), ...etagOf(etag) };
+    yield { kind: "item", item: { custom_id: key, line, ...shown, ...itemWords(request, {}) } };
   }
 }
 
@@ -90,7 +93,7 @@ function parseList(text: string): unknown[] | null {
   }
 }
 
-function readRow(line: number, fields: Fields, request: BatchRequest, customIds: CustomIds): ManifestEntry {
+function readRow(line: number, fields: Fields, request: BatchRequest, owner: Owner, customIds: CustomIds): ManifestEntry {
   const customId = typeof fields["custom_id"] === "string" ? fields["custom_id"].slice(0, limits.customIdCharacters) : null;
   const refuse = (code: ErrorCode, message: string, param: string | null): ManifestEntry => ({
     kind: "refused",
@@ -105,9 +108,19 @@ function readRow(line: number, fields: Fields, request: BatchRequest, customIds:
   const { custom_id, ...own } = parsed.data;
   const lacking = lackingField(request, own);
   if (lacking !== null) return refuse("invalid_line", `neither the line nor the batch has a ${lacking}`, lacking);
+  for (const [place, image] of ("image" in own ? [own.image] : own.images).entries()) {
+    const refusal = refusalOf(image, owner);
+    if (refusal !== null) return refuse(refusal.code, refusal.message, "image" in own ? "image" : `images.${place}`);
+  }
   if (customIds.seen(custom_id)) return refuse("duplicate_custom_id", "an earlier line has the same custom_id", "custom_id");
-  const shown = "image" in own ? { image: own.image } : { images: own.images };
+  const shown = "image" in own ? { image: own.image, ...etagOf(own.etag ?? "") } : { images: own.images };
   return { kind: "item", item: { custom_id, line, ...shown, ...itemWords(request, own) } };
+}
+
+/** Absent where none was told. */
+function etagOf(told: string): { readonly etag?: string } {
+  const etag = bareEtag(told);
+  return etag === "" ? {} : { etag };
 }
 
 type OwnWords = Pick<ManifestLine, "question" | "prompt" | "labels">;

@@ -1,6 +1,6 @@
 import { CodedError, type ErrorCode } from "@flamboyance/contracts";
 import { describe, expect, it } from "vitest";
-import { framesOf, loadMedia, sourcesOf } from "./media.ts";
+import { framesOf, loadMedia, sourcesOf, type LoadedImage } from "./media.ts";
 
 const images = ["a", "b", "c", "d", "e", "f", "g"];
 const named = (shown: Parameters<typeof sourcesOf>[0], frames: number | undefined, maxFrames: number) =>
@@ -8,8 +8,8 @@ const named = (shown: Parameters<typeof sourcesOf>[0], frames: number | undefine
 
 describe("what is looked at", () => {
   it("is an image's first frame, or as many of its frames as the batch asks for", () => {
-    expect(sourcesOf({ image: "a" }, undefined, 4)).toEqual([{ image: "a", frames: null, place: null }]);
-    expect(sourcesOf({ image: "a" }, 1, 4)).toEqual([{ image: "a", frames: 1, place: null }]);
+    expect(sourcesOf({ image: "a" }, undefined, 4)).toEqual([{ image: "a", etag: null, frames: null, place: null }]);
+    expect(sourcesOf({ image: "a" }, 1, 4)).toEqual([{ image: "a", etag: null, frames: 1, place: null }]);
     expect(framesOf(sourcesOf({ image: "a" }, undefined, 4))).toBe(1);
     expect(framesOf(sourcesOf({ image: "a" }, 3, 4))).toBe(3);
   });
@@ -25,21 +25,28 @@ describe("what is looked at", () => {
 });
 
 describe("loading it", () => {
+  const loaded = (name: string, ...frames: Float32Array[]): LoadedImage => ({ frames, etag: `etag of ${name}`, sha256: `hash of ${name}` });
   const fail = (code: ErrorCode) => Promise.reject(new CodedError(code, `a ${code}`));
 
   it("gives all frames in order, whichever is there first", async () => {
-    const late = Promise.withResolvers<Float32Array[]>();
+    const late = Promise.withResolvers<LoadedImage>();
     const loading = loadMedia(sourcesOf({ images: ["a", "b"] }, undefined, 4), ({ image }) =>
-      image === "a" ? late.promise : Promise.resolve([Float32Array.of(2)]),
+      image === "a" ? late.promise : Promise.resolve(loaded("b", Float32Array.of(2))),
     );
-    late.resolve([Float32Array.of(1)]);
-    expect(await loading).toEqual([Float32Array.of(1), Float32Array.of(2)]);
+    late.resolve(loaded("a", Float32Array.of(1)));
+    expect(await loading).toEqual({
+      frames: [Float32Array.of(1), Float32Array.of(2)],
+      images: [
+        { etag: "etag of a", sha256: "hash of a" },
+        { etag: "etag of b", sha256: "hash of b" },
+      ],
+    });
     const [one, two] = [Float32Array.of(1), Float32Array.of(2)];
-    expect(await loadMedia(sourcesOf({ image: "a" }, 2, 4), () => Promise.resolve([one, two]))).toEqual([one, two]);
+    expect((await loadMedia(sourcesOf({ image: "a" }, 2, 4), () => Promise.resolve(loaded("a", one, two)))).frames).toEqual([one, two]);
   });
 
   it("names a list's unreadable frame by its place, the earliest first, and a single image not at all", async () => {
-    const load = ({ image }: { readonly image: string }) => (image === "a" ? Promise.resolve([]) : fail("image_unreadable"));
+    const load = ({ image }: { readonly image: string }) => (image === "a" ? Promise.resolve(loaded("a")) : fail("image_unreadable"));
     await expect(loadMedia(sourcesOf({ images: ["a", "a", "b", "c"] }, undefined, 4), load)).rejects.toMatchObject({
       code: "image_unreadable",
       message: "images[2]: a image_unreadable",
@@ -48,7 +55,7 @@ describe("loading it", () => {
   });
 
   it("throws a passing fault as it is, before any frame's own, and only when all have ended", async () => {
-    const late = Promise.withResolvers<Float32Array[]>();
+    const late = Promise.withResolvers<LoadedImage>();
     const sources = sourcesOf({ images: ["a", "b", "late"] }, undefined, 4);
     let ended = false;
     const loading = loadMedia(sources, ({ image }) =>
@@ -57,7 +64,7 @@ describe("loading it", () => {
     const caught = loading.catch((error: unknown) => error);
     await new Promise((resolve) => setImmediate(resolve));
     expect(ended).toBe(false);
-    late.resolve([]);
+    late.resolve(loaded("late"));
     expect(await caught).toMatchObject({ code: "storage_unavailable", message: "a storage_unavailable" });
   });
 });

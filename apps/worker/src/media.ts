@@ -7,11 +7,13 @@ import { chooseFrames, type Media } from "@flamboyance/model";
 import { isOwnFault } from "./fate.ts";
 
 /** By location, or by whatever else names an image's bytes. */
-export type Shown = { readonly image: string } | { readonly images: readonly string[] };
+export type Shown = { readonly image: string; readonly etag?: string | undefined } | { readonly images: readonly string[] };
 
 /** One image to look at. */
 export interface Source {
   readonly image: string;
+  /** That it must have; null: any. */
+  readonly etag: string | null;
   /** How many frames it gives where it is an animation; null: its first alone. */
   readonly frames: number | null;
   /** Where it stands in `images`; null for a single image. */
@@ -20,9 +22,9 @@ export interface Source {
 
 /** `frames` as the batch asks for them, if it does; `maxFrames` as its model takes them. */
 export function sourcesOf(shown: Shown, frames: number | undefined, maxFrames: number): readonly Source[] {
-  if ("image" in shown) return [{ image: shown.image, frames: frames ?? null, place: null }];
+  if ("image" in shown) return [{ image: shown.image, etag: shown.etag ?? null, frames: frames ?? null, place: null }];
   const { images } = shown;
-  return chooseFrames(images.length, frames ?? maxFrames).map((place) => ({ image: images[place] ?? "", frames: null, place }));
+  return chooseFrames(images.length, frames ?? maxFrames).map((place) => ({ image: images[place] ?? "", etag: null, frames: null, place }));
 }
 
 /** How many frames the sources give at most. */
@@ -30,20 +32,35 @@ export function framesOf(sources: readonly Source[]): number {
   return sources.reduce((total, { frames }) => total + (frames ?? 1), 0);
 }
 
+/** A source's pixels, and what its bytes were. */
+export interface LoadedImage {
+  readonly frames: Media;
+  /** Without quotes; null where the server tells none. */
+  readonly etag: string | null;
+  readonly sha256: string;
+}
+
 /**
  * Loads all sources at once (how many of them run is the loader's to bound) and ends when all have ended: nothing of an item outlives it. Of several faults one that
  * passes comes first, then that of the earliest source, so that an item fails alike at each attempt; in a list it is named by its place.
  */
-export async function loadMedia(sources: readonly Source[], load: (source: Source) => Promise<Media>): Promise<Media> {
+export async function loadMedia(
+  sources: readonly Source[],
+  load: (source: Source) => Promise<LoadedImage>,
+): Promise<{ readonly frames: Media; readonly images: readonly Omit<LoadedImage, "frames">[] }> {
   const loaded = await Promise.allSettled(sources.map(load));
   const faults: unknown[] = [];
   const frames: Float32Array[] = [];
+  const images: Omit<LoadedImage, "frames">[] = [];
   for (const [index, result] of loaded.entries()) {
-    if (result.status === "fulfilled") frames.push(...result.value);
-    else faults.push(atPlace(result.reason, sources[index]?.place ?? null));
+    if (result.status === "fulfilled") {
+      const { frames: own, ...facts } = result.value;
+      frames.push(...own);
+      images.push(facts);
+    } else faults.push(atPlace(result.reason, sources[index]?.place ?? null));
   }
   if (faults.length > 0) throw faults.find((fault) => !isOwnFault(fault)) ?? faults[0];
-  return frames;
+  return { frames, images };
 }
 
 function atPlace(fault: unknown, place: number | null): unknown {

@@ -31,7 +31,7 @@ it("ends a caller's wait with its signal, and reads on for the next one", async 
 
   const next = batches.open(request.id, plan.plan, model, new AbortController().signal);
   answers.resolve(undefined);
-  expect(await next).toEqual({ request, plan, prefix: null });
+  expect(await next).toMatchObject({ request, plan, prefix: null });
   expect(reads).toBe(2);
 });
 

@@ -9,13 +9,15 @@ import type { Decoder } from "./decode.ts";
 import type { PrefixSource } from "./engine.ts";
 import type { ItemModel } from "./item.ts";
 import { sourcesOf } from "./media.ts";
-import { examplePassages } from "./prompt.ts";
+import { examplePassages, prefixHash } from "./prompt.ts";
 
 export interface OpenBatch {
   readonly request: BatchRequest;
   readonly plan: Plan;
   /** Null where the batch has no examples. */
   readonly prefix: PrefixSource | null;
+  /** What all of its items' prompts have in common. */
+  readonly prefixHash: string;
 }
 
 /** How the examples become pixels. */
@@ -74,7 +76,8 @@ async function readBatch(
   const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
   const plan = await readJson(storage, { bucket, key: keys.plan(planId).manifest }, planSchema, signal);
   if (request === null || plan === null) throw new CodedError("internal_error", `${id}: its request or plan isn't in S3`);
-  if (request.examples.length === 0) return { request, plan, prefix: null };
+  const common = prefixHash(request, plan.examples);
+  if (request.examples.length === 0) return { request, plan, prefix: null, prefixHash: common };
 
   const media: (Media | null)[] = [];
   const planned = keys.plan(planId);
@@ -94,5 +97,5 @@ async function readBatch(
     media.push(frames);
   }
   const passages = examplePassages(request, media).map(({ text, images }): Passage => ({ text, media: images }));
-  return { request, plan, prefix: { key: `${id}/${planId}`, passages } };
+  return { request, plan, prefix: { key: `${id}/${planId}`, passages }, prefixHash: common };
 }

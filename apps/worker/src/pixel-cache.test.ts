@@ -1,18 +1,21 @@
 import { CodedError } from "@flamboyance/contracts";
 import type { Media } from "@flamboyance/model";
 import { expect, it } from "vitest";
+import type { LoadedImage } from "./media.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 
 const signal = new AbortController().signal;
 const mebibyte = 2 ** 20;
-const still = (image: string) => ({ image, frames: null });
+const still = (image: string) => ({ image, etag: null, frames: null });
+
+const loaded = (frames: Media) => ({ frames, etag: "1", sha256: "2" });
 
 /** Loads that are counted: each gives pixels of `bytes` bytes. */
 function counted(bytes = 1_024) {
   const loads: string[] = [];
   const load = (name: string) => () => {
     loads.push(name);
-    return Promise.resolve([new Float32Array(bytes / 4).fill(loads.length)]);
+    return Promise.resolve(loaded([new Float32Array(bytes / 4).fill(loads.length)]));
   };
   return { loads, load };
 }
@@ -29,8 +32,8 @@ it("gives each caller pixels of its own", async () => {
   const cache = openPixelCache({ maxBytes: mebibyte });
   const { load } = counted();
   const first = await cache.get("batch", still("a"), load("a"), signal);
-  structuredClone(first, { transfer: first.map(({ buffer }) => buffer as ArrayBuffer) });
-  expect((await cache.get("batch", still("a"), load("a"), signal))[0]?.length).toBe(256);
+  structuredClone(first, { transfer: first.frames.map(({ buffer }) => buffer as ArrayBuffer) });
+  expect((await cache.get("batch", still("a"), load("a"), signal)).frames[0]?.length).toBe(256);
 });
 
 it("knows nothing of another batch's images", async () => {
@@ -66,25 +69,34 @@ it("keeps an image's own fault, and forgets one that passes", async () => {
 it("loads again for an item whose neighbour gave up", async () => {
   const cache = openPixelCache({ maxBytes: mebibyte });
   const { loads, load } = counted();
-  const { promise, reject } = Promise.withResolvers<Media>();
+  const { promise, reject } = Promise.withResolvers<LoadedImage>();
   const first = cache.get("batch", still("a"), () => promise, signal);
   const second = cache.get("batch", still("a"), load("a"), signal);
   reject(new CodedError("aborted", "the chunk was given up"));
   await expect(first).rejects.toMatchObject({ code: "aborted" });
-  expect((await second)[0]?.length).toBe(256);
+  expect((await second).frames[0]?.length).toBe(256);
   expect(loads).toEqual(["a"]);
+});
+
+it("tells an image that must be one version from one that must be another", async () => {
+  const cache = openPixelCache({ maxBytes: mebibyte });
+  const { loads, load } = counted();
+  for (const etag of ["1", "2", null, "1"]) await cache.get("batch", { ...still("a"), etag }, load(etag ?? "any"), signal);
+  expect(loads).toEqual(["1", "2", "any"]);
 });
 
 it("tells an animation's first frame from its sampled ones, and weighs all of them", async () => {
   const cache = openPixelCache({ maxBytes: 100_000 });
   const { loads, load } = counted();
-  const three = () => Promise.resolve([1, 2, 3].map((level) => new Float32Array(10_000).fill(level)));
-  expect(await cache.get("batch", still("a"), load("first"), signal)).toHaveLength(1);
-  expect(await cache.get("batch", { image: "a", frames: 1 }, load("middle"), signal)).toHaveLength(1);
-  expect(await cache.get("batch", still("a"), load("first again"), signal)).toHaveLength(1);
+  const three = () => Promise.resolve(loaded([1, 2, 3].map((level) => new Float32Array(10_000).fill(level))));
+  expect((await cache.get("batch", still("a"), load("first"), signal)).frames).toHaveLength(1);
+  expect((await cache.get("batch", { image: "a", etag: null, frames: 1 }, load("middle"), signal)).frames).toHaveLength(1);
+  expect((await cache.get("batch", still("a"), load("first again"), signal)).frames).toHaveLength(1);
   expect(loads).toEqual(["first", "middle"]);
   // 120,000 bytes: too many to be kept, and everything else goes before them.
-  expect((await cache.get("batch", { image: "a", frames: 3 }, three, signal)).map(([level]) => level)).toEqual([1, 2, 3]);
+  expect((await cache.get("batch", { image: "a", etag: null, frames: 3 }, three, signal)).frames.map(([level]) => level)).toEqual([
+    1, 2, 3,
+  ]);
   await cache.get("batch", still("a"), load("first, after all"), signal);
   expect(loads).toEqual(["first", "middle", "first, after all"]);
 });

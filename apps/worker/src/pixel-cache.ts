@@ -4,17 +4,21 @@
  * and a later batch sees an image's newest bytes. Keyed by what was taken of the image, too: an animation's first frame isn't its sampled ones.
  * (Exact and fast pixels never meet: a batch's are all of one kind, so its id tells them apart.)
  */
-import type { Media } from "@flamboyance/model";
 import { isOwnFault } from "./fate.ts";
-import type { Source } from "./media.ts";
+import type { LoadedImage, Source } from "./media.ts";
 
 export interface PixelCache {
   /** The source's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
-  get(batch: string, source: Pick<Source, "image" | "frames">, load: () => Promise<Media>, signal: AbortSignal): Promise<Media>;
+  get(
+    batch: string,
+    source: Pick<Source, "image" | "etag" | "frames">,
+    load: () => Promise<LoadedImage>,
+    signal: AbortSignal,
+  ): Promise<LoadedImage>;
 }
 
 interface Entry {
-  readonly pixels: Promise<Media>;
+  readonly loaded: Promise<LoadedImage>;
   bytes: number;
 }
 
@@ -39,16 +43,16 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
       drop(oldest, old);
     }
   };
-  const start = (key: string, load: () => Promise<Media>): Entry => {
-    const entry: Entry = { pixels: load(), bytes: 0 };
+  const start = (key: string, load: () => Promise<LoadedImage>): Entry => {
+    const entry: Entry = { loaded: load(), bytes: 0 };
     entries.set(key, entry);
     weigh(key, entry, leastBytes);
-    entry.pixels.then(
-      (pixels) =>
+    entry.loaded.then(
+      ({ frames }) =>
         weigh(
           key,
           entry,
-          pixels.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
+          frames.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
         ),
       (error: unknown) => {
         if (!isOwnFault(error)) drop(key, entry);
@@ -58,8 +62,8 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
   };
 
   return {
-    get: async (batch, { image, frames }, load, signal) => {
-      const key = `${batch} ${frames ?? "first"} ${image}`;
+    get: async (batch, { image, etag, frames }, load, signal) => {
+      const key = `${batch} ${frames ?? "first"} ${etag ?? "any"} ${image}`;
       for (;;) {
         signal.throwIfAborted();
         const known = entries.get(key);
@@ -70,7 +74,8 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
           entries.set(key, known);
         }
         try {
-          return (await entry.pixels).map((frame) => frame.slice());
+          const { frames: own, ...facts } = await entry.loaded;
+          return { frames: own.map((frame) => frame.slice()), ...facts };
         } catch (error) {
           // Another item's load, given up with that item's chunk: this one loads for itself.
           if (known === undefined || isOwnFault(error)) throw error;

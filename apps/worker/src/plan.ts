@@ -3,21 +3,25 @@
  * Owns which faults are the batch's own (it ends as failed, with the reason). Nothing here counts before it is adopted: a loser's folder just lies there.
  */
 import { createHash } from "node:crypto";
-import { batchRequest, CodedError, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
+import { batchRequest, CodedError, isSampled, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import { newUlid, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
+import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import { ChunkLedger } from "./chunk-ledger.ts";
 import type { Decoder } from "./decode.ts";
+import { writeReport } from "./dry-run.ts";
+import { FirstItems } from "./first-items.ts";
 import { isOwnFault } from "./fate.ts";
-import { fetchImage } from "./fetch.ts";
+import { fetchImage, type ImageSources } from "./fetch.ts";
 import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import type { StopWatch } from "./stop-watch.ts";
+import { shownImage } from "./web-image.ts";
 
-export interface PlanDependencies {
+export interface PlanDependencies extends ImageSources {
   readonly storage: Storage;
   readonly queue: Queue;
   readonly serviceBucket: string;
@@ -63,7 +67,10 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   const keys = batchKeys(request.id).plan(plan);
   try {
     const examples = await writeExamples(dependencies, request, keys, signal);
-    const lines = await writeItems(dependencies, request, keys, signal);
+    const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
+    const lines = await (request.dry_run === true
+      ? writeReport(dependencies, request, keys, { look, signal })
+      : writeItems(dependencies, request, keys, signal));
     if (lines.kind === "refused") return lines;
     const written: Plan = { plan, ...lines.facts, examples };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
@@ -76,7 +83,7 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
 
 /** The support images' bytes, each decoded once to see that it can be. Throws bad_example, and invalid_request for texts and labels that no prompt can hold. */
 async function writeExamples(
-  { storage, serviceBucket, decoder }: PlanDependencies,
+  { storage, buckets, web, serviceBucket, decoder }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
   signal: AbortSignal,
@@ -88,14 +95,14 @@ async function writeExamples(
   );
   labelsOf(request, {});
   const copy = async (image: string, frames: number | null, key: string, param: string) => {
-    const bytes = await fetchImage(storage, image, { buckets: request.buckets, serviceBucket }, signal)
-      .then(async (found) => {
+    const bytes = await fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal)
+      .then(async ({ bytes: found }) => {
         await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
         return found;
       })
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
-        throw new CodedError("bad_example", `${image}: ${error.message} (${error.code})`, { param, cause: error });
+        throw new CodedError("bad_example", `${shownImage(image)}: ${error.message} (${error.code})`, { param, cause: error });
       });
     await storage.write({ bucket: serviceBucket, key }, bytes, { contentType: "application/octet-stream", signal });
     return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };
@@ -122,7 +129,7 @@ type Lines =
 
 /** items.jsonl, errors.jsonl (where lines are skipped) and the index, in one pass over the manifest. */
 async function writeItems(
-  { storage, serviceBucket }: PlanDependencies,
+  { storage, buckets, serviceBucket }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
   signal: AbortSignal,
@@ -131,10 +138,12 @@ async function writeItems(
   const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const ledger = new ChunkLedger();
+  // What is sampled is drawn by each item's own name, so no two are alike.
+  const first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
   const bad = new BadLines();
   let lines = 0;
   try {
-    for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
+    for await (const entry of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
       lines += 1;
       if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
       if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
@@ -142,7 +151,8 @@ async function writeItems(
       else if (bad.count > 0) continue;
       else if (entry.kind === "refused") await skipped.write({ ...entry.refused, before_item: ledger.items });
       else {
-        const line = jsonLine(entry.item);
+        const sameAs = first?.find(entry.item, ledger.items) ?? null;
+        const line = jsonLine(sameAs === null ? entry.item : { ...entry.item, same_as: sameAs });
         await items.write(line);
         ledger.add(Buffer.byteLength(line));
       }
@@ -161,29 +171,6 @@ async function writeItems(
   } finally {
     // Nothing after a finish.
     await Promise.all([items.abandon(), skipped.abandon()]);
-  }
-}
-
-const lineErrorOf = ({ code, message, param, line }: LineError): LineError => ({ code, message, param, line });
-
-/** A failed batch's bad lines: the first ones, and how many more there were. */
-class BadLines {
-  readonly #shown: LineError[] = [];
-  #count = 0;
-
-  get count(): number {
-    return this.#count;
-  }
-
-  add(refused: LineError): void {
-    this.#count += 1;
-    if (this.#shown.length < limits.lineErrorsShown) this.#shown.push(lineErrorOf(refused));
-  }
-
-  errors(): LineError[] {
-    const more = this.#count - this.#shown.length;
-    if (more === 0) return this.#shown;
-    return [...this.#shown, { code: "more_line_errors", message: `and ${more} more lines were refused`, param: null, line: null }];
   }
 }
 

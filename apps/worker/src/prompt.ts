@@ -1,5 +1,6 @@
 /** A batch's words as the model's prompts: its examples once, its items' queries one by one. Owns how the wire's fields become the prompt's. */
-import type { BatchRequest, Item, SupportExample } from "@flamboyance/contracts";
+import { hash } from "node:crypto";
+import type { BatchRequest, Item, Plan, SupportExample } from "@flamboyance/contracts";
 import { buildPrompt, type PromptExample } from "@flamboyance/model";
 
 /** The few-shot prefix, one passage per example. `images[i]` stands for example i's image; null where it has none. Throws invalid_request for texts that no prompt can hold. */
@@ -12,6 +13,22 @@ export function examplePassages<Image>(
   const { examples: passages } = buildPrompt<Image | null>(request.task, examples, { image: null, question: "" });
   return passages.map(({ text, images: own }) => ({ text, images: own.filter((image) => image !== null) }));
 }
+
+/** What all prompts of a batch have in common, as a hash: the examples' words, in the order of their images (`shown`: their bytes' hashes). */
+export function prefixHash(request: BatchRequest, shown: Plan["examples"]): string {
+  const texts = examplePassages(
+    request,
+    request.examples.map(({ image, images }) => image ?? images ?? null),
+  ).map(({ text }) => text);
+  return sha256([request.task, texts, shown]);
+}
+
+/** Equal where a batch's examples, an item's words and its labels are. */
+export function promptHash(prefix: string, text: string, labels: readonly string[] | null): string {
+  return sha256([prefix, text, labels]);
+}
+
+const sha256 = (parts: unknown): string => hash("sha256", JSON.stringify(parts));
 
 /** The unsolved query of one item. Throws invalid_request for a question or prompt that no prompt can hold. */
 export function queryText(request: BatchRequest, item: Pick<Item, "question" | "prompt">): string {

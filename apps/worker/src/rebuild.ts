@@ -126,10 +126,12 @@ async function relist(
 ): Promise<void> {
   const keys = batchKeys(id);
   if ((await queue.batch(id)) !== null) return;
+  // Its sweep goes on.
+  if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return void (await queue.startDelete(id));
   const after = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   const request = after === null ? null : await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
   const end = request === null ? null : await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
-  if (request === null || end === null || (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return;
+  if (request === null || end === null) return;
   await publishEnded({ storage, bucket }, rebuild, request, end, signal);
 }
 

@@ -51,6 +51,7 @@ function round({
         if (found.startsWith(key)) yield listed(found);
       }
     },
+    describe: () => Promise.resolve(null),
     read: ({ key }) =>
       Promise.resolve({ bytes: Buffer.from(markers[key.split("/")[1] ?? ""] ?? ""), etag: "", contentType: "application/json" }),
   };
@@ -65,6 +66,7 @@ function round({
     leaseMs: 1_000,
     rebuildLeaseMs: 1_000,
     sweepMs: 1_000,
+    keptMs: null,
   });
   return { done, ran: reconciler.round(new AbortController().signal) };
 }

@@ -2,19 +2,22 @@
  * Finds what a crash left half done, and takes it up: whatever fell over between any two commands, a batch always ends.
  * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`, and a Redis that was lost is rebuild.ts's. One worker at a time, under a lease; harmless if two did it.
  */
-import { batchRequest, end as endSchema, isEnded } from "@flamboyance/contracts";
+import { batchRequest, deletion, end as endSchema, isEnded } from "@flamboyance/contracts";
 import type { Lease } from "@flamboyance/queue";
 import { batchKeys, openPrefix, readJson } from "@flamboyance/storage";
 import { isAway } from "./fate.ts";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
 import { rebuildAlone, relistEnded, type RebuildDependencies } from "./rebuild.ts";
-import { storeTime, sweepBatch } from "./sweep.ts";
+import { deleteKeptTooLong } from "./retention.ts";
+import { storeTime, sweepBatch, sweepDeleted, type Swept } from "./sweep.ts";
 
 export interface ReconcileDependencies extends RebuildDependencies {
   readonly leaseMs: number;
   /** How old left-overs must be to be swept: older than any lock. */
   readonly sweepMs: number;
+  /** How long an ended batch is kept; null: for ever. */
+  readonly keptMs: number | null;
 }
 
 const batchesPerRenewal = 100;
@@ -37,6 +40,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
         await mendBatches(dependencies, lease, signal);
         await mendMarkers(dependencies, lease, looked, signal);
         for (const key of await queue.models()) await queue.dispatch(key);
+        await endRetention(dependencies, signal);
         await sweepBatches(dependencies, lease, signal);
         await relistEnded(dependencies, signal);
       } finally {
@@ -85,6 +89,17 @@ async function mendMarkers(dependencies: ReconcileDependencies, lease: Lease, lo
   for (const id of looked) if (!open.has(id)) looked.delete(id);
 }
 
+/** Batches whose time is over; the sweep takes them. */
+async function endRetention(
+  { storage, queue, serviceBucket, keptMs, metrics, log }: ReconcileDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  if (keptMs === null) return;
+  const each = { keptMs, alone: (id: string, work: () => Promise<void>) => alone(log, id, work) };
+  const deleted = await deleteKeptTooLong({ storage, queue, serviceBucket }, each, signal);
+  for (let count = 0; count < deleted; count++) metrics.repaired("retention");
+}
+
 /** What settled batches left behind. A batch whose look fails waits for its next one like those where something was found: it keeps no other from being swept. */
 async function sweepBatches(dependencies: ReconcileDependencies, lease: Lease, signal: AbortSignal): Promise<void> {
   const { queue, metrics, log, sweepMs } = dependencies;
@@ -95,7 +110,7 @@ async function sweepBatches(dependencies: ReconcileDependencies, lease: Lease, s
   for (const id of due) {
     if (signal.aborted || maxObjects === 0 || !(await lease.renew())) return;
     await alone(log, id, async () => {
-      const { removed, left } = await sweepBatch(dependencies, id, { beforeMs, maxObjects }, signal).catch(async (error: unknown) => {
+      const { removed, left } = await sweep(dependencies, id, { beforeMs, maxObjects }, signal).catch(async (error: unknown) => {
         if (!isAway(error)) await queue.swept({ id, again: true });
         throw error;
       });
@@ -104,6 +119,20 @@ async function sweepBatches(dependencies: ReconcileDependencies, lease: Lease, s
       if (left !== "more") await queue.swept({ id, again: left === "later" });
     });
   }
+}
+
+async function sweep(
+  dependencies: ReconcileDependencies,
+  id: string,
+  bounds: { readonly beforeMs: number; readonly maxObjects: number },
+  signal: AbortSignal,
+): Promise<Swept> {
+  const { storage, queue, serviceBucket: bucket } = dependencies;
+  const decided = await readJson(storage, { bucket, key: batchKeys(id).deleted }, deletion, signal);
+  if (decided === null) return sweepBatch(dependencies, id, bounds, signal);
+  // Whoever wrote it may have fallen over before this.
+  await queue.forgetDeleted({ id, tenant: decided.tenant });
+  return sweepDeleted(dependencies, id, bounds, signal);
 }
 
 /** One batch's own trouble (an object or a record that can't be read) keeps no other from being looked after; what is away is away for all, and ends the round. */
@@ -120,6 +149,10 @@ async function alone(log: Log, id: string, look: () => Promise<void>): Promise<v
 async function takeUp(dependencies: ReconcileDependencies, id: string, signal: AbortSignal): Promise<void> {
   const { storage, queue, serviceBucket: bucket, metrics, log } = dependencies;
   const keys = batchKeys(id);
+  if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
+    await storage.remove([{ bucket, key: keys.marker }], { signal });
+    return;
+  }
   let others = 0;
   for await (const { key } of storage.list({ bucket, key: keys.folderPrefix }, { signal })) {
     if (key === keys.request) continue;

@@ -19,12 +19,14 @@ function run(options: { quarantined?: readonly number[]; lost?: number; read?: (
   const { quarantined = [], lost = null, read = () => {} } = options;
   const events: string[] = [];
   const dependencies = {
-    storage: {
-      read: ({ key }: { key: string }) => {
-        events.push(`reads ${key}`);
-        read(key);
-        return Promise.reject(new CodedError("storage_not_found", key));
-      },
+    buckets: {
+      of: () => ({
+        read: ({ key }: { key: string }) => {
+          events.push(`reads ${key}`);
+          read(key);
+          return Promise.reject(new CodedError("storage_not_found", key));
+        },
+      }),
     },
     queue: {
       note: ({ item }: { item: number | null }) => {

@@ -51,6 +51,32 @@ export async function sweepBatch(
   return { removed: found.length, left: more ? "more" : young || found.length > 0 ? "later" : "clean" };
 }
 
+/**
+ * One look at a batch that was deleted: everything goes, at once, for nothing of it counts any more. deleted.json stays until a look finds nothing else and it is old
+ * enough: what a stalled process writes late is found by then, and until then the id can't begin again.
+ */
+export async function sweepDeleted(
+  { storage, serviceBucket: bucket }: SweepDependencies,
+  id: string,
+  { beforeMs, maxObjects }: { readonly beforeMs: number; readonly maxObjects: number },
+  signal: AbortSignal,
+): Promise<Swept> {
+  const { folderPrefix, deleted, marker } = batchKeys(id);
+  const found: { bucket: string; key: string }[] = [];
+  let decidedMs = 0;
+  for await (const { key, lastModified } of storage.list({ bucket, key: folderPrefix }, { signal })) {
+    if (key === deleted) decidedMs = lastModified.getTime();
+    else if (found.length === maxObjects) {
+      await storage.remove(found, { signal });
+      return { removed: found.length, left: "more" };
+    } else found.push({ bucket, key });
+  }
+  await storage.remove([...found, { bucket, key: marker }], { signal });
+  if (found.length > 0 || decidedMs > beforeMs) return { removed: found.length, left: "later" };
+  await storage.remove([{ bucket, key: deleted }], { signal });
+  return { removed: 1, left: "clean" };
+}
+
 /** The time on the store's own clock, in ms: a worker's may be wrong by more than an age. */
 export async function storeTime({ storage, serviceBucket: bucket }: SweepDependencies, signal: AbortSignal): Promise<number> {
   const clock = { bucket, key: clockKey };

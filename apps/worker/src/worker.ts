@@ -4,7 +4,7 @@
  */
 import { newDeviceClaims } from "@flamboyance/model";
 import { newUlid, openQueue, type Handler, type Job, type JobKind, type Queue } from "@flamboyance/queue";
-import { openStorage } from "@flamboyance/storage";
+import { openBuckets, openStorage } from "@flamboyance/storage";
 import { runChunk } from "./chunk.ts";
 import type { Config } from "./config.ts";
 import { openDecoder } from "./decode.ts";
@@ -20,6 +20,7 @@ import { openNoOpEngine } from "./no-op-engine.ts";
 import { holdOpenBatches } from "./open-batches.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
+import { Rates } from "./rates.ts";
 import { openReadAhead } from "./read-ahead.ts";
 import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
@@ -27,6 +28,7 @@ import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
 import { Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
+import { openWebImages } from "./web-image.ts";
 
 export interface RunningWorker {
   readonly log: Log;
@@ -70,20 +72,24 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     retryCapMs: Math.min(30_000, config.lockMs),
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
+  const s3 = { ...config.s3, maxSockets: config.fetchConcurrency + 32 };
   const { queue, storage, decoder } = withFailpoints(
     {
       queue: opened,
-      storage: openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 }),
-      decoder: openDecoder({ threads: config.decodeThreads }),
+      storage: openStorage(s3),
+      decoder: openDecoder({ threads: config.decodeThreads, maxBytes: config.decodeBytes }),
     },
     config.failpoints,
   );
+  const buckets = openBuckets({ storage, defaults: s3, secrets: config.bucketSecrets });
+  const web = openWebImages({ loopback: config.webLoopback });
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.
   const closing = new AbortController();
   const stopped = new AbortController();
-  const shared = { storage, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const shared = { storage, buckets, web, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const rates = new Rates();
   const chunks = {
     ...shared,
     worker,
@@ -92,6 +98,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     solitude: new Solitude(),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
+    rates,
   };
   const claims = newDeviceClaims();
   const handle = (kind: JobKind, run: Handler) => watched(kind, run, metrics, log);
@@ -117,10 +124,12 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
         { kind: "chunk", model: key, concurrency: config.chunksAtOnce },
         handle("chunk", async (job, signal) => {
           metrics.chunkStarted();
+          rates.chunkStarted(key);
           try {
             return await runChunk(chunks, model, job, signal);
           } finally {
             metrics.chunkEnded();
+            rates.chunkEnded(key);
             // A slot is free: the queue may take another chunk.
             await queue.dispatch(key).catch((error: unknown) => log.warn(failure(error), "dispatch failed"));
           }
@@ -131,7 +140,12 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   });
 
   const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: Math.max(5_000, config.lockMs) };
-  const reconciler = openReconciler({ ...repairing, leaseMs: Math.max(5_000, 2 * config.reconcileMs), sweepMs: config.sweepMs });
+  const reconciler = openReconciler({
+    ...repairing,
+    leaseMs: Math.max(5_000, 2 * config.reconcileMs),
+    sweepMs: config.sweepMs,
+    keptMs: config.keptMs,
+  });
   waitsFor = "what Redis doesn't hold is being rebuilt from S3";
   // An S3 that is away now is asked again in the rounds below.
   await rebuildLost(repairing, closing.signal).catch((error: unknown) => log.warn(failure(error), "Redis can't be rebuilt yet"));
@@ -139,7 +153,9 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, worker, models, config).catch((error: unknown) => log.warn(failure(error), "nothing can be handed out yet"));
+  await announce(queue, { worker, models, rates }, config).catch((error: unknown) =>
+    log.warn(failure(error), "nothing can be handed out yet"),
+  );
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
@@ -158,7 +174,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 6, closing.signal, () => announce(queue, worker, models, config)),
+    every("announce", config.lockMs / 6, closing.signal, () => announce(queue, { worker, models, rates }, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -182,18 +198,24 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       await models.close();
       await decoder.close();
       await queue.close();
+      web.close();
+      buckets.close();
       storage.close();
       log.info("closed");
     },
   };
 }
 
-async function announce(queue: Queue, worker: string, models: ServedModels, config: Config): Promise<void> {
+async function announce(
+  queue: Queue,
+  { worker, models, rates }: { readonly worker: string; readonly models: ServedModels; readonly rates: Rates },
+  config: Config,
+): Promise<void> {
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
     // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's chunk finds it silent, too.
-    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs / 2);
+    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, config.lockMs / 2);
     await queue.dispatch(model);
   }
 }

@@ -51,6 +51,7 @@ export async function startWorld() {
   });
   const worker = (storageOfStep: Storage = storage, rebuildLeaseMs = 30_000) => ({
     storage: storageOfStep,
+    buckets: { of: () => storageOfStep },
     queue,
     serviceBucket: bucket,
     metrics: createMetrics(() => Promise.resolve([])),
@@ -58,6 +59,7 @@ export async function startWorld() {
     rebuildLeaseMs,
     leaseMs: 30_000,
     sweepMs: 3_600_000,
+    keptMs: null,
   });
   const put = async (key: string, text: string | Uint8Array): Promise<void> =>
     void (await storage.write({ bucket, key }, text, { contentType: "application/octet-stream", signal }));

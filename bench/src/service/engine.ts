@@ -49,7 +49,13 @@ export async function measureEngine({ model, items }: EngineSetting, signal: Abo
   return withSystem(setting, signal, async ({ client, storage }) => {
     const caption = async (input: string) => {
       const { id } = await client.batches.create(
-        { model: modelName, task: "caption", input, generation: { max_new_tokens: tokens, min_new_tokens: tokens, num_beams: beams } },
+        {
+          model: modelName,
+          task: "caption",
+          input,
+          deduplicate: false,
+          generation: { max_new_tokens: tokens, min_new_tokens: tokens, num_beams: beams },
+        },
         { signal },
       );
       return client.batches.wait(id, { signal, intervalMs: 200 });

@@ -65,7 +65,7 @@ async function follow(
     }
   };
   const { id } = await client.batches.create(
-    { model: noOpModelName, task: "caption", input: manifest, completion_window: "7d" },
+    { model: noOpModelName, task: "caption", input: manifest, deduplicate: false, completion_window: "7d" },
     { signal },
   );
   note(`${items} items: planning`);

@@ -21,7 +21,7 @@ export async function measureThroughput(dataset: Dataset, signal: AbortSignal): 
     const onProgress = ({ in_progress_at }: Batch) => {
       if (in_progress_at !== null) plannedSeconds ||= secondsSoFar();
     };
-    const { id } = await client.batches.create({ model: noOpModelName, task: "caption", input: manifest }, { signal });
+    const { id } = await client.batches.create({ model: noOpModelName, task: "caption", input: manifest, deduplicate: false }, { signal });
     const batch = await client.batches.wait(id, { signal, intervalMs: 100, onProgress });
     const seconds = secondsSoFar();
     const verdict = await verdictOf(storage, batch, items, signal);

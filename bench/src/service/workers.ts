@@ -46,7 +46,10 @@ async function timeBatch({ dataset, workers, waitMs }: WorkersSetting, signal: A
     return await withSystem({ dataset, workers: 0 }, signal, async ({ system, client, storage }) => {
       for (let worker = 0; worker < workers; worker++) await system.addWorker({ FLAMBOYANCE_ENGINE_GATE: `${gates.url}/${worker}` });
       const startedMs = performance.now();
-      const { id } = await client.batches.create({ model: noOpModelName, task: "caption", input: manifest }, { signal });
+      const { id } = await client.batches.create(
+        { model: noOpModelName, task: "caption", input: manifest, deduplicate: false },
+        { signal },
+      );
       const batch = await client.batches.wait(id, { signal, intervalMs: 100 });
       return { seconds: (performance.now() - startedMs) / 1_000, verdict: await verdictOf(storage, batch, dataset.items, signal) };
     });

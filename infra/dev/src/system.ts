@@ -35,6 +35,8 @@ export interface SystemOptions {
 export interface System {
   readonly apiUrl: string;
   readonly apiKey: string;
+  /** Of those who say who may call. */
+  readonly adminKey: string;
   readonly redis: { readonly url: string; readonly prefix: string };
   readonly s3: S3Address;
   readonly api: Application;
@@ -77,7 +79,12 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     await prepare(s3);
 
     const apiKey = `fb-${randomBytes(24).toString("base64url")}`;
-    const keys = [{ tenant: "demo", name: "demo", sha256: createHash("sha256").update(apiKey).digest("hex"), buckets: ["*"] }];
+    const adminKey = `fb-${randomBytes(24).toString("base64url")}`;
+    const hashOf = (key: string) => createHash("sha256").update(key).digest("hex");
+    const keys = [
+      { tenant: "demo", name: "demo", sha256: hashOf(apiKey), buckets: ["*"] },
+      { tenant: "operators", name: "main", sha256: hashOf(adminKey), scopes: ["admin"] },
+    ];
     const environment = {
       REDIS_URL: redis.url,
       FLAMBOYANCE_REDIS_PREFIX: prefix,
@@ -113,7 +120,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
       await runningApi.close();
       return (runningApi = await startApi());
     };
-    return { apiUrl: api.url, apiKey, redis: { url: redis.url, prefix }, s3, api, workers, addWorker, restartApi, close };
+    return { apiUrl: api.url, apiKey, adminKey, redis: { url: redis.url, prefix }, s3, api, workers, addWorker, restartApi, close };
   } catch (error) {
     await close();
     throw error;

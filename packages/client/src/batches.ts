@@ -2,12 +2,16 @@
 import {
   batch,
   batchList,
+  deletedBatch,
+  dryRunReport,
   resultsPage,
   isEnded,
   type Batch,
   type BatchList,
   type Control,
   type CreateDatasetBatchInput,
+  type DeletedBatch,
+  type DryRunReport,
   type ResultLine,
   type ResultsPage,
 } from "@flamboyance/contracts";
@@ -57,6 +61,10 @@ export interface Batches {
   resume(id: string, options?: Signalled): Promise<Batch>;
   /** The batch's place among your own from now on: the highest first, then the oldest. Rejects with `conflict` where nothing of it is left to begin. */
   setPriority(id: string, priority: number, options?: Signalled): Promise<Batch>;
+  /** Deletes an ended batch and its results for good; what was copied to its output stays. Rejects with `conflict` while it runs. */
+  delete(id: string, options?: Signalled): Promise<DeletedBatch>;
+  /** What a dry run found, once it has ended. Rejects with `conflict` before, and where the batch failed instead. */
+  report(id: string, options?: Signalled): Promise<DryRunReport>;
   /** One page of results. `after` is `next` of the page before. */
   resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
   /** Result lines in the manifest's order, page by page, also while the batch runs. */
@@ -95,6 +103,8 @@ export function batchesOf(connection: Connection): Batches {
     resume: control("resume"),
     setPriority: (id, priority, { signal } = {}) =>
       request(connection, { method: "POST", path: path(id, "/priority"), body: { priority }, answer: batch, signal }),
+    delete: (id, { signal } = {}) => request(connection, { method: "DELETE", path: path(id), answer: deletedBatch, signal }),
+    report: (id, { signal } = {}) => request(connection, { method: "GET", path: path(id, "/report"), answer: dryRunReport, signal }),
     all: (options) => allBatches(list, options),
     results: (id, options) => allResults(page, id, options),
     wait: (id, options) => untilEnded(get, id, options),

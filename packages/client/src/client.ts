@@ -1,4 +1,5 @@
 /** The client: one address, one key. Runs wherever `fetch` does (Node 20 and later, browsers). */
+import { keysOf, tenantsOf, type Keys, type Tenants } from "./admin.ts";
 import { batchesOf, type Batches } from "./batches.ts";
 import { FlamboyanceError } from "./failure.ts";
 import { modelsOf, type Models } from "./models.ts";
@@ -18,6 +19,8 @@ export interface ClientOptions {
 export interface Client {
   readonly batches: Batches;
   readonly models: Models;
+  readonly tenants: Tenants;
+  readonly keys: Keys;
 }
 
 /**
@@ -36,7 +39,7 @@ export function createClient({ baseUrl, apiKey = null, fetch: ask, retries = 4, 
     retries,
     timeoutMs,
   };
-  return { batches: batchesOf(connection), models: modelsOf(connection) };
+  return { batches: batchesOf(connection), models: modelsOf(connection), tenants: tenantsOf(connection), keys: keysOf(connection) };
 }
 
 /** Without a slash at its end, and without the /v1 that OpenAI's clients want there. */

@@ -1,4 +1,5 @@
 /** The door of the client. */
+export type { Keys, Tenants } from "./admin.ts";
 export type { Batches, ResultsOptions, WaitOptions } from "./batches.ts";
 export { createClient, type Client, type ClientOptions } from "./client.ts";
 export { FlamboyanceError } from "./failure.ts";

@@ -1,6 +1,6 @@
 /**
  * One call over HTTP: sends, tries again what passes (no answer, 429, 5xx) with what the server says or a growing pause, and parses the answer.
- * A POST is tried again too: it carries an idempotency key, or is safe to repeat.
+ * A POST or DELETE is tried again too: it carries an idempotency key, or is safe to repeat.
  */
 import { failureOf, FlamboyanceError, parseJson } from "./failure.ts";
 
@@ -19,7 +19,7 @@ interface Parser<Value> {
 }
 
 export interface Call<Value> {
-  readonly method: "GET" | "POST";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   readonly path: string;
   readonly query?: Readonly<Record<string, string | number | undefined>>;
   readonly body?: unknown;

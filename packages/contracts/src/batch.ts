@@ -48,12 +48,19 @@ export const batch = z.object({
   input: z.string(),
   output: z.string().nullable(),
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
-  results: z.object({ output: z.string(), errors: z.string(), summary: z.string() }).nullable(),
+  results: z
+    .object({ output: z.string(), errors: z.string(), summary: z.string(), csv: z.string().optional(), parquet: z.string().optional() })
+    .nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),
+  dry_run: z.boolean().optional().describe("True where nothing was to run; its report is at `/report` once it has ended."),
   delivery: z.object({ status: z.enum(["pending", "delivered", "failed"]), error: z.string().nullable() }).nullable(),
 });
 export type Batch = z.infer<typeof batch>;
+
+/** The answer to a DELETE. */
+export const deletedBatch = z.object({ id: z.string(), object: z.literal("batch"), deleted: z.literal(true) });
+export type DeletedBatch = z.infer<typeof deletedBatch>;
 
 export const batchList = z.object({
   object: z.literal("list"),

@@ -6,10 +6,21 @@ import { z } from "zod";
 import { generation, generationFaults, generationGiven } from "./generation.ts";
 import { limits } from "./limits.ts";
 
-const s3Location = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+$/, "must be s3://bucket/key");
-const s3Input = z.string().regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
+/** An object of S3, or an address of the web: no credentials in it, and no IPv6 in brackets. What the web's guard refuses beyond that (ports, addresses) is the worker's. */
+const imageLocation = z
+  .string()
+  .max(limits.urlCharacters)
+  .regex(
+    /^(?:s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.+|https:\/\/[^\s/?#@:\\[\]]+(?::\d{1,5})?(?:[/?#]\S*)?)$/,
+    "must be s3://bucket/key or https://host/path",
+  );
+const s3Input = z
+  .string()
+  .max(limits.locationCharacters)
+  .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/.*$/, "must be s3://bucket/…");
 const s3Folder = z
   .string()
+  .max(limits.locationCharacters)
   .regex(/^s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]\/(.*\/)?$/, "must be s3://bucket/folder/, with a slash at its end");
 const question = z.string().min(1).max(limits.questionCharacters);
 
@@ -29,7 +40,7 @@ export const pixelMode = z.enum(["exact", "fast"]);
 export type PixelMode = z.infer<typeof pixelMode>;
 
 /** What an example shows: one image, or the frames of a video in order. */
-const shown = { image: s3Location.optional(), images: z.array(s3Location).min(1).max(limits.frames).optional() };
+const shown = { image: imageLocation.optional(), images: z.array(imageLocation).min(1).max(limits.frames).optional() };
 
 /**
  * A solved example: `text` for a caption, a label, or what follows a prompt (`prompt`; without it the batch's), `question` and `answer` for vqa.
@@ -49,7 +60,10 @@ export const metadata = z
 export const priority = z.int().min(-limits.priority).max(limits.priority);
 
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
-export const completionWindow = z.string().regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
+export const completionWindow = z
+  .string()
+  .max(6)
+  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
 
 export function completionWindowSeconds(window: string): number {
   const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[window.slice(-1)];
@@ -64,6 +78,7 @@ export const columns = z.strictObject({
   custom_id: columnName.optional(),
   image: columnName.optional(),
   images: columnName.optional(),
+  etag: columnName.optional(),
   question: columnName.optional(),
   prompt: columnName.optional(),
   labels: columnName.optional(),
@@ -72,12 +87,16 @@ export type Columns = z.infer<typeof columns>;
 
 const patterns = z.array(z.string().min(1).max(limits.patternCharacters)).min(1).max(limits.patterns);
 
+/** What results lie in beside output.jsonl and errors.jsonl, which are always there: one table of all lines each. */
+export const resultFormat = z.enum(["csv", "parquet"]);
+export type ResultFormat = z.infer<typeof resultFormat>;
+
 export const createDatasetBatch = z
   .strictObject({
     model: z.string().min(1).max(200),
     task,
     input: s3Input.describe(
-      "A manifest `….jsonl`, `.ndjson`, `.csv`, `.tsv` (each also `.gz`, `.zst`), or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
+      "A manifest `….jsonl`, `.ndjson`, `.csv`, `.tsv` (each also `.gz`, `.zst`) or `.parquet`, or a prefix: `s3://bucket/folder/` or with a pattern, `s3://bucket/folder/**/*.jpg`.",
     ),
     columns: columns
       .optional()
@@ -90,7 +109,9 @@ export const createDatasetBatch = z
     exclude: patterns
       .optional()
       .describe("Prefixes: none of the objects that match one of these patterns, relative to the prefix's folder."),
-    output: s3Folder.optional().describe("Where output.jsonl, errors.jsonl and summary.json are copied after the end."),
+    output: s3Folder
+      .optional()
+      .describe("Where output.jsonl, errors.jsonl, summary.json and what `result_formats` asks for are copied after the end."),
     examples: z.array(supportExample).max(limits.examples).default([]),
     question: question.optional().describe("vqa: asked of every item that brings no question of its own."),
     prompt: prompt.optional().describe("prompt: the text behind each image, which the model goes on from; an item may bring its own."),
@@ -121,6 +142,26 @@ export const createDatasetBatch = z
       .optional()
       .describe(
         "Which of your batches of this model goes first: the highest, then the oldest. 0 without it; can be changed while the batch runs.",
+      ),
+    result_formats: z
+      .array(resultFormat)
+      .max(resultFormat.options.length)
+      .refine((all) => new Set(all).size === all.length, "must be different formats")
+      .optional()
+      .describe(
+        "Tables of all result lines, completed and failed, in the manifest's order: results.csv, results.parquet, beside output.jsonl and errors.jsonl.",
+      ),
+    deduplicate: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether items that show and ask the same run once, and the others take that answer (`flamingo.copied_from`). Default true; what is sampled always runs each by itself.",
+      ),
+    dry_run: z
+      .boolean()
+      .optional()
+      .describe(
+        "Reads the manifest, looks at some images and ends with a report (`/report`); nothing runs, and nothing is written to `output`.",
       ),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })
@@ -160,17 +201,22 @@ function exampleFault(what: Task, example: SupportExample, batchHasPrompt: boole
 export const manifestLine = z
   .strictObject({
     custom_id: z.string().min(1).max(limits.customIdCharacters),
-    image: s3Location.optional(),
-    images: z.array(s3Location).min(1).max(limits.imagesPerItem).optional(),
+    image: imageLocation.optional(),
+    images: z.array(imageLocation).min(1).max(limits.imagesPerItem).optional(),
+    /** What the ETag of an image in S3 must be; quotes don't count. */
+    etag: z.string().min(1).max(limits.etagCharacters).optional(),
     question: question.optional(),
     prompt: prompt.optional(),
     labels: labels.optional(),
   })
-  .transform(({ image, images, ...line }, context) => {
-    if (image !== undefined && images === undefined) return { ...line, image };
-    if (images !== undefined && image === undefined) return { ...line, images };
-    const message = image === undefined ? "a line needs an image, or images" : "a line has an image or images, not both";
-    context.addIssue({ code: "custom", path: [image === undefined ? "image" : "images"], message });
+  .transform(({ image, images, etag, ...line }, context) => {
+    const refuse = (field: string, message: string): void => context.addIssue({ code: "custom", path: [field], message });
+    if (etag !== undefined && image?.startsWith("https:")) refuse("etag", "is an S3 image's: one of the web has none");
+    else if (image !== undefined && images === undefined) return { ...line, image, ...(etag === undefined ? {} : { etag }) };
+    else if (image !== undefined) refuse("images", "a line has an image or images, not both");
+    else if (images === undefined) refuse("image", "a line needs an image, or images");
+    else if (etag !== undefined) refuse("etag", "is one image's: a line of images has none");
+    else return { ...line, images };
     return z.NEVER;
   });
 export type ManifestLine = z.infer<typeof manifestLine>;

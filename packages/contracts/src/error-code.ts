@@ -6,7 +6,13 @@
 interface ErrorTraits {
   /** HTTP status where the error answers a request, and `response.status_code` where it stands in an error line. */
   readonly status: number;
-  readonly type: "invalid_request_error" | "authentication_error" | "permission_error" | "not_found_error" | "server_error";
+  readonly type:
+    | "invalid_request_error"
+    | "authentication_error"
+    | "permission_error"
+    | "not_found_error"
+    | "rate_limit_error"
+    | "server_error";
   /** True where the same input may succeed later. */
   readonly retryable: boolean;
   readonly meaning: string;
@@ -20,8 +26,25 @@ export const errorTable = {
   invalid_request: invalid("The request's body, path or query doesn't fit its schema; `param` names the place."),
   invalid_cursor: invalid("`after` isn't an id or cursor that this list gave out."),
   authentication_required: { status: 401, type: "authentication_error", retryable: false, meaning: "No bearer key was sent." },
-  invalid_api_key: { status: 401, type: "authentication_error", retryable: false, meaning: "The bearer key isn't known." },
-  bucket_not_allowed: { status: 403, type: "permission_error", retryable: false, meaning: "The tenant may not use this bucket." },
+  invalid_api_key: {
+    status: 401,
+    type: "authentication_error",
+    retryable: false,
+    meaning: "The bearer key isn't known, has ended or was revoked.",
+  },
+  scope_missing: { status: 403, type: "permission_error", retryable: false, meaning: "The key is known, but may not do this." },
+  bucket_not_allowed: {
+    status: 403,
+    type: "permission_error",
+    retryable: false,
+    meaning: "The tenant may not use this bucket, folder or host.",
+  },
+  rate_limited: {
+    status: 429,
+    type: "rate_limit_error",
+    retryable: true,
+    meaning: "The key calls too often; `retry-after` says when it may again.",
+  },
   not_found: {
     status: 404,
     type: "not_found_error",
@@ -53,9 +76,12 @@ export const errorTable = {
   line_too_long: invalid("A line is longer than the limit."),
   more_line_errors: invalid("More lines were refused than a batch's `errors` show; the message has their number."),
   manifest_unreadable: invalid(
-    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure.",
+    "The manifest isn't what its name says, or is damaged or cut off: its compression, its last quote, or its Parquet structure (also where that keeps its reader busy without an end).",
   ),
-  manifest_too_large: invalid("The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does.", 413),
+  manifest_too_large: invalid(
+    "The manifest unpacks to more than the limit, or a Parquet file's footer, row group or page does, or its decoding takes too much memory.",
+    413,
+  ),
   manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
   manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
   bad_example: invalid("A support example's image can't be read."),
@@ -63,9 +89,14 @@ export const errorTable = {
   // An item, while its chunk runs
   image_not_found: invalid("The item's image isn't there.", 404),
   image_forbidden: invalid("The item's image may not be read.", 403),
+  image_changed: invalid("The item's image isn't the one that the manifest or the prefix's listing named: its ETag is another.", 412),
   image_too_large: invalid("The item's image has more bytes or pixels than the limit, an animation in its frames together.", 413),
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),
+  image_unavailable: passing(
+    "The item's image isn't to be had from its web server: no answer, too slow, a 5xx or a throttle, three times.",
+    502,
+  ),
   prompt_too_long: invalid("The item's prompt is longer than the model's limit."),
   poison_item: {
     status: 500,

@@ -2,16 +2,18 @@
 export {
   batch,
   batchList,
+  deletedBatch,
   lineError,
   requestCounts,
   usage,
   type Batch,
   type BatchList,
+  type DeletedBatch,
   type LineError,
   type RequestCounts,
   type Usage,
 } from "./batch.ts";
-export { bucketAllowed } from "./bucket-pattern.ts";
+export { access, credentialsFor, hostAllowed, placeAllowed, plainName, type Access, type BucketCredentials } from "./access.ts";
 export {
   columns,
   completionWindowSeconds,
@@ -19,6 +21,7 @@ export {
   manifestLine,
   pixelMode,
   priority,
+  resultFormat,
   supportExample,
   task,
   type Columns,
@@ -26,15 +29,17 @@ export {
   type CreateDatasetBatchInput,
   type ManifestLine,
   type PixelMode,
+  type ResultFormat,
   type SupportExample,
   type Task,
 } from "./dataset.ts";
+export { dryRunReport, type DryRunReport } from "./dry-run.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
 export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
-export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
+export { model, modelIdentity, modelKeyOf, modelList, precisionOf, type Model, type ModelIdentity, type ModelList } from "./model.ts";
 export {
   chatCompletion,
   comparePositions,
@@ -42,12 +47,14 @@ export {
   linePosition,
   lineSucceeded,
   neverRanLine,
+  provenance,
   refusedResultLine,
   resultLine,
   succeededLine,
   type ChatCompletion,
   type ItemIdentity,
   type LinePosition,
+  type Provenance,
   type ResultLine,
 } from "./result-line.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
@@ -61,11 +68,42 @@ export {
   type BatchStatus,
   type RecordStatus,
 } from "./status.ts";
-export { newKey, tenantKey, tenantKeys, type TenantKey } from "./tenant-key.ts";
+export {
+  accessOf,
+  apiKey,
+  apiKeyList,
+  createApiKey,
+  keyIdOf,
+  newApiKey,
+  newKey,
+  newTenantKey,
+  parseKeyId,
+  putTenant,
+  rotateApiKey,
+  scope,
+  storedKey,
+  tenant,
+  tenantKey,
+  tenantKeys,
+  tenantList,
+  type ApiKey,
+  type ApiKeyList,
+  type CreateApiKeyInput,
+  type NewApiKey,
+  type PutTenant,
+  type PutTenantInput,
+  type RotateApiKeyInput,
+  type Scope,
+  type StoredKey,
+  type Tenant,
+  type TenantKey,
+  type TenantList,
+} from "./tenant-key.ts";
 export {
   after,
   batchRequest,
   control,
+  deletion,
   end,
   frontier,
   item,
@@ -73,11 +111,13 @@ export {
   plan,
   rebuilt,
   refusedLine,
+  resultsSummary,
   seal,
   tally,
   type After,
   type BatchRequest,
   type Control,
+  type Deletion,
   type End,
   type Frontier,
   type Item,
@@ -86,6 +126,7 @@ export {
   type Plan,
   type Rebuilt,
   type RefusedLine,
+  type ResultsSummary,
   type Seal,
   type Tally,
 } from "./stored.ts";

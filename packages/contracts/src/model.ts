@@ -11,6 +11,11 @@ export type ModelList = z.infer<typeof modelList>;
 export const modelIdentity = z.object({ contentHash: z.string().regex(/^[0-9a-f]{64}$/), precision: z.string().regex(/^[a-z0-9]+$/) });
 export type ModelIdentity = z.infer<typeof modelIdentity>;
 
+/** fp32, int8, …: what a model's queue ends with. */
+export function precisionOf({ key }: { readonly key: string }): string {
+  return key.slice(key.lastIndexOf("-") + 1);
+}
+
 /** The model's queue: `3f…-fp32`. Two names with equal content share it. */
 export function modelKeyOf({ contentHash, precision }: ModelIdentity): string {
   return `${contentHash}-${precision}`;

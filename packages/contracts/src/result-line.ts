@@ -45,12 +45,35 @@ export const chatCompletion = z.object({
 });
 export type ChatCompletion = z.infer<typeof chatCompletion>;
 
+/** How a line came about: of what, by whom, in what time. Two attempts at an item differ in it; the line that counts is one attempt's, whole. */
+export const provenance = z.object({
+  images: z
+    .array(z.object({ image: z.string(), etag: z.string().nullable(), sha256: z.string().nullable() }))
+    .describe(
+      "What was looked at, in order: the item's image, or those taken of its `images`. ETag and SHA-256 of the bytes, null where they weren't read.",
+    ),
+  precision: z.string().describe("The model's: fp32, int8, …"),
+  prompt_sha256: z.string().nullable().describe("Equal where the examples, the item's words and its labels are; null in a failed line."),
+  timings: z
+    .object({ fetch_ms: z.int(), decode_ms: z.int(), engine_ms: z.int() })
+    .describe("What the item waited for; an image that another item fetched already takes none."),
+  worker: z.string().describe("The process that ran it, as its log names it."),
+  copied_from: z
+    .string()
+    .optional()
+    .describe(
+      "The line whose answer this is: of an earlier item of the batch that shows and asks the same. It took no time, and its tokens count once.",
+    ),
+});
+export type Provenance = z.infer<typeof provenance>;
+
 export const resultLine = z.object({
   id: z.string(),
   /** Null only where a refused manifest line had none that could be read. */
   custom_id: z.string().nullable(),
   response: z.object({ status_code: z.int(), request_id: z.string(), body: z.union([chatCompletion, errorBody]) }).nullable(),
   error: z.object({ code: z.string(), message: z.string(), line: z.int().optional() }).nullable(),
+  flamingo: provenance.optional().describe("Absent where the item never ran."),
 });
 export type ResultLine = z.infer<typeof resultLine>;
 
@@ -62,7 +85,11 @@ export interface ItemIdentity {
   readonly customId: string;
 }
 
-export function succeededLine(identity: ItemIdentity, completion: Omit<ChatCompletion, "id" | "object">): ResultLine {
+export function succeededLine(
+  identity: ItemIdentity,
+  completion: Omit<ChatCompletion, "id" | "object">,
+  flamingo?: Provenance,
+): ResultLine {
   const suffix = lineSuffix(identity);
   const body: ChatCompletion = { id: `chatcmpl-${suffix}`, object: "chat.completion", ...completion };
   return {
@@ -70,10 +97,11 @@ export function succeededLine(identity: ItemIdentity, completion: Omit<ChatCompl
     custom_id: identity.customId,
     response: { status_code: 200, request_id: `req_${suffix}`, body },
     error: null,
+    ...(flamingo === undefined ? {} : { flamingo }),
   };
 }
 
-export function failedLine(identity: ItemIdentity, code: ErrorCode, message: string): ResultLine {
+export function failedLine(identity: ItemIdentity, code: ErrorCode, message: string, flamingo?: Provenance): ResultLine {
   const suffix = lineSuffix(identity);
   const { status, type } = errorTable[code];
   const body = { error: { message, type, param: null, code } };
@@ -82,6 +110,7 @@ export function failedLine(identity: ItemIdentity, code: ErrorCode, message: str
     custom_id: identity.customId,
     response: { status_code: status, request_id: `req_${suffix}`, body },
     error: null,
+    ...(flamingo === undefined ? {} : { flamingo }),
   };
 }
 

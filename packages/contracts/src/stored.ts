@@ -3,8 +3,9 @@
  * Owns the schemas only; keys and bytes are storage's, decisions are the queue's.
  */
 import { z } from "zod";
+import { access } from "./access.ts";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { columns, completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
+import { columns, completionWindow, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome, recordStatus } from "./status.ts";
 import { weight } from "./tenant-key.ts";
@@ -20,8 +21,8 @@ export type ModelReference = z.infer<typeof modelReference>;
 export const batchRequest = z.object({
   id: z.string(),
   tenant: z.string(),
-  /** Patterns of the buckets that the tenant may use (`demo-*`), as they stood at submit: what workers hold every image to. */
-  buckets: z.array(z.string()),
+  /** What the tenant may read and write, as it stood at submit: what workers hold every image and every delivery to. */
+  access,
   created_at: z.int(),
   expires_at: z.int(),
   idempotency_key: z.string().nullable(),
@@ -52,6 +53,12 @@ export const batchRequest = z.object({
   weight: weight.default(1),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
+  /** Absent where none was asked for. */
+  dry_run: z.boolean().optional(),
+  /** As dry_run. */
+  result_formats: z.array(resultFormat).optional(),
+  /** Only where it is false. */
+  deduplicate: z.boolean().optional(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
@@ -69,13 +76,19 @@ const itemWords = z.object({
   /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
   prompt: z.string().optional(),
   labels: z.array(z.string()).optional(),
+  /** The place in items.jsonl, from 0, of an earlier item that seems to show and ask the same: a hint. */
+  same_as: z.int().optional(),
 });
 
 /**
  * A line of the frozen items.jsonl: a manifest's line, normalised; `line` is its number in the manifest, from 1. `images` is the list as it was given:
  * which of it are looked at follows from the batch's `frames` and the model.
  */
-export const item = z.union([itemWords.extend({ image: z.string() }), itemWords.extend({ images: z.array(z.string()) })]);
+export const item = z.union([
+  /** `etag`, without quotes: the image must still have it. From the manifest, or a prefix's listing. */
+  itemWords.extend({ image: z.string(), etag: z.string().optional() }),
+  itemWords.extend({ images: z.array(z.string()) }),
+]);
 export type Item = z.infer<typeof item>;
 
 /**
@@ -94,6 +107,8 @@ export const plan = z.object({
   chunks: z.int(),
   refused: z.int(),
   items_sha256: z.string(),
+  /** A dry run's: of report.json. Its plan has no items. */
+  report: z.object({ sha256: z.string() }).optional(),
   /** Of examples/<index>; a list, of examples/<index>/<place>, for one of several images; null for a text-only example. */
   examples: z.array(z.union([exampleBytes, z.array(exampleBytes)]).nullable()),
 });
@@ -137,6 +152,27 @@ export const seal = z.object({
 });
 export type Seal = z.infer<typeof seal>;
 
+const resultFile = z.object({ key: z.string(), sha256: z.string(), lines: z.int() });
+
+/** summary.json, beside the results: what is in them, and how a copy of them is checked. */
+export const resultsSummary = z.object({
+  id: z.string(),
+  status: batchOutcome,
+  model: z.string(),
+  /** Content hash and precision. */
+  model_key: z.string(),
+  task,
+  counts: requestCounts,
+  usage,
+  /** Failed lines by code. */
+  codes: z.record(z.string(), z.int()),
+  /** Items that took the answer of an earlier one that shows and asks the same, and what it would have cost to make it again: no part of `usage`. */
+  copied: z.object({ items: z.int(), input_tokens: z.int(), output_tokens: z.int() }),
+  /** By name: output.jsonl, errors.jsonl, results.csv, results.parquet. `lines` leaves a header out. */
+  files: z.record(z.string(), z.object({ size_bytes: z.int(), sha256: z.string(), lines: z.int() })),
+});
+export type ResultsSummary = z.infer<typeof resultsSummary>;
+
 /**
  * rebuilt/<epoch>.json: what a rebuild after a loss of Redis chose, written before it is published. The next rebuild begins with the newest one, and believes
  * only what was written in its epoch or later.
@@ -165,16 +201,25 @@ export const end = z.object({
   counts: requestCounts,
   usage,
   errors: z.array(lineError),
-  /** Keys in the service's bucket with their hashes; null where the batch ended without a plan. */
+  /** Of a dry run that wasn't refused. */
+  report: z.object({ key: z.string(), sha256: z.string() }).optional(),
+  /** Keys in the service's bucket with their hashes; null where the batch ended without a plan, and for a dry run. */
   files: z
     .object({
-      output: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
-      errors: z.object({ key: z.string(), sha256: z.string(), lines: z.int() }),
+      output: resultFile,
+      errors: resultFile,
+      /** Where they were asked for. */
+      csv: resultFile.optional(),
+      parquet: resultFile.optional(),
       summary: z.object({ key: z.string(), sha256: z.string() }),
     })
     .nullable(),
 });
 export type End = z.infer<typeof end>;
+
+/** deleted.json: the batch is deleted. Written first; the last object of it to go. */
+export const deletion = z.object({ tenant: z.string(), deleted_at: z.int(), because: z.enum(["asked", "retention"]) });
+export type Deletion = z.infer<typeof deletion>;
 
 /** after.json: what follows the end (the copy to the customer's output) is done, or given up with its reason. */
 export const after = z.object({

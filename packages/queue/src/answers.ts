@@ -75,7 +75,12 @@ export const publishAnswer = z.object({ kind: z.enum(["published", "exists", "lo
 export const relistedAnswer = z.object({ kind: z.enum(["relisted", "lost"]) });
 export const believeAnswer = z.object({ kind: z.enum(["believed", "lost"]) });
 export const announceAnswer = bare("announced");
-export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
+export const liveAnswer = z.array(
+  z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number().nullable() }),
+);
 export const sweepableAnswer = z.array(z.string());
+export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused")]);
+export const forgetDeletedAnswer = bare("forgotten");
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
+export const admitAnswer = z.object({ waitMs: z.int() });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

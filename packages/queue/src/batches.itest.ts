@@ -154,9 +154,13 @@ describe("who serves a model", () => {
     await queue.announce({ worker: "two", model, slots: 1 }, 60_000);
     await queue.announce({ worker: "silent", model, slots: 7 }, 0);
     const served = async () => (await queue.liveModels()).filter(({ key }) => key === model);
-    expect(await served()).toEqual([{ key: model, slots: 3, workers: 2 }]);
+    expect(await served()).toEqual([{ key: model, slots: 3, workers: 2, itemsPerSecond: null }]);
+    // Who hasn't run anything is taken for as fast as the others.
+    await queue.announce({ worker: "one", model, slots: 2, itemsPerSecond: 1.25 }, 60_000);
+    await queue.announce({ worker: "silent", model, slots: 7, itemsPerSecond: 100 }, 0);
+    expect(await served()).toEqual([{ key: model, slots: 3, workers: 2, itemsPerSecond: 2.5 }]);
     await queue.withdraw("one");
-    expect(await served()).toEqual([{ key: model, slots: 1, workers: 1 }]);
+    expect(await served()).toEqual([{ key: model, slots: 1, workers: 1, itemsPerSecond: null }]);
     await queue.withdraw("two");
     expect(await served()).toEqual([]);
     expect(await queue.models()).toContain(model);

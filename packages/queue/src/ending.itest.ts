@@ -168,7 +168,8 @@ describe("the end", () => {
     expect(await queue.end({ id, end })).toEqual({ kind: "ended", status: "completed" });
     expect(await queue.copyEnd({ id, end: endOf(other, "cancelled", [2, 0, 2]) })).toEqual({ kind: "refused", status: "completed" });
     expect(await queue.claimFinalize(id)).toMatchObject({ kind: "settle" });
-    expect(await queue.batch(id)).toMatchObject({ status: "completed", endedAt: 2_000, completed: 2, delivery: { status: "pending" } });
+    expect(await queue.batch(id)).toMatchObject({ status: "completed", endedAt: 2_000, completed: 2, delivery: null });
+    // It has no files, so there is nothing to deliver.
     expect(await openIds()).toContain(id);
 
     const after = { delivery: { status: "delivered" as const, error: null } };
@@ -258,6 +259,52 @@ describe("the sweep", () => {
     await queue.swept({ id, again: true });
     await queue.settle({ id, after: { delivery: null } });
     expect(await queue.sweepable({ ageMs: 0, limit: 10 })).toEqual([]);
+  });
+});
+
+describe("a delete", () => {
+  const ended = async () => {
+    const { id } = await running({ recorded: 2 });
+    const seal = newUlid();
+    await queue.seal({ id, seal, outcome: "completed" });
+    await queue.end({ id, end: endOf(seal, "completed", [2, 2, 0]) });
+    return id;
+  };
+  beforeEach(() => redis.raw.del("flamboyance:sweep", "flamboyance:kept"));
+
+  it("isn't of what runs, and is due for its sweep at once", async () => {
+    const { id } = await running({ recorded: 1 });
+    expect(await queue.startDelete(id)).toEqual({ kind: "refused", status: "in_progress" });
+    expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([]);
+    const other = await ended();
+    expect(await queue.startDelete(other)).toEqual({ kind: "started" });
+    // It has no record any more: S3 knows that it ended.
+    expect(await queue.startDelete("batch_old")).toEqual({ kind: "started" });
+    expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([other, "batch_old"].toSorted());
+  });
+
+  it("leaves nothing in Redis but the sweep, also where what follows the end isn't done", async () => {
+    const id = await ended();
+    await queue.startDelete(id);
+    await queue.forgetDeleted({ id, tenant: "birds" });
+    await queue.forgetDeleted({ id, tenant: "birds" });
+    expect(await queue.batch(id)).toBeNull();
+    expect(await queue.claimFinalize(id)).toEqual({ kind: "gone" });
+    expect(await queue.settle({ id, after: { delivery: null } })).toEqual({ kind: "gone" });
+    expect(await openIds()).not.toContain(id);
+    expect((await queue.batches({ tenant: "birds", limit: 100 })).records.map((record) => record.id)).not.toContain(id);
+    expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([id]);
+  });
+
+  it("is retention's for what was settled and ended too long ago", async () => {
+    const id = await ended();
+    expect(await queue.keptTooLong({ beforeSeconds: 3_000, limit: 10 })).toEqual([]);
+    await queue.settle({ id, after: { delivery: null } });
+    expect(await queue.keptTooLong({ beforeSeconds: 3_000, limit: 10 })).toEqual([id]);
+    // Its end's second, and before.
+    expect(await queue.keptTooLong({ beforeSeconds: 2_000, limit: 10 })).toEqual([]);
+    await queue.forgetDeleted({ id, tenant: "birds" });
+    expect(await queue.keptTooLong({ beforeSeconds: 3_000, limit: 10 })).toEqual([]);
   });
 });
 

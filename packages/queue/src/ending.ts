@@ -1,15 +1,39 @@
 /** How a batch ends: deadline, seal, fence, end, and what follows. Every seal adds its finalize job; a crash in between is reconcile's. */
 import { limits } from "@flamboyance/contracts";
-import { endAnswer, expireAnswer, fenceAnswer, sealAnswer, sweepableAnswer, sweptAnswer } from "./answers.ts";
+import {
+  endAnswer,
+  expireAnswer,
+  fenceAnswer,
+  forgetDeletedAnswer,
+  sealAnswer,
+  startDeleteAnswer,
+  sweepableAnswer,
+  sweptAnswer,
+} from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Queue, SealAnswer } from "./queue.ts";
 import type { RunScript } from "./script.ts";
+import { forgetDeleted, keptTooLong, startDelete } from "./scripts/delete.ts";
 import { end, settle } from "./scripts/end.ts";
 import { expire, fence, seal } from "./scripts/seal.ts";
 import { sweepable, swept } from "./scripts/sweep.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
-type EndingPart = Pick<Queue, "refusePlan" | "expire" | "seal" | "sealed" | "end" | "copyEnd" | "settle" | "sweepable" | "swept">;
+type EndingPart = Pick<
+  Queue,
+  | "refusePlan"
+  | "expire"
+  | "seal"
+  | "sealed"
+  | "end"
+  | "copyEnd"
+  | "settle"
+  | "sweepable"
+  | "swept"
+  | "startDelete"
+  | "forgetDeleted"
+  | "keptTooLong"
+>;
 type EndOf = Parameters<Queue["end"]>[0];
 
 export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; quietMs: number }): EndingPart {
@@ -38,6 +62,11 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     copyEnd: (ended) => endAs(ended, 1),
     settle: ({ id, after }) => run(settle, [id, JSON.stringify(after.delivery)], endAnswer),
     sweepable: ({ ageMs, limit }) => run(sweepable, [ageMs, limit], sweepableAnswer),
+    startDelete: (id) => run(startDelete, [id], startDeleteAnswer),
+    forgetDeleted: async ({ id, tenant }) => {
+      await run(forgetDeleted, [id, tenant], forgetDeletedAnswer);
+    },
+    keptTooLong: ({ beforeSeconds, limit }) => run(keptTooLong, [beforeSeconds, limit], sweepableAnswer),
     swept: async ({ id, again }) => {
       await run(swept, [id, again ? 1 : 0], sweptAnswer);
     },

@@ -6,7 +6,8 @@
  * |---|---|---|---|---|
  * | sentinel | hash | `epoch`, `run_id`: this run of Redis is believed | 1 | believe |
  * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle |
- * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept |
+ * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, publish, swept, startDelete, forgetDeleted |
+ * | kept | zset id → the second of its end | settled batches, for retention | as `list` | settle, publish, forgetDeleted |
  * | relist | string id, or '' | after a rebuild: up to which batch, in the order of ids, those that ended are in their lists again | 1 | believe, relisted |
  * | models | set | model keys that a batch or a worker named | models | submit, announce |
  * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
@@ -24,7 +25,8 @@
  * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
- * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
+ * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
+ * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | admit |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
@@ -33,6 +35,7 @@ const names = {
   sentinel: "sentinel",
   open: "open",
   sweep: "sweep",
+  kept: "kept",
   relist: "relist",
   models: "models",
   batch: "batch:",
@@ -51,6 +54,7 @@ const names = {
   clock: "clock:",
   ready: "ready:",
   serving: "serving:",
+  rate: "rate:",
   lease: "lease:",
 } as const;
 

@@ -113,6 +113,8 @@ export type EndAnswer =
   | { readonly kind: "refused"; readonly status: RecordStatus }
   | Gone;
 
+export type StartDeleteAnswer = { readonly kind: "started" } | { readonly kind: "refused"; readonly status: RecordStatus };
+
 export type ExpireAnswer =
   | { readonly kind: "expiring" }
   | { readonly kind: "not_due"; readonly leftMs: number }
@@ -133,6 +135,8 @@ export interface LiveModel {
   readonly key: string;
   readonly slots: number;
   readonly workers: number;
+  /** Of all of them together: those that ran lately as measured, the others taken for as fast. Null where none did. */
+  readonly itemsPerSecond: number | null;
 }
 
 export interface Depth {
@@ -189,6 +193,8 @@ export interface Queue {
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
+  /** Whether `who` may call once more: the milliseconds to wait, 0 for now. `burst`: so many calls at once, then `perSecond`. Holds without the sentinel. */
+  admit(call: { who: string; perSecond: number; burst: number }): Promise<number>;
   liveModels(): Promise<LiveModel[]>;
   /** Every model key that a batch or a worker named: those to dispatch for, and to look after. */
   models(): Promise<string[]>;
@@ -200,7 +206,7 @@ export interface Queue {
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
   // Chunks
-  announce(worker: { worker: string; model: string; slots: number }, ttlMs: number): Promise<void>;
+  announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number | null }, ttlMs: number): Promise<void>;
   /** The worker serves this model no more; without a model: none. */
   withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target, tenants by their weights, a tenant's batches by priority, then age; answers how many chunks it handed out. */
@@ -250,6 +256,12 @@ export interface Queue {
   sweepable(due: { ageMs: number; limit: number }): Promise<string[]>;
   /** A look is over: `again` after another `ageMs`, or never more. */
   swept(look: { id: string; again: boolean }): Promise<void>;
+  /** Before deleted.json is written: the sweep will look, whatever becomes of this process. Refused where the record hasn't ended. */
+  startDelete(id: string): Promise<StartDeleteAnswer>;
+  /** deleted.json stands: the record and its place in the lists go. */
+  forgetDeleted(batch: { id: string; tenant: string }): Promise<void>;
+  /** Settled batches that ended before this second, the oldest first. */
+  keptTooLong(due: { beforeSeconds: number; limit: number }): Promise<string[]>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;
 
   // Jobs

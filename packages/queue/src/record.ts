@@ -2,12 +2,12 @@
  * A batch's record as Redis holds it: its status, counts and times, and what lists show. Owns the schema and its parse.
  * Refuses prompts, examples and items: those stay in S3.
  */
-import { batchOutcome, batchRequest, end, lineError, recordStatus } from "@flamboyance/contracts";
+import { batchOutcome, batchRequest, end, isEnded, lineError, recordStatus } from "@flamboyance/contracts";
 import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@flamboyance/contracts";
 import { z } from "zod";
 
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
-export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata"> {
+export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "dry_run"> {
   readonly completionWindow: string;
   /** As it stands now. */
   readonly priority: number;
@@ -49,7 +49,7 @@ export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model
   readonly files: End["files"];
   /** What follows the end is done (or given up): nothing is left to do for this batch. */
   readonly settled: boolean;
-  /** Null where no output location was given. */
+  /** Null where no output location was given, and where the batch ended without files to deliver. */
   readonly delivery: { readonly status: "pending" | "delivered" | "failed"; readonly error: string | null } | null;
 }
 
@@ -58,6 +58,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   if (hash["status"] === undefined) return null;
   const fields = stored.parse(hash);
   const { completion_window, ...shown } = fields.shown;
+  const nothingToDeliver = isEnded(fields.status) && fields.files === null;
   return {
     ...shown,
     completionWindow: completion_window,
@@ -90,7 +91,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     errors: fields.errors,
     files: fields.files,
     settled: fields.settled,
-    delivery: shown.output === null ? null : (fields.delivery ?? { status: "pending", error: null }),
+    delivery: shown.output === null ? null : (fields.delivery ?? (nothingToDeliver ? null : { status: "pending", error: null })),
   };
 }
 
@@ -103,7 +104,15 @@ export function submittedFields(request: BatchRequest): Readonly<Record<string, 
   return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority };
 }
 
-const shown = batchRequest.pick({ model: true, task: true, input: true, output: true, metadata: true, completion_window: true });
+const shown = batchRequest.pick({
+  model: true,
+  task: true,
+  input: true,
+  output: true,
+  metadata: true,
+  completion_window: true,
+  dry_run: true,
+});
 
 const count = z.coerce.number().pipe(z.int()).default(0);
 const time = z.coerce.number().pipe(z.int()).nullable().default(null);

@@ -96,7 +96,7 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
   return {
     id: `batch_${newUlid()}`,
     tenant: "birds",
-    buckets: ["images"],
+    access: { read: ["images"], write: ["images"], credentials: [] },
     created_at,
     expires_at: created_at + 3_600,
     idempotency_key: null,

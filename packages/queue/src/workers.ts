@@ -1,20 +1,21 @@
-/** Who serves which model, and leases: what a process says of itself, forgotten by itself. */
+/** Who serves which model, leases, and how often a key calls: what is forgotten by itself. */
 import type { Redis } from "ioredis";
-import { announceAnswer, leaseAnswer, liveAnswer } from "./answers.ts";
+import { admitAnswer, announceAnswer, leaseAnswer, liveAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue } from "./queue.ts";
 import type { RunScript } from "./script.ts";
+import { admit } from "./scripts/admit.ts";
 import { announce, letGo, live, renew } from "./scripts/processes.ts";
 import { newUlid } from "./ulid.ts";
 
-type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease">;
+type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease" | "admit">;
 
 export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string; run: RunScript }): WorkersPart {
   const models = (): Promise<string[]> => reached(redis.smembers(keyOf(prefix, "models")));
   return {
-    async announce({ worker, model, slots }, ttlMs) {
-      await run(announce, [model, worker, slots, ttlMs], announceAnswer);
+    async announce({ worker, model, slots, itemsPerSecond = null }, ttlMs) {
+      await run(announce, [model, worker, slots, ttlMs, itemsPerSecond?.toFixed(3) ?? "-"], announceAnswer);
     },
 
     async withdraw(worker, only) {
@@ -22,6 +23,8 @@ export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string
       for (const model of only === undefined ? await models() : [only]) leaving.hdel(keyOf(prefix, "serving", model), worker);
       await replies(leaving);
     },
+
+    admit: async ({ who, perSecond, burst }) => (await run(admit, [who, perSecond, burst], admitAnswer)).waitMs,
 
     liveModels: () => run(live, [], liveAnswer),
     models,

@@ -12,6 +12,11 @@ export const s3Variables = z.object({
   AWS_ACCESS_KEY_ID: z.string().min(1).describe("S3's access key."),
   AWS_SECRET_ACCESS_KEY: z.string().min(1).describe("S3's secret key."),
   AWS_SESSION_TOKEN: z.string().min(1).optional().describe("S3's session token, with temporary credentials."),
+  FLAMBOYANCE_BUCKET_CREDENTIALS: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Folder of the keys to tenants' own buckets: files `<secret>.json`, read again each 10 s. Unset: there are none."),
 });
 
 /** As `openStorage` takes it. */

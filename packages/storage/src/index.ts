@@ -1,5 +1,7 @@
 /** The door of storage: S3, the names of the objects in it, and lines of JSON. */
+export { bareEtag } from "./etag.ts";
 export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace } from "./batch-lines.ts";
+export { openBuckets, type Buckets, type BucketsOptions } from "./buckets.ts";
 export { s3Of, s3Variables } from "./environment.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
@@ -15,9 +17,13 @@ export {
   numberInName,
   openPrefix,
   partInName,
+  tenantObjects,
+  tenantsPrefix,
   type BatchKeys,
   type FinalKeys,
+  type KeyObjects,
   type PlanKeys,
+  type TenantObjects,
 } from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";
 export { formatLocation, parseLocation, type Location } from "./location.ts";

@@ -48,6 +48,8 @@ export interface PlanKeys {
   exampleFrame(index: number, place: number): string;
   /** The refused lines. */
   readonly errors: string;
+  /** A dry run's, in place of items and index. */
+  readonly report: string;
   /** plan.json: items, chunks, refused, hashes. */
   readonly manifest: string;
 }
@@ -57,6 +59,9 @@ export interface FinalKeys {
   readonly folderPrefix: string;
   readonly output: string;
   readonly errors: string;
+  /** Tables of all lines, where they were asked for. */
+  readonly csv: string;
+  readonly parquet: string;
   readonly summary: string;
 }
 
@@ -87,6 +92,8 @@ export function batchKeys(id: string): BatchKeys {
       folderPrefix: below(`final/${seal}/`),
       output: below(`final/${seal}/output.jsonl`),
       errors: below(`final/${seal}/errors.jsonl`),
+      csv: below(`final/${seal}/results.csv`),
+      parquet: below(`final/${seal}/results.parquet`),
       summary: below(`final/${seal}/summary.json`),
     }),
     end: below("end.json"),
@@ -119,6 +126,39 @@ export function modelKeys(name: string): { readonly folderPrefix: string; readon
   return { folderPrefix: `${modelsPrefix}${name}/`, manifest: `${modelsPrefix}${name}/flamingo.json` };
 }
 
+/** Who may call: `tenants/<tenant>/tenant.json`, and a folder for each of its keys. */
+export const tenantsPrefix = "tenants/";
+
+export interface TenantObjects {
+  readonly folderPrefix: string;
+  /** tenant.json: its weight and what it may touch. */
+  readonly tenant: string;
+  readonly keysPrefix: string;
+  key(number: string): KeyObjects;
+}
+
+/** One key's objects. Each is written once and nothing is taken back, so that no two who write at a time can undo one another's. */
+export interface KeyObjects {
+  readonly folderPrefix: string;
+  readonly key: string;
+  /** It was rotated: the time at which it ends. */
+  readonly ends: string;
+  readonly revoked: string;
+}
+
+export function tenantObjects(tenant: string): TenantObjects {
+  const folderPrefix = `${tenantsPrefix}${tenant}/`;
+  return {
+    folderPrefix,
+    tenant: `${folderPrefix}tenant.json`,
+    keysPrefix: `${folderPrefix}keys/`,
+    key: (number) => {
+      const below = `${folderPrefix}keys/${number}/`;
+      return { folderPrefix: below, key: `${below}key.json`, ends: `${below}ends.json`, revoked: `${below}revoked.json` };
+    },
+  };
+}
+
 /** What the name of an object below `epochs/`, `control/`, `frontier/`, `rebuilt/` or `seals/` says: the number that it begins with. Null for a foreign name. */
 export function numberInName(key: string): number | null {
   const match = /(?:^|\/)(?<number>\d{10,})(?:-[0-9a-z]+)?(?:\.json)?$/.exec(key);
@@ -141,6 +181,7 @@ function planKeys(folder: string): PlanKeys {
     example: (index) => `${folder}examples/${index}`,
     exampleFrame: (index, place) => `${folder}examples/${index}/${place}`,
     errors: `${folder}errors.jsonl`,
+    report: `${folder}report.json`,
     manifest: `${folder}plan.json`,
   };
 }

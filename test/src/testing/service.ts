@@ -22,7 +22,7 @@ export interface Service extends System {
   readonly storage: Storage;
   readonly queue: Queue;
   readonly gate: EngineGate;
-  /** Submits a batch over the no-op model. */
+  /** Submits a batch over the no-op model, whose items each run by themselves. */
   submit(body: Partial<CreateDatasetBatchInput> & { input: string }): Promise<Batch>;
   /** Writes images and a manifest over them, and answers its location and its custom_ids. */
   writeManifest(name: string, count: number, lines?: (lines: string[]) => string[]): Promise<{ input: string; customIds: string[] }>;
@@ -82,7 +82,7 @@ export async function startService(
     storage,
     queue,
     gate,
-    submit: (body) => client.batches.create({ model: noOpModelName, task: "caption", ...body }),
+    submit: (body) => client.batches.create({ model: noOpModelName, task: "caption", deduplicate: false, ...body }),
     writeManifest: async (name, count, change = (lines) => lines) => {
       const customIds = Array.from({ length: count }, (_, index) => `${name}-${index}`);
       const lines = customIds.map((custom_id, index) => jsonLine({ custom_id, image: `s3://${customerBucket}/${name}/${index % 50}.png` }));

@@ -57,7 +57,7 @@ async function main(): Promise<number> {
 const request: BatchRequest = {
   id: "batch_bench",
   tenant: "bench",
-  buckets: ["photos"],
+  access: { read: ["photos"], write: ["photos"], credentials: [] },
   created_at: 0,
   expires_at: 1,
   idempotency_key: null,

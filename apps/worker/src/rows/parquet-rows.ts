@@ -1,6 +1,7 @@
 /**
  * A Parquet file as rows, read in ranges: the footer, then of each row group the columns that are wanted, and of these so many rows at a time.
- * Owns hyparquet, how its pages are unpacked, and the bounds of what is held. Refuses files of several parts, encrypted ones, and LZO and LZ4 pages.
+ * Owns hyparquet, how its pages are unpacked, and the bounds of what is held; those of its time and memory are read-parquet.ts's, for a file can be made to
+ * loop for good in here. Refuses files of several parts, encrypted ones, and LZO and LZ4 pages.
  */
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from "node:zlib";
 import { CodedError, isCoded, limits } from "@flamboyance/contracts";
@@ -66,7 +67,7 @@ function toRow(line: number, cells: readonly (readonly [string, unknown])[]): Ro
   for (const [name, value] of cells) {
     if (value === null || value === undefined) continue;
     fields[name] = isWhole(value) ? String(value) : value;
-    characters += lengthOf(value);
+    characters += sizeOf(value);
   }
   if (characters <= limits.manifestLineBytes) return { kind: "fields", line, fields };
   return { kind: "refused", line, code: "line_too_long", message: `the row is longer than ${limits.manifestLineBytes} characters` };
@@ -74,9 +75,12 @@ function toRow(line: number, cells: readonly (readonly [string, unknown])[]): Ro
 
 const isWhole = (value: unknown): value is number | bigint => typeof value === "bigint" || Number.isSafeInteger(value);
 
-function lengthOf(value: unknown): number {
+/** In characters, or what is like them; a list's and a structure's values together. */
+export function sizeOf(value: unknown): number {
   if (typeof value === "string") return value.length;
-  return Array.isArray(value) ? value.reduce((sum: number, each) => sum + lengthOf(each), 0) : 0;
+  if (value instanceof Uint8Array) return value.length;
+  if (typeof value !== "object" || value === null) return 1;
+  return Object.values(value).reduce((sum: number, each) => sum + sizeOf(each), 1);
 }
 
 async function readFooter({ sizeBytes, read }: RangeSource): Promise<ReturnType<typeof parquetMetadata>> {
@@ -128,7 +132,7 @@ async function holdGroup(source: RangeSource, group: RowGroup, columns: readonly
 }
 
 /** Node's own, and bounded: a page that says it is small and isn't ends at what it says. */
-const compressors: Compressors = {
+export const compressors: Compressors = {
   SNAPPY: bounded((input, outputLength) => {
     const output = new Uint8Array(outputLength);
     snappyUncompress(input, output);

@@ -4,7 +4,7 @@ import { formatLocation, type Location, type ManifestForm, type Storage } from "
 import type { ColumnMap } from "./columns.ts";
 import { csvRows } from "./csv-rows.ts";
 import { jsonRows } from "./json-rows.ts";
-import { parquetRows } from "./parquet-rows.ts";
+import { readParquet } from "./read-parquet.ts";
 import type { Row } from "./row.ts";
 import { unpack } from "./unpack.ts";
 
@@ -28,5 +28,5 @@ async function* readRanges(storage: Storage, location: Location, columns: Column
   // All ranges of one and the same object: one that is put anew meanwhile fails this reading, and the next try reads that one.
   const same = etag === "" ? {} : { ifMatch: etag };
   const read = (offsetBytes: number, lengthBytes: number) => storage.readRange(location, { offsetBytes, lengthBytes, signal, ...same });
-  yield* parquetRows({ sizeBytes, read }, columns);
+  yield* readParquet({ sizeBytes, read }, columns, { signal });
 }

@@ -9,7 +9,7 @@ export function holding(manifest: Uint8Array | string, keys: readonly string[] =
     describe: () => Promise.resolve({ sizeBytes: bytes.length, etag: '"1"', contentType: null, lastModified: new Date(0) }),
     readRange: (_location, { offsetBytes, lengthBytes }) => Promise.resolve(bytes.subarray(offsetBytes, offsetBytes + lengthBytes)),
     async *list({ key: prefix }) {
-      for (const key of keys) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, etag: "", lastModified: new Date(0) };
+      for (const key of keys) if (key.startsWith(prefix)) yield { key, sizeBytes: 1, etag: `"of ${key}"`, lastModified: new Date(0) };
     },
   };
   return used as Storage;

@@ -5,7 +5,7 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
   return {
     id: "batch_1",
     tenant: "birds",
-    buckets: ["photos"],
+    access: { read: ["photos"], write: ["photos"], credentials: [] },
     created_at: 0,
     expires_at: 1,
     idempotency_key: null,

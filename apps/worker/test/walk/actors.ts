@@ -15,6 +15,7 @@ import { createMetrics } from "../../src/metrics.ts";
 import { holdOpenBatches } from "../../src/open-batches.ts";
 import { openPixelCache } from "../../src/pixel-cache.ts";
 import { runPlan } from "../../src/plan.ts";
+import { Rates } from "../../src/rates.ts";
 import { openReadAhead } from "../../src/read-ahead.ts";
 import { rebuildLost } from "../../src/rebuild.ts";
 import { openReconciler } from "../../src/reconcile.ts";
@@ -85,7 +86,8 @@ function engineOf(next: () => number) {
   };
 }
 
-const sharedOf = (rooms: Rooms) => ({ ...rooms, serviceBucket: bucket, metrics, log, decoder });
+const web = { fetch: () => Promise.reject(new Error("no image of a walk is the web's")), close: () => {} };
+const sharedOf = (rooms: Rooms) => ({ ...rooms, buckets: { of: () => rooms.storage }, web, serviceBucket: bucket, metrics, log, decoder });
 
 export const planBatch = (rooms: Rooms, id: string, signal: AbortSignal) =>
   runPlan({ ...sharedOf(rooms), stops: startStopWatch(rooms.queue) }, id, signal);
@@ -111,6 +113,7 @@ export function chunkOf(
       stops,
       frontiers: trackFrontiers(shared),
       batches: holdOpenBatches({ ...rooms, bucket, decoder, signal: never }),
+      rates: new Rates(),
       itemGate: new Gate({ holders: 1 }),
       solitude: new Solitude(),
       readAhead: openReadAhead({ slots: 1, maxBytes: 1_000 }),
@@ -127,7 +130,7 @@ export const finalizeBatch = (rooms: Rooms, id: string, signal: AbortSignal) => 
 export const confirmFrontier = (rooms: Rooms, id: string) => advanceFrontier(sharedOf(rooms), id, never);
 
 export const reconcileOnce = (rooms: Rooms) =>
-  openReconciler({ ...sharedOf(rooms), leaseMs, rebuildLeaseMs: leaseMs, sweepMs: 0 }).round(never);
+  openReconciler({ ...sharedOf(rooms), leaseMs, rebuildLeaseMs: leaseMs, sweepMs: 0, keptMs: null }).round(never);
 
 export const rebuild = (rooms: Rooms) => rebuildLost({ ...sharedOf(rooms), rebuildLeaseMs: leaseMs }, never);
 

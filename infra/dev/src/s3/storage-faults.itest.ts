@@ -247,6 +247,19 @@ describe("a part that fails", () => {
     expect((await storage.describe(at("object"), { signal }))?.sizeBytes).toBe(sizeBytes);
   });
 
+  it("isn't a complete whose answer was lost: the object stands, and isn't sent again", async () => {
+    const [create, ...sent] = [null, null, null, null, null, null, null];
+    faults = [create, ...sent, { kind: "lostAnswer" }];
+    const { sizeBytes } = await storage.writeStream(
+      at("object"),
+      parts(() => {}),
+      text,
+    );
+    expect(requests.filter((method) => method === "PUT")).toHaveLength(sent.length);
+    expect(requests.slice(-3)).toEqual(["POST", "POST", "HEAD"]);
+    expect((await storage.describe(at("object"), { signal }))?.sizeBytes).toBe(sizeBytes);
+  });
+
   it("ends the writing before the source does, and takes the upload away", async () => {
     let asked = 0;
     faults = [null, { kind: "error", code: "AccessDenied" }];

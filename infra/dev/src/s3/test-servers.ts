@@ -34,14 +34,20 @@ export function testServers(): readonly TestServer[] {
 }
 
 /** Our own server for one test, with faults and denials where they are wanted. */
-export function startTestServer(options: Pick<S3ServerOptions, "deny" | "faults"> = {}): Promise<RunningTestServer> {
-  return inFolder((folder) => startS3Server({ folder, ...credentials, ...options }));
+export function startTestServer(
+  options: Pick<S3ServerOptions, "deny" | "faults"> & { readonly keys?: Keys } = {},
+): Promise<RunningTestServer> {
+  const { keys = credentials, ...rest } = options;
+  return inFolder((folder) => startS3Server({ folder, ...credentials, ...keys, ...rest }), keys);
 }
+
+type Keys = Pick<S3ServerOptions, "accessKeyId" | "secretAccessKey">;
 
 const credentials = { region: "us-east-1", accessKeyId: "flamboyance-test", secretAccessKey: "not-a-secret-of-anybody" };
 
 async function inFolder(
   start: (folder: string) => Promise<{ readonly endpoint: string; close(): Promise<void> }>,
+  keys: Keys = credentials,
 ): Promise<RunningTestServer> {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-s3-"));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
@@ -50,6 +56,7 @@ async function inFolder(
     return {
       endpoint: server.endpoint,
       ...credentials,
+      ...keys,
       close: async () => {
         await server.close();
         await remove();

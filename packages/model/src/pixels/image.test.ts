@@ -1,8 +1,8 @@
 /** Real images: the references', and forms that they lack, written by sharp. What Pillow makes of the latter was compared once by hand (equal to the bit). */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { crc32 } from "node:zlib";
-import { isCoded } from "@flamboyance/contracts";
+import { crc32, deflateSync } from "node:zlib";
+import { isCoded, limits } from "@flamboyance/contracts";
 import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { clipNormalisation } from "../description.ts";
@@ -126,6 +126,83 @@ describe("what isn't decoded", () => {
     bomb.writeUInt32BE(20_000, 20);
     bomb.writeUInt32BE(crc32(bomb.subarray(12, 29)), 29);
     expect(await codeOf(decodeRaster(bomb, { maxPixels }))).toBe("image_too_large");
+  });
+
+  test("what is two things at a time is neither", async () => {
+    const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="file:///etc/passwd"/></svg>`;
+    // Each begins as one format and holds another, at the place where a careless reader looks.
+    const gif = await plain().gif().toBuffer();
+    for (const bytes of [
+      Buffer.from(`GIF89a  ${svg}`),
+      Buffer.from(`GIF89a${"A".repeat(40)}${svg}`),
+      Buffer.concat([Buffer.from("II*\0"), Buffer.from(svg)]),
+      Buffer.concat([Buffer.from("\0\0\0\x1cftypavif"), Buffer.from(svg)]),
+      Buffer.concat([Buffer.from("RIFF\x24\0\0\0WEBP"), photo]),
+    ])
+      expect(await codeOf(decodeRaster(bytes, { maxPixels }))).toMatch(/^image_(unsupported|unreadable)$/);
+    // What follows an image is no part of it, and isn't looked at.
+    const archive = Buffer.from("PK\x03\x04 and <script>alert(1)</script>");
+    const { data } = await decodeRaster(gif, { maxPixels });
+    expect((await decodeRaster(Buffer.concat([gif, archive]), { maxPixels })).data).toEqual(data);
+    expect((await decodeRaster(Buffer.concat([photo, archive]), { maxPixels })).width).toBe((await sharp(photo).metadata()).width);
+  });
+
+  test("a PNG's texts and profile aren't unpacked: a thousandfold bomb in them costs nothing and is no fault", async () => {
+    const bomb = deflateSync(Buffer.alloc(16 * 1024 * 1024));
+    for (const [name, head] of [
+      ["zTXt", "a\0\0"],
+      ["iTXt", "a\0\x01\0\0\0"],
+      ["iCCP", "a\0\0"],
+    ] as const) {
+      const body = Buffer.concat([Buffer.from(name + head, "latin1"), bomb]);
+      const chunk = Buffer.alloc(body.length + 8);
+      chunk.writeUInt32BE(body.length - 4, 0);
+      body.copy(chunk, 4);
+      chunk.writeUInt32BE(crc32(body), body.length + 4);
+      const png = await plain().png().toBuffer();
+      const { data, width } = await decodeRaster(Buffer.concat([png.subarray(0, 33), chunk, png.subarray(33)]), { maxPixels });
+      expect([width, ...data.subarray(0, 3)], name).toEqual([6, 200, 30, 60]);
+    }
+  });
+
+  test("a PNG that unpacks to more than its header says gives what the header says, or nothing", async () => {
+    const png = await plain().png().toBuffer();
+    const body = Buffer.concat([Buffer.from("IDAT"), deflateSync(Buffer.alloc(16 * 1024 * 1024))]);
+    const chunk = Buffer.alloc(body.length + 8);
+    chunk.writeUInt32BE(body.length - 4, 0);
+    body.copy(chunk, 4);
+    chunk.writeUInt32BE(crc32(body), body.length + 4);
+    const result = await decodeRaster(Buffer.concat([png.subarray(0, 33), chunk, png.subarray(-12)]), { maxPixels }).then(
+      ({ data }) => data.length,
+      (error: unknown) => (isCoded(error) ? error.code : String(error)),
+    );
+    expect([6 * 4 * 3, "image_unreadable"]).toContain(result);
+  });
+
+  test("an animation of more frames than the limit is refused by its blocks, also where the first alone is wanted", async () => {
+    const frame = Buffer.from([0x21, 0xf9, 4, 0, 1, 0, 0, 0, 0x2c, 0, 0, 0, 0, 1, 0, 1, 0, 0, 2, 2, 0x44, 1, 0]);
+    const head = Buffer.from([...Buffer.from("GIF89a"), 1, 0, 1, 0, 0x80, 0, 0, 0, 0, 0, 255, 255, 255]);
+    const gif = (frames: number) => Buffer.concat([head, ...Array.from({ length: frames }, () => frame), Buffer.from([0x3b])]);
+    expect((await decodeRaster(gif(20), { maxPixels })).width).toBe(1);
+    expect(await codeOf(decodeRaster(gif(limits.animationFrames + 1), { maxPixels }))).toBe("image_too_large");
+    const many = { frames: 2, maxPixels, maxAnimationPixels: maxPixels };
+    expect(await codeOf(decodeFrames(gif(1_000_000), { imageSize: 8, ...clipNormalisation }, many))).toBe("image_too_large");
+  });
+
+  test("whoever decodes is told how much will be held before anything is decoded, and may hold it up or refuse", async () => {
+    const seen: number[] = [];
+    const enter = (bytes: number) => {
+      seen.push(bytes);
+      return Promise.reject(new Error("no room"));
+    };
+    await expect(decodeRaster(await plain().png().toBuffer(), { maxPixels, enter })).rejects.toThrow("no room");
+    await expect(decodeRaster(readFileSync(join(import.meta.dirname, "fixtures/grey-16.png")), { maxPixels, enter })).rejects.toThrow(
+      "no room",
+    );
+    expect(await codeOf(decodeRaster(photo, { maxPixels: 1, enter }))).toBe("image_too_large");
+    const { width, height } = await sharp(readFileSync(join(import.meta.dirname, "fixtures/grey-16.png"))).metadata();
+    // A raster of 8 bits and the picture at its own depth.
+    expect(seen).toEqual([6 * 4 * 3 * 2, width * height * 3]);
   });
 
   test("an image that is no longer wanted isn't decoded", async () => {

@@ -4,8 +4,9 @@
  * refuses formats that can carry scripts or references (SVG, PDF).
  */
 import sharp, { type Metadata, type Sharp } from "sharp";
-import { CodedError, type PixelMode } from "@flamboyance/contracts";
+import { CodedError, limits, type PixelMode } from "@flamboyance/contracts";
 import { chooseFrames } from "./choose-frames.ts";
+import { countFrames } from "./count-frames.ts";
 import type { Preprocessing } from "../description.ts";
 import { gifIsCutOff } from "./gif-blocks.ts";
 import type { Raster } from "./raster.ts";
@@ -20,6 +21,8 @@ export interface DecodeOptions {
    * three times the side, and resized from there: a level or two of 256 off at the mean, most often less.
    */
   readonly pixels?: PixelMode;
+  /** Told how many bytes decoding will hold at once, of an image that is within the limits; nothing is decoded before it resolves. */
+  readonly enter?: (bytes: number) => Promise<void>;
   readonly signal?: AbortSignal;
 }
 
@@ -58,9 +61,10 @@ export async function decodeFrames(bytes: Uint8Array, preprocessing: Preprocessi
 }
 
 /** An image as Pillow would hold it: grey, grey and alpha, RGB or RGBA, 8 bits. */
-export async function decodeRaster(bytes: Uint8Array, { maxPixels, shrinkFor = null, signal }: RasterOptions): Promise<Raster> {
+export async function decodeRaster(bytes: Uint8Array, { maxPixels, shrinkFor = null, enter, signal }: RasterOptions): Promise<Raster> {
   const image = await openImage(bytes, signal);
   refuseTooLarge(image, 1, maxPixels);
+  await enter?.(heldBytes(image, 1));
   refuseAborted(signal);
   return decodeWhole(image, { shrinkFor });
 }
@@ -68,20 +72,22 @@ export async function decodeRaster(bytes: Uint8Array, { maxPixels, shrinkFor = n
 /** The frames taken, one after the other, whole as the screen shows them: what a frame leaves as it was is there. */
 export async function* decodeFrameRasters(
   bytes: Uint8Array,
-  { frames, maxPixels, maxAnimationPixels, shrinkFor = null, signal }: Omit<FrameOptions, "pixels"> & RasterOptions,
+  { frames, maxPixels, maxAnimationPixels, shrinkFor = null, enter, signal }: Omit<FrameOptions, "pixels"> & RasterOptions,
 ): AsyncGenerator<Raster> {
   const image = await openImage(bytes, signal);
   if (image.format === "gif" && gifIsCutOff(bytes)) throw unreadable("gif", "cut off");
   const chosen = chooseFrames(image.frames, frames);
   refuseTooLarge(image, chosen.length, maxPixels);
   refuseTooLarge(image, image.frames, Math.max(maxPixels, maxAnimationPixels));
+  const { width, height } = image.metadata;
+  const spans = spansOf(chosen, Math.trunc(maxPixels / (width * height)));
+  await enter?.(heldBytes(image, Math.max(...spans.map((span) => (span.at(-1) ?? 0) - (span[0] ?? 0) + 1))));
   if (image.frames === 1) {
     refuseAborted(signal);
     yield await decodeWhole(image, { shrinkFor });
     return;
   }
-  const { width, height } = image.metadata;
-  for (const span of spansOf(chosen, Math.trunc(maxPixels / (width * height)))) {
+  for (const span of spans) {
     refuseAborted(signal);
     const first = span[0] ?? 0;
     const last = span.at(-1) ?? first;
@@ -118,13 +124,23 @@ interface OpenImage {
 async function openImage(bytes: Uint8Array, signal: AbortSignal | undefined): Promise<OpenImage> {
   refuseAborted(signal);
   const format = formatOf(bytes);
-  if (format === null) throw new CodedError("image_unsupported", "the bytes aren't a JPEG, PNG, WebP, GIF, TIFF or AVIF image");
+  if (format === null) throw unsupported();
+  if (countFrames(bytes, format, limits.animationFrames) > limits.animationFrames)
+    throw new CodedError("image_too_large", `the animation has more than ${limits.animationFrames} frames`);
   const metadata = await sharp(bytes, reading)
     .metadata()
     .catch((cause: unknown) => {
       throw unreadable(format, cause);
     });
+  // Whoever is two things at a time is neither: the decoder is chosen by the library, which looks for more than the first bytes.
+  if (metadata.format !== (format === "avif" ? "heif" : format)) throw unsupported();
   return { bytes, format, metadata, frames: format === "gif" || format === "webp" ? (metadata.pages ?? 1) : 1 };
+}
+
+/** Of a run of frames: the picture as it is decoded (an interlaced one whole, at its own depth), and the raster of 8 bits. Measured for an interlaced PNG of 100 million pixels. */
+function heldBytes({ metadata: { width, height, channels, depth } }: OpenImage, frames: number): number {
+  const sampleBytes = depth === "uchar" ? 1 : depth === "ushort" ? 2 : 4;
+  return width * height * frames * channels * (sampleBytes + 1);
 }
 
 /** Its first frame, as small as is enough for a model; or those from `first` to `last` one below the other. */
@@ -209,6 +225,10 @@ function formatOf(bytes: Uint8Array): ImageFormat | null {
   if (head.startsWith("II*\0") || head.startsWith("MM\0*")) return "tiff";
   if (head.slice(4) === "ftypavif" || head.slice(4) === "ftypavis") return "avif";
   return null;
+}
+
+function unsupported(): CodedError {
+  return new CodedError("image_unsupported", "the bytes aren't a JPEG, PNG, WebP, GIF, TIFF or AVIF image");
 }
 
 function unreadable(format: ImageFormat, cause: unknown, frames: Span | null = null): CodedError {

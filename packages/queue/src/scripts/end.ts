@@ -34,13 +34,14 @@ export const settle = writing(
   "settle",
   `
 local id, delivery = ARGV[1], ARGV[2]
-local record = record_of(id, 'settled')
+local record = record_of(id, 'settled', 'ended_at')
 if not record.status then return gone end
 if not is_ended(record.status) then return answer({ kind = 'refused', status = record.status }) end
 if record.settled then return answer({ kind = 'ended', status = record.status }) end
 redis.call('HSET', key_batch(id), 'settled', 1, 'delivery', delivery)
 redis.call('ZREM', key_open(), id)
 redis.call('ZADD', key_sweep(), now_ms, id)
+redis.call('ZADD', key_kept(), number_of(record.ended_at), id)
 redis.call('DEL', key_parts(id))
 return answer({ kind = 'ended', status = record.status })
 `,

@@ -78,7 +78,9 @@ async function entriesOf(ending: string, bytes: Uint8Array | string, further: Pa
 
 it.each(forms)("of .%s the same as of JSON lines", async (ending, write) => {
   let items = 0;
-  for (let seed = 0; seed < 15; seed++) {
+  // A Parquet file's reader is a process each time.
+  const seeds = ending === "parquet" ? 4 : 15;
+  for (let seed = 0; seed < seeds; seed++) {
     const table = randomTable(seed);
     const own = (field: Field) => field;
     const expected = await entriesOf("jsonl", asLines(table, own), {});
@@ -93,5 +95,5 @@ it.each(forms)("of .%s the same as of JSON lines", async (ending, write) => {
     ).toEqual(expected);
     items += expected.length;
   }
-  expect(items).toBeGreaterThan(200);
+  expect(items).toBeGreaterThan(10 * seeds);
 });

@@ -1,0 +1,83 @@
+/** Items that show and ask the same run once: each still has its own line, in its place, and the summary says what was saved. */
+import { plainImage } from "@flamboyance/dev/plain-image";
+import { jsonLine, parseLocation } from "@flamboyance/storage";
+import type { CreateDatasetBatchInput, ResultLine } from "@flamboyance/contracts";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { codesOf, customerBucket, startService, wholeBatch, type Service } from "./testing/service.ts";
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+  for (const name of ["1", "2", "3"]) await put(`same/${name}.png`, plainImage(Number(name)));
+});
+afterAll(() => service.close());
+
+const { signal } = new AbortController();
+const put = (key: string, bytes: Uint8Array | string) =>
+  service.storage.write({ bucket: customerBucket, key }, bytes, { contentType: "application/octet-stream", signal });
+const image = (name: string) => `s3://${customerBucket}/same/${name}.png`;
+
+async function run(name: string, lines: readonly { custom_id: string }[], further: Partial<CreateDatasetBatchInput> = {}) {
+  await put(`${name}.jsonl`, lines.map(jsonLine).join(""));
+  const before = service.gate.asked().length;
+  const { id } = await service.submit({ input: `s3://${customerBucket}/${name}.jsonl`, deduplicate: true, ...further });
+  const batch = await service.ended(id);
+  const results = await wholeBatch(
+    service,
+    id,
+    lines.map(({ custom_id }) => custom_id),
+  );
+  const { bytes } = await service.storage.read(parseLocation(batch.results?.summary ?? ""), { signal });
+  const summary = JSON.parse(Buffer.from(bytes).toString()) as {
+    copied: { items: number; input_tokens: number };
+    usage: { input_tokens: number };
+  };
+  return { batch, results, summary, ran: service.gate.asked().length - before };
+}
+
+const answerOf = ({ response }: ResultLine) => (response !== null && "choices" in response.body ? response.body.choices : null);
+const tokensOf = ({ response }: ResultLine) => (response !== null && "choices" in response.body ? response.body.usage.prompt_tokens : 0);
+const copies = (results: readonly ResultLine[]) => results.filter(({ flamingo }) => flamingo?.copied_from !== undefined);
+
+it("runs a few of many, over chunks, and answers all as if each had run", async () => {
+  const lines = Array.from({ length: 300 }, (_, at) => ({ custom_id: `item-${at}`, image: image(String((at % 3) + 1)) }));
+  const { batch, results, summary, ran } = await run("many-same", lines);
+  const copied = copies(results);
+  expect(copied.length).toBe(300 - ran);
+  expect(ran).toBeLessThan(100);
+  const byId = new Map(results.map((line) => [line.id, line]));
+  for (const [at, line] of results.entries()) {
+    expect(line.flamingo?.images).toEqual(results[at % 3]?.flamingo?.images);
+    expect(answerOf(line)).toEqual(answerOf(results[at % 3] ?? line));
+  }
+  // Of a line that ran itself.
+  for (const { flamingo } of copied) expect(byId.get(flamingo?.copied_from ?? "")?.flamingo?.copied_from).toBeUndefined();
+  const saved = copied.reduce((sum, line) => sum + tokensOf(line), 0);
+  expect(summary.copied).toMatchObject({ items: copied.length, input_tokens: saved });
+  expect(summary.usage.input_tokens).toBe(results.reduce((sum, line) => sum + tokensOf(line), 0) - saved);
+  expect(batch.usage.input_tokens).toBe(summary.usage.input_tokens);
+});
+
+it("copies nothing of what is another in anything, or failed", async () => {
+  const lines = [
+    { custom_id: "a", image: image("1"), question: "Why?" },
+    { custom_id: "g", image: image("1"), question: "Why?" },
+    { custom_id: "b", image: image("1"), question: "How?" },
+    { custom_id: "c", image: image("2"), question: "Why?" },
+    { custom_id: "d", image: image("none") },
+    { custom_id: "e", image: image("none") },
+    { custom_id: "f", images: [image("1")], question: "Why?" },
+  ];
+  const { results } = await run("few-same", lines, { task: "vqa", question: "What?" });
+  expect(codesOf(results)).toEqual(["ok", "ok", "ok", "ok", "image_not_found", "image_not_found", "ok"]);
+  expect(copies(results).map(({ custom_id }) => custom_id)).toEqual(["g"]);
+  expect(results[1]?.flamingo?.copied_from).toBe(results[0]?.id);
+});
+
+it("runs each by itself where it samples, or is told to", async () => {
+  const lines = Array.from({ length: 8 }, (_, at) => ({ custom_id: `item-${at}`, image: image("1") }));
+  for (const further of [{ generation: { temperature: 1 } }, { deduplicate: false }]) {
+    const { results, ran, summary } = await run("each", lines, further);
+    expect({ ran, copied: copies(results).length, items: summary.copied.items }).toEqual({ ran: 8, copied: 0, items: 0 });
+  }
+});
