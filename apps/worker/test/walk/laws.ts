@@ -25,6 +25,8 @@ export interface Laws {
   lost(): void;
   /** Looks at S3 where it changed, and at Redis where the last step may have changed it. */
   look(redis: boolean): Promise<void>;
+  /** How many plans were the batch's, one after the other: more than one after a loss. */
+  plans(): number;
   /** Of a batch that is settled, at the walk's end. */
   close(): void;
 }
@@ -38,6 +40,7 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
   let losses = 0;
   let shown: readonly string[] = [];
   let ended: RecordStatus | null = null;
+  const adopted = new Set<string>();
   /** The parts that a seal fixed. */
   const sealed = new Map<string, string>();
   const object = (key: string): Buffer | null => memory.objects.get(key)?.bytes ?? null;
@@ -73,6 +76,7 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
     if (status === "finalizing" && cancelled && outcome === "completed") broken("an answered cancel is sealed as completed");
     if (outcome === "expired" && !expired) broken("expired before its deadline");
     if (outcome === "failed") broken("failed without a reason");
+    if (plan !== null) adopted.add(plan);
     if (plan === null || record.settled || isEnded(status)) return;
     if (object(keys.plan(plan).manifest) === null) broken("the live plan isn't whole in S3");
     const parts = await queue.parts({ id });
@@ -119,6 +123,7 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
   return {
     cancelled: () => void (cancelled = true),
     expired: () => void (expired = true),
+    plans: () => adopted.size,
     lost: () => void (losses += 1),
     shown: (lines) => {
       const [fewer, more] = lines.length < shown.length ? [lines, shown] : [shown, lines];

@@ -308,6 +308,8 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       else breaks(`stuck: ${JSON.stringify(await lane.queue.batch(id).catch(() => null))}`);
     }
   }
+  if (twoPlans) befell.push("two plans");
+  if (laws.plans() > 1) befell.push("another plan");
   for (const actor of turns.actors) turns.crash(actor);
   const record = await lane.queue.batch(id).catch(() => null);
   return {
