@@ -31,6 +31,7 @@ export async function measureMemory({ items, seconds }: MemorySetting, signal: A
     const dataset = { items: count, images: 1, imageSide: 256 };
     const row = await withSystem({ dataset, workers: 1 }, signal, (running) => follow(running, count, seconds, signal));
     right &&= row.right;
+    note(row.text);
     rows.push(row.text);
   }
   print(
