@@ -1,12 +1,17 @@
 /** Routes of batches: submit, list, look, control, results. Each parses, asks, and shows; decisions lie in the files named after them. */
+import type { IncomingHttpHeaders } from "node:http";
 import {
   batch,
+  batchErrors,
   batchList,
   createDatasetBatch,
   errorBody,
+  errorTable,
+  isErrorCode,
   limits,
   priority,
   resultsPage,
+  retryBatch,
   shownStatus,
   type Batch,
   type Control,
@@ -19,8 +24,10 @@ import { viewRecord, viewStored } from "./batch-view.ts";
 import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
-import { readResults } from "./results.ts";
+import { countFailures, findLineage, withLines } from "./lineage.ts";
+import { readLineage, readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
+import { retryBatch as retry } from "./retry.ts";
 import { submitBatch } from "./submit.ts";
 
 const failures = { "4xx": errorBody, "5xx": errorBody };
@@ -62,23 +69,15 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         operationId: "createBatch",
         summary: "Submit a batch over a dataset.",
         tags: ["batches"],
-        headers: z.object({
-          "idempotency-key": z
-            .string()
-            .min(1)
-            .max(255)
-            .optional()
-            .describe("For a day, the same key with the same body answers the same batch; with another body, 422."),
-        }),
+        headers: idempotencyKey("For a day, the same key with the same body answers the same batch; with another body, 422."),
         body: createDatasetBatch,
         response: { 200: batch, ...failures },
       },
     },
     async (request) => {
       const caller = callerOf(request);
-      // What OpenAI's clients send where they try again; they have no idempotency key.
-      const retry = Number(request.raw.headers["x-stainless-retry-count"] ?? 0) > 0;
-      const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
+      const { headers, body } = request;
+      const submission = { caller, body, idempotencyKey: headers["idempotency-key"] ?? null, retry: isRepeated(request.raw.headers) };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
       return view(await findBatch(context, caller.tenant, id, request.signal));
@@ -154,6 +153,57 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     (request) => controlled(request, request.params.id, { kind: "priority", priority: request.body.priority }),
   );
 
+  app.post(
+    "/v1/batches/:id/retry",
+    {
+      schema: {
+        operationId: "retryBatch",
+        summary: "Run the failed items of an ended batch again, as a new batch; its retries before count as one with it.",
+        tags: ["batches"],
+        params: batchPath,
+        headers: idempotencyKey("The same key answers the same retry; with other error codes, 422."),
+        body: retryBatch.nullish(),
+        response: { 200: batch, ...failures },
+      },
+    },
+    async (request) => {
+      const { headers, params, body } = request;
+      const caller = callerOf(request);
+      const asked = { id: params.id, body: body ?? {}, idempotencyKey: headers["idempotency-key"] ?? null };
+      const submission = { caller, ...asked, repeated: isRepeated(request.raw.headers) };
+      // A caller that hangs up doesn't stop a submit half-way.
+      const id = await retry(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      return view(await findBatch(context, caller.tenant, id, request.signal));
+    },
+  );
+
+  app.get(
+    "/v1/batches/:id/errors",
+    {
+      schema: {
+        operationId: "listErrors",
+        summary: "An ended batch's failed lines by cause, the most frequent first.",
+        tags: ["batches"],
+        params: batchPath,
+        querystring: z.object({ lineage }),
+        response: { 200: batchErrors, ...failures },
+      },
+    },
+    async (request) => {
+      const { tenant } = callerOf(request);
+      const { id } = request.params;
+      const members = await findLineage(context, tenant, id, request.signal);
+      const own = members.filter((member) => member.request.id === id);
+      const status = own[0]?.state.kind === "runs" ? own[0].state.status : null;
+      if (status !== null && !request.query.lineage) throw conflict("errors", id, status);
+      // A retry alone: nothing before it counts.
+      const read = request.query.lineage ? withLines(members) : withLines(own);
+      const { codes } = await countFailures(context, read, request.signal);
+      const data = [...codes].map(([code, count]) => ({ code, count, ...traitsOf(code) }));
+      return { object: "list" as const, data: data.toSorted((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1)) };
+    },
+  );
+
   app.get(
     "/v1/batches/:id/results",
     {
@@ -166,14 +216,22 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
           after: z.string().min(1).max(1_000).optional().describe("`next` of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.resultsPage).default(100),
           status: z.enum(["completed", "failed"]).optional().describe("Only these lines."),
+          lineage,
         }),
         response: { 200: resultsPage, ...failures },
       },
     },
     async (request) => {
-      const { after, limit, status } = request.query;
-      const found = await findBatch(context, callerOf(request).tenant, request.params.id, request.signal);
-      const page = await readResults(context, found, { after: after ?? null, limit, only: status ?? null }, request.signal);
+      const { after, limit, status, lineage: merged } = request.query;
+      const { tenant } = callerOf(request);
+      const found = await findBatch(context, tenant, request.params.id, request.signal);
+      const asked = { after: after ?? null, limit, only: status ?? null };
+      const page = merged
+        ? {
+            ...(await readLineage(context, await findLineage(context, tenant, request.params.id, request.signal), asked, request.signal)),
+            ended: true,
+          }
+        : await readResults(context, found, asked, request.signal);
       return {
         object: "list" as const,
         data: [...page.lines],
@@ -186,3 +244,21 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
 
   done();
 };
+
+const lineage = z
+  .stringbool({ truthy: ["true"], falsy: ["false"] })
+  .default(false)
+  .describe(
+    "Of the batch and its retries that have ended, whichever of them is asked: the newest line of each item, in the order of the first batch's.",
+  );
+
+const idempotencyKey = (meaning: string) => z.object({ "idempotency-key": z.string().min(1).max(255).optional().describe(meaning) });
+
+/** What OpenAI's clients send where they try again; they have no idempotency key. */
+function isRepeated(headers: IncomingHttpHeaders): boolean {
+  return Number(headers["x-stainless-retry-count"] ?? 0) > 0;
+}
+
+function traitsOf(code: string): { readonly meaning: string | null; readonly retryable: boolean } {
+  return isErrorCode(code) ? errorTable[code] : { meaning: null, retryable: false };
+}

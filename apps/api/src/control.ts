@@ -38,7 +38,7 @@ export async function followControl(queue: Queue, { kind }: Control, { id, statu
   if (kind === "resume") await queue.dispatch(model.key);
 }
 
-export function conflict(kind: Kind, id: string, status: RecordStatus): CodedError {
+export function conflict(kind: keyof typeof reasons, id: string, status: RecordStatus): CodedError {
   return new CodedError("conflict", `${id} is ${shownStatus(status)}: ${reasons[kind]}.`);
 }
 
@@ -59,12 +59,14 @@ function apply(
   }
 }
 
-const reasons: Readonly<Record<Kind, string>> = {
+const reasons = {
   cancel: "it can't be cancelled any more",
   pause: "only a batch in progress can be paused",
   resume: "only a paused batch can be resumed",
   priority: "nothing of it is left to begin",
-};
+  retry: "only a batch that has ended can be retried",
+  errors: "its errors are counted at its end; until then its results have them",
+} as const satisfies Readonly<Record<Kind | "retry" | "errors", string>>;
 
 function rebuilding(id: string): CodedError {
   return new CodedError("service_unavailable", `${id} is being rebuilt.`);

@@ -21,6 +21,7 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "manifest_not_found",
   "manifest_forbidden",
   "conflict",
+  "nothing_to_retry",
   "payload_too_large",
   "service_unavailable",
 ]);

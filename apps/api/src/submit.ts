@@ -38,7 +38,7 @@ export interface Submission {
 
 /** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
 export async function submitBatch(context: SubmitContext, submission: Submission, signal: AbortSignal): Promise<string> {
-  const { queue, storage, bucket } = context;
+  const { queue } = context;
   const reservation = {
     tenant: submission.caller.tenant,
     bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
@@ -54,18 +54,29 @@ export async function submitBatch(context: SubmitContext, submission: Submission
 
   const { id, known } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
+  await enterBatch(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
+  return id;
+}
 
-  const keys = batchKeys(id);
-  const request = await putRequest(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
-  if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+/** The steps after the id is reserved. `known`: the id may have been here before. Answers the request that stands: where it was known, perhaps another than this. */
+export async function enterBatch(
+  context: Pick<SubmitContext, "queue" | "storage" | "bucket">,
+  wanted: BatchRequest,
+  known: boolean,
+  signal: AbortSignal,
+): Promise<BatchRequest> {
+  const { queue, storage, bucket } = context;
+  const request = await putRequest(context, wanted, known, signal);
+  const keys = batchKeys(request.id);
+  if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return request;
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
-  return id;
+  return request;
 }
 
 /** Writes batch.json. Where the id was known before, what stands there is the request: a submit of before came as far, or runs beside this one. */
 async function putRequest(
-  { storage, bucket }: SubmitContext,
+  { storage, bucket }: Pick<SubmitContext, "storage" | "bucket">,
   request: BatchRequest,
   known: boolean,
   signal: AbortSignal,

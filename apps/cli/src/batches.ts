@@ -1,5 +1,5 @@
 /** Batches on the screen: one, or the newest ones. */
-import type { Batch } from "@flamboyance/contracts";
+import type { Batch, BatchErrors } from "@flamboyance/contracts";
 import { formatTable, formatTime } from "./table.ts";
 
 export function formatBatches(batches: readonly Batch[], columns?: number): string {
@@ -28,6 +28,7 @@ export function formatBatch(batch: Batch): string {
     ["waiting for", batch.waiting_for],
     ["priority", batch.priority === 0 ? null : String(batch.priority)],
     ["model", `${batch.model}, ${batch.task}`],
+    ["retry of", batch.retry_of],
     ["input", batch.input],
     ["output", batch.output],
     ["lines", `${completed} completed, ${failed} failed of ${total}`],
@@ -52,4 +53,10 @@ export function formatBatch(batch: Batch): string {
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name.padEnd(12)}${value ?? ""}\n`)
     .join("");
+}
+
+export function formatErrors(errors: BatchErrors["data"], columns?: number): string {
+  if (errors.length === 0) return "no item failed\n";
+  const rows = errors.map(({ code, count, retryable, meaning }) => [code, String(count), retryable ? "yes" : "no", meaning ?? ""]);
+  return formatTable(["code", "lines", "may pass", "meaning"], rows, columns);
 }

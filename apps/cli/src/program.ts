@@ -1,15 +1,15 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { newKey, pixelMode, task, type Control } from "@flamboyance/contracts";
+import { newKey, pixelMode, task, type Batch, type Control } from "@flamboyance/contracts";
 import type { DeviceChoice, Precision } from "@flamboyance/model";
 import { Command, CommanderError, Option } from "commander";
 import { ZodError } from "zod";
-import { formatBatch, formatBatches } from "./batches.ts";
+import { formatBatch, formatBatches, formatErrors } from "./batches.ts";
 import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
 import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
-import { showResults } from "./results.ts";
+import { showResults, type ResultsFlags } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
@@ -76,6 +76,14 @@ Examples:
   const remote = (name: string, description: string, examples: string) =>
     command(program, name, description, examples).option("--url <url>", `where the service is (FLAMBOYANCE_URL, ${defaultUrl})`);
 
+  const submitted = async (client: Client, batch: Batch, flags: CommonFlags & { readonly watch?: boolean }) => {
+    if (flags.watch === true) {
+      await print(err, `${batch.id} submitted\n`);
+      finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
+    } else if (flags.json === true) await line(batch);
+    else await say(`${batch.id}\n`);
+  };
+
   remote(
     "submit",
     "Submit a batch over a dataset of images in S3.",
@@ -139,11 +147,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
         signal,
         ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
       });
-      if (flags.watch === true) {
-        await print(err, `${batch.id} submitted\n`);
-        finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
-      } else if (flags.json === true) await line(batch);
-      else await say(`${batch.id}\n`);
+      await submitted(client, batch, flags);
     });
 
   remote("watch", "Watch a batch to its end. Ctrl-C leaves it running.", "flamboyance watch batch_01k…")
@@ -164,16 +168,47 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     "Read a batch's results in the manifest's order, also while it runs: JSON lines, as in output.jsonl.",
     `flamboyance results batch_01k… > lines.jsonl
 flamboyance results batch_01k… --follow --table
-flamboyance results batch_01k… --status failed --output failed.jsonl`,
+flamboyance results batch_01k… --status failed --output failed.jsonl
+flamboyance results batch_01k… --lineage > all.jsonl`,
   )
     .argument("<id>", "the batch")
     .addOption(new Option("--status <status>", "only these lines").choices(["completed", "failed"]))
     .option("--follow", "wait for further lines until the batch has ended", false)
+    .option("--lineage", "with its retries that have ended: the newest line of each item", false)
     .option("--table", "a table of items and answers for the screen", false)
     .option("--output <path>", "a file, written whole or not at all")
+    .action(async (id: string, flags: CommonFlags & ResultsFlags) => showResults(clientOf(flags), terminal, id, flags));
+  remote(
+    "errors",
+    "Show why items of an ended batch failed: each cause and how often.",
+    "flamboyance errors batch_01k…\nflamboyance errors batch_01k… --lineage --json",
+  )
+    .argument("<id>", "the batch")
+    .option("--lineage", "with its retries that have ended: the newest line of each item", false)
+    .action(async (id: string, flags: CommonFlags & { lineage: boolean }) => {
+      const errors = await clientOf(flags).batches.errors(id, { lineage: flags.lineage, signal });
+      if (flags.json === true) for (const error of errors) await line(error);
+      else await say(formatErrors(errors, columns()));
+    });
+  remote(
+    "retry",
+    "Run the failed items of an ended batch again, as a new batch. Its results and the batch's are read as one with `results --lineage`.",
+    "flamboyance retry batch_01k…\nflamboyance retry batch_01k… --code image_not_found --code item_failed --watch",
+  )
+    .argument("<id>", "the batch, or a retry of it")
+    .option("--code <code...>", "only items that failed with these codes (`flamboyance errors` shows them)")
+    .option("--idempotency-key <key>", "the same key answers the same retry")
+    .option("--watch", "watch it to its end")
     .action(
-      async (id: string, flags: CommonFlags & { status?: "completed" | "failed"; follow: boolean; table: boolean; output?: string }) =>
-        showResults(clientOf(flags), terminal, id, flags),
+      async (id: string, flags: CommonFlags & { readonly code?: string[]; readonly idempotencyKey?: string; readonly watch?: boolean }) => {
+        const client = clientOf(flags);
+        const batch = await client.batches.retry(id, {
+          signal,
+          ...(flags.code === undefined ? {} : { errorCodes: flags.code }),
+          ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
+        });
+        await submitted(client, batch, flags);
+      },
     );
 
   const control = (kind: Exclude<Control["kind"], "priority">, description: string) =>

@@ -68,7 +68,18 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     "cancelling_at",
     "cancelled_at",
   ];
-  const nulls = ["errors", "input_file_id", "output_file_id", "error_file_id", "metadata", "output", "results", "waiting_for", "delivery"];
+  const nulls = [
+    "errors",
+    "retry_of",
+    "input_file_id",
+    "output_file_id",
+    "error_file_id",
+    "metadata",
+    "output",
+    "results",
+    "waiting_for",
+    "delivery",
+  ];
   return batchSchema.parse({
     id: "batch_1",
     object: "batch",

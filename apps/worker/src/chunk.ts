@@ -2,7 +2,7 @@
  * The chunk job: claim → read the items → run them → write the part whole → record it, first wins.
  * Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
  */
-import { item as itemSchema, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
+import { item as itemSchema, itemNumber, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { CodedError } from "@flamboyance/contracts";
 import { newUlid, type Job, type Queue } from "@flamboyance/queue";
 import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines } from "@flamboyance/storage";
@@ -100,7 +100,7 @@ async function runItems(
     const frames = framesOf(sourcesOf(item, batch.request.frames, model.maxFrames));
     const pass = await dependencies.itemGate.enter(either, frames).catch(() => null);
     if (pass === null) break;
-    const done = runItem(dependencies, model, batch, { item, number: firstItem + index }, either)
+    const done = runItem(dependencies, model, batch, { item, number: itemNumber(item, firstItem + index) }, either)
       .then((result) => void (results[index] = result))
       .catch((error: unknown) => failed.abort(error))
       .finally(() => {
@@ -127,7 +127,7 @@ function partOf(
     const result = results[index] ?? null;
     if (result === null) {
       tally.failed += 1;
-      return jsonLine(neverRanLine({ batchId, item: firstItem + index, customId: item.custom_id }, neverRan));
+      return jsonLine(neverRanLine({ batchId, item: itemNumber(item, firstItem + index), customId: item.custom_id }, neverRan));
     }
     tally.completed += result.tally.completed;
     tally.failed += result.tally.failed;

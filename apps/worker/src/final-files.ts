@@ -3,7 +3,17 @@
  * Owns that all of it follows from the seal, the plan and the parts alone: a second writer writes the same bytes.
  */
 import { createHash } from "node:crypto";
-import { CodedError, lineSucceeded, type BatchRequest, type End, type Plan, type ResultLine, type Seal } from "@flamboyance/contracts";
+import {
+  CodedError,
+  linePosition,
+  lineSucceeded,
+  type BatchRequest,
+  type End,
+  type Plan,
+  type ResultLine,
+  type Seal,
+  type Summary,
+} from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
 
@@ -55,15 +65,16 @@ export async function writeFinalFiles(
     if (counts.total !== plan.items + refused)
       throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
     const [outputFile, errorsFile] = [await output.finish(), await errors.finish()];
-    const summary = jsonLine({
+    const figures: Summary = {
       id,
       status: seal.outcome,
       model: request.model.name,
       task: request.task,
       counts,
       usage,
-      codes: totals.codes(),
-    });
+      ...totals.codes(),
+    };
+    const summary = jsonLine(figures);
     await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
     return {
       ...frame,
@@ -87,8 +98,9 @@ class Totals {
   #cachedTokens = 0;
   #outputTokens = 0;
   readonly #codes = new Map<string, number>();
+  readonly #refused = new Map<string, number>();
 
-  add({ response, error }: ResultLine): void {
+  add({ id, response, error }: ResultLine): void {
     const body = response?.body;
     if (body !== undefined && "usage" in body) {
       this.#completed += 1;
@@ -100,6 +112,7 @@ class Totals {
     this.#failed += 1;
     const code = error?.code ?? body?.error.code ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+    if (linePosition(id)?.refusedLine !== null) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
   counted(): Pick<End, "counts" | "usage"> {
@@ -116,8 +129,12 @@ class Totals {
     };
   }
 
-  /** Failed lines by code, in the codes' order. */
-  codes(): Record<string, number> {
-    return Object.fromEntries([...this.#codes].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  /** Failed lines by code, in the codes' order, and which of them are refused lines. */
+  codes(): Pick<Summary, "codes" | "refused"> {
+    return { codes: inOrder(this.#codes), refused: inOrder(this.#refused) };
   }
+}
+
+function inOrder(counts: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -15,6 +15,7 @@ import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
+import { readFollowedPlan, readRetryItems } from "./retry-items.ts";
 import type { StopWatch } from "./stop-watch.ts";
 
 export interface PlanDependencies {
@@ -62,7 +63,10 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   const plan = newUlid();
   const keys = batchKeys(request.id).plan(plan);
   try {
-    const examples = await writeExamples(dependencies, request, keys, signal);
+    const examples =
+      request.retry === undefined
+        ? await writeExamples(dependencies, request, keys, signal)
+        : await copyExamples(dependencies, request.retry, keys, signal);
     const lines = await writeItems(dependencies, request, keys, signal);
     if (lines.kind === "refused") return lines;
     const written: Plan = { plan, ...lines.facts, examples };
@@ -113,6 +117,28 @@ async function writeExamples(
   return examples;
 }
 
+/** A retry's: the bytes that the batch before it ran with. */
+async function copyExamples(
+  { storage, serviceBucket: bucket }: PlanDependencies,
+  retry: NonNullable<BatchRequest["retry"]>,
+  keys: PlanKeys,
+  signal: AbortSignal,
+): Promise<Plan["examples"]> {
+  const followed = await readFollowedPlan({ storage, bucket }, retry, signal);
+  const copy = async (from: string, to: string) => {
+    const { bytes } = await storage.read({ bucket, key: from }, { signal });
+    await storage.write({ bucket, key: to }, bytes, { contentType: "application/octet-stream", signal });
+  };
+  for (const [index, example] of followed.plan.examples.entries()) {
+    if (!Array.isArray(example)) {
+      if (example !== null) await copy(followed.keys.example(index), keys.example(index));
+      continue;
+    }
+    for (const place of example.keys()) await copy(followed.keys.exampleFrame(index, place), keys.exampleFrame(index, place));
+  }
+  return followed.plan.examples;
+}
+
 /** Whether bytes can be decoded doesn't depend on the model's size. */
 const anyPreprocessing: Preprocessing = { imageSize: 32, mean: [0, 0, 0], std: [1, 1, 1] };
 
@@ -134,7 +160,11 @@ async function writeItems(
   const bad = new BadLines();
   let lines = 0;
   try {
-    for await (const entry of readManifest(storage, request, { serviceBucket, signal })) {
+    const entries =
+      request.retry === undefined
+        ? readManifest(storage, request, { serviceBucket, signal })
+        : readRetryItems({ storage, bucket }, request.retry, signal);
+    for await (const entry of entries) {
       lines += 1;
       if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
       if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
@@ -148,7 +178,11 @@ async function writeItems(
       }
     }
     if (bad.count > 0) return { kind: "refused", errors: bad.errors() };
-    if (items.lines + skipped.lines === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
+    if (items.lines + skipped.lines === 0) {
+      throw request.retry === undefined
+        ? new CodedError("empty_file", `${request.input} holds nothing to do`)
+        : new CodedError("nothing_to_retry", "no item of the batches before it fails any more, or none with these codes");
+    }
     const { sha256 } = await items.finish();
     await skipped.finish();
     const { chunks, pieces } = ledger.index();

@@ -7,8 +7,9 @@
  * Which batches are due stands in the queue (`sweepable`): looked at again until a look finds nothing, for a stalled process may still write. After a loss of
  * Redis that list is empty, and a rebuild refills it later, as it settles each batch again; until then left-overs cost space and nothing else.
  */
-import { end as endSchema, seal as sealSchema, type End } from "@flamboyance/contracts";
-import { batchKeys, clockKey, readJson, type BatchKeys, type Storage } from "@flamboyance/storage";
+import { end as endSchema, type End } from "@flamboyance/contracts";
+import { batchKeys, clockKey, readJson, type Storage } from "@flamboyance/storage";
+import { findWinningSeal } from "./winning-seal.ts";
 
 export interface SweepDependencies {
   readonly storage: Storage;
@@ -32,7 +33,7 @@ export async function sweepBatch(
   const keys = batchKeys(id);
   const end = await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
   if (end === null) return { removed: 0, left: "clean" };
-  const kept = await keptPrefixes({ storage, serviceBucket: bucket }, keys, end, signal);
+  const kept = await keptPrefixes({ storage, serviceBucket: bucket }, id, end, signal);
   const found: { bucket: string; key: string }[] = [];
   let young = false;
   let more = false;
@@ -61,20 +62,14 @@ export async function storeTime({ storage, serviceBucket: bucket }: SweepDepende
 /** Everything that end.json stands for begins with one of these. */
 async function keptPrefixes(
   { storage, serviceBucket: bucket }: SweepDependencies,
-  keys: BatchKeys,
-  { seal }: End,
+  id: string,
+  end: End,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const kept = [keys.final(seal).folderPrefix];
-  for await (const { key } of storage.list({ bucket, key: keys.sealPrefix }, { signal })) {
-    if (!key.endsWith(`-${seal}.json`)) continue;
-    const sealed = await readJson(storage, { bucket, key }, sealSchema, signal);
-    // Not to be seen any more: then it isn't known which plan won.
-    if (sealed === null) continue;
-    kept.push(key);
-    if (sealed.plan !== null) kept.push(keys.plan(sealed.plan).folderPrefix);
-    return kept;
-  }
+  const keys = batchKeys(id);
+  const kept = [keys.final(end.seal).folderPrefix];
+  const sealed = await findWinningSeal(storage, bucket, id, end, signal);
+  if (sealed !== null) return [...kept, sealed.key, ...(sealed.seal.plan === null ? [] : [keys.plan(sealed.seal.plan).folderPrefix])];
   // An end without its seal can't say which plan it followed: all of them stay.
   return [...kept, keys.planPrefix];
 }

@@ -38,6 +38,28 @@ it("changes a priority by a POST that carries it", async () => {
   expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/priority", body: { priority: -3 } });
 });
 
+it("retries by a POST under an idempotency key, with the codes that are given", async () => {
+  const { client, sent } = answering(failure(503, "service_unavailable"), json(batch()), json(batch()));
+  await client.batches.retry("batch_1", { errorCodes: ["image_not_found"] });
+  await client.batches.retry("batch_1");
+  expect(sent.map(({ method, url, body }) => [method, new URL(url).pathname, body])).toEqual([
+    ["POST", "/v1/batches/batch_1/retry", { error_codes: ["image_not_found"] }],
+    ["POST", "/v1/batches/batch_1/retry", { error_codes: ["image_not_found"] }],
+    ["POST", "/v1/batches/batch_1/retry", {}],
+  ]);
+  const keys = sent.map(({ headers }) => headers.get("idempotency-key"));
+  expect(keys[0]).toBe(keys[1]);
+  expect(keys[2]).not.toBe(keys[0]);
+});
+
+it("reads results and errors of a batch with its retries", async () => {
+  const errors = [{ code: "image_not_found", count: 2, meaning: "m", retryable: false }];
+  const { client, sent } = answering(page(["a"], null, false), json({ object: "list", data: errors }));
+  expect(await idsOf(client.batches.results("batch_1", { lineage: true }))).toEqual(["a"]);
+  expect(await client.batches.errors("batch_1", { lineage: true })).toEqual(errors);
+  expect(sent.map(({ url }) => new URL(url).searchParams.get("lineage"))).toEqual(["true", "true"]);
+});
+
 it("tries what passes again, a submit under one idempotency key", async () => {
   const { client, sent } = answering(failure(503, "service_unavailable"), "cut", failure(429, "rate_limited"), json(batch()));
   await client.batches.create({ model: "demo", task: "caption", input: "s3://photos/2024/" });
@@ -212,6 +234,7 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     task: "caption",
     input: "s3://photos/2024/",
     output: null,
+    retry_of: null,
     results: null,
     priority: 0,
     waiting_for: null,

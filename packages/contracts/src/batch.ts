@@ -1,6 +1,7 @@
 /** The Batch object and the lists around it, as the wire shows them: OpenAI's fields, then ours. Timestamps are Unix seconds. */
 import { z } from "zod";
 import { priority, task } from "./dataset.ts";
+import { limits } from "./limits.ts";
 import { batchStatus } from "./status.ts";
 
 export const requestCounts = z.object({ total: z.int(), completed: z.int(), failed: z.int() });
@@ -47,6 +48,7 @@ export const batch = z.object({
   task,
   input: z.string(),
   output: z.string().nullable(),
+  retry_of: z.string().nullable().describe("The batch whose failed items this one runs again; null where it is no retry."),
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
   results: z.object({ output: z.string(), errors: z.string(), summary: z.string() }).nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
@@ -54,6 +56,31 @@ export const batch = z.object({
   delivery: z.object({ status: z.enum(["pending", "delivered", "failed"]), error: z.string().nullable() }).nullable(),
 });
 export type Batch = z.infer<typeof batch>;
+
+/** What a retry is asked for: which failed items, all without `error_codes`. */
+export const retryBatch = z.strictObject({
+  error_codes: z
+    .array(z.string().min(1).max(limits.errorCodeCharacters))
+    .min(1)
+    .max(limits.errorCodes)
+    .optional()
+    .describe("Only the items whose newest line failed with one of these codes; without them, all that failed."),
+});
+export type RetryBatch = z.infer<typeof retryBatch>;
+
+/** Failed lines by cause, the most frequent first. */
+export const batchErrors = z.object({
+  object: z.literal("list"),
+  data: z.array(
+    z.object({
+      code: z.string(),
+      count: z.int(),
+      meaning: z.string().nullable().describe("Null for a code that this version doesn't know."),
+      retryable: z.boolean().describe("True where the same item may succeed later."),
+    }),
+  ),
+});
+export type BatchErrors = z.infer<typeof batchErrors>;
 
 export const batchList = z.object({
   object: z.literal("list"),

@@ -1,14 +1,18 @@
 /** The door of contracts: what callers, api and workers agree on. */
 export {
   batch,
+  batchErrors,
   batchList,
   lineError,
   requestCounts,
+  retryBatch,
   usage,
   type Batch,
+  type BatchErrors,
   type BatchList,
   type LineError,
   type RequestCounts,
+  type RetryBatch,
   type Usage,
 } from "./batch.ts";
 export { bucketAllowed } from "./bucket-pattern.ts";
@@ -31,7 +35,7 @@ export {
 } from "./dataset.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
-export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
+export { CodedError, errorTable, isCoded, isErrorCode, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
 export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
@@ -69,10 +73,12 @@ export {
   end,
   frontier,
   item,
+  itemNumber,
   partChoice,
   plan,
   refusedLine,
   seal,
+  summary,
   tally,
   type After,
   type BatchRequest,
@@ -85,5 +91,6 @@ export {
   type Plan,
   type RefusedLine,
   type Seal,
+  type Summary,
   type Tally,
 } from "./stored.ts";

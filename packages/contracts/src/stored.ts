@@ -52,6 +52,17 @@ export const batchRequest = z.object({
   weight: weight.default(1),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
+  /** Of a retry alone. */
+  retry: z
+    .object({
+      /** The batches whose failed items it runs again, the oldest first; the last is the one that it follows. */
+      lineage: z.array(z.string()).min(1),
+      /** Of these only; null: all. */
+      error_codes: z.array(z.string()).nullable(),
+      /** The caller's own, good for as long as the batch is there: the same key answers the same retry. */
+      idempotency_key: z.string().nullable(),
+    })
+    .optional(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
@@ -65,6 +76,8 @@ export type Control = z.infer<typeof control>;
 const itemWords = z.object({
   custom_id: z.string(),
   line: z.int(),
+  /** Of a retry's items alone: the number that the item had in the first batch, which its lines keep, so that the lines of a lineage merge by number. */
+  number: z.int().optional(),
   question: z.string().nullable(),
   /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
   prompt: z.string().optional(),
@@ -77,6 +90,11 @@ const itemWords = z.object({
  */
 export const item = z.union([itemWords.extend({ image: z.string() }), itemWords.extend({ images: z.array(z.string()) })]);
 export type Item = z.infer<typeof item>;
+
+/** The number that an item's lines carry: its own in a retry, else its place in items.jsonl, from 0. */
+export function itemNumber({ number }: Pick<Item, "number">, place: number): number {
+  return number ?? place;
+}
 
 /**
  * A line of the plan's errors.jsonl: a refused manifest line (`on_invalid: "skip"`), in manifest order. It stands just before item number
@@ -158,6 +176,21 @@ export const end = z.object({
     .nullable(),
 });
 export type End = z.infer<typeof end>;
+
+/** summary.json: the end in figures. */
+export const summary = z.object({
+  id: z.string(),
+  status: batchOutcome,
+  model: z.string(),
+  task,
+  counts: requestCounts,
+  usage,
+  /** Failed lines by code. */
+  codes: z.record(z.string(), z.int()),
+  /** How many of them are lines of the manifest that plan refused: they never were items, and no retry runs them. */
+  refused: z.record(z.string(), z.int()).default({}),
+});
+export type Summary = z.infer<typeof summary>;
 
 /** after.json: what follows the end (the copy to the customer's output) is done, or given up with its reason. */
 export const after = z.object({

@@ -7,7 +7,7 @@ const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.liter
 const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
 
 export const reserveAnswer = z.object({ kind: z.enum(["reserved", "mismatch"]) });
-export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean() });
+export const reserveAgainAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean() });
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),

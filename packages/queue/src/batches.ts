@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
+import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAgainAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
@@ -18,6 +18,7 @@ type BatchesPart = Pick<
   Queue,
   | "reserve"
   | "reserved"
+  | "reserveRetry"
   | "submit"
   | "takeNumber"
   | "applyCancel"
@@ -45,7 +46,7 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     async reserve({ tenant, bodyHash, idempotencyKey, retry = false }) {
       if (idempotencyKey === undefined) {
         const asked = [keyHash(tenant, bodyHash), `batch_${newUlid()}`, retry ? 1 : 0];
-        const { id, known } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
+        const { id, known } = await run(submission.reserveAgain, asked, reserveAgainAnswer);
         return { id, known };
       }
       const id = derivedId(tenant, idempotencyKey, bodyHash);
@@ -59,6 +60,11 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       const held = await reached(redis.get(keyOf(prefix, "key", keyHash(tenant, idempotencyKey))));
       if (held !== null && held !== derivedId(tenant, idempotencyKey, bodyHash)) throw mismatch();
       return held;
+    },
+
+    async reserveRetry({ id, token }) {
+      const answer = await run(submission.reserveRetry, [id, token], reserveAnswer);
+      return answer.kind === "reserved";
     },
 
     async submit(request: BatchRequest) {
@@ -114,6 +120,14 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       } while (cursor !== "0");
     },
   };
+}
+
+/**
+ * The id of the one batch that retries this one: it follows from the id alone, so that the newest of a lineage can be looked for from any of it, and two
+ * requests at once can't make two.
+ */
+export function retryId(id: string): string {
+  return `batch_${unpackUlid(digest("retry", id).subarray(0, 16))}`;
 }
 
 const statusesAtOnce = 1_000;

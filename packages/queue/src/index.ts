@@ -2,6 +2,7 @@
 export { JobAborted, type Consumer, type ConsumeOptions, type Handler } from "./consume.ts";
 export type { Job, JobKind } from "./jobs.ts";
 export { redisOf, redisVariables } from "./environment.ts";
+export { retryId } from "./batches.ts";
 export { eraseQueue } from "./erase.ts";
 export { openQueue, type QueueOptions } from "./open.ts";
 export type {

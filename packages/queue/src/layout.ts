@@ -15,7 +15,8 @@
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
- * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
+ * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |
+ * | next:ID | string token | the request that is being made the retry of this batch; expires after a minute | retries of a minute | reserveRetry |
  * | running:MODEL:TENANT | zset id → created_at − 10¹¹ × priority | the tenant's batches in progress that may have chunks to hand out, the next one first | open batches | adoptPlan, applyResume, applyPriority, dispatch |
  * | turns:MODEL | zset tenant → virtual time | tenants with batches in `running`, by when their next turn is (turns.ts) | tenants | adoptPlan, applyResume, dispatch |
  * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
@@ -38,6 +39,7 @@ const names = {
   list: "list:",
   key: "key:",
   retry: "retry:",
+  next: "next:",
   running: "running:",
   turns: "turns:",
   rested: "rested:",
@@ -60,6 +62,9 @@ export const idempotencySeconds = 86_400;
 
 /** A client's own retry is known by tenant and body for ten minutes. */
 export const retrySeconds = 600;
+
+/** Whoever writes the retry of a batch keeps others from it for a minute. */
+export const retryOfSeconds = 60;
 
 /** The key of one thing, as `flamboyance:batch:<id>`. */
 export function keyOf(prefix: string, name: KeyName, owner = ""): string {

@@ -162,6 +162,11 @@ export interface Queue {
   reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
   /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
   reserved(reservation: Reservation): Promise<string | null>;
+  /**
+   * Takes, for a minute, the place of the batch that comes after `id` in its lineage, for one request of them: its id is `retryId(id)`. Several callers with the same
+   * `token` (a hash of the request) hold it together; false where another one is under way.
+   */
+  reserveRetry(retry: { id: string; token: string }): Promise<boolean>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */

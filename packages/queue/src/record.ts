@@ -7,7 +7,7 @@ import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@
 import { z } from "zod";
 
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
-export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata"> {
+export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "retry"> {
   readonly completionWindow: string;
   /** As it stands now. */
   readonly priority: number;
@@ -96,7 +96,15 @@ export function shownOf(request: BatchRequest): string {
   return JSON.stringify(shown.parse(request));
 }
 
-const shown = batchRequest.pick({ model: true, task: true, input: true, output: true, metadata: true, completion_window: true });
+const shown = batchRequest.pick({
+  model: true,
+  task: true,
+  input: true,
+  output: true,
+  metadata: true,
+  completion_window: true,
+  retry: true,
+});
 
 const count = z.coerce.number().pipe(z.int()).default(0);
 const time = z.coerce.number().pipe(z.int()).nullable().default(null);

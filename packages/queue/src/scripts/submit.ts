@@ -1,13 +1,15 @@
 /**
  * reserve(keyHash, id): an idempotency key takes its batch's id (derived from tenant, key and body), for a day.
  *   Called by the api before batch.json is written. → reserved | mismatch (the key holds another body's id)
- * reserveRetry(bodyHash, id, retry 0|1): for clients that repeat a request without a key: a repetition gets the id of the same body's last request, of ten
+ * reserveAgain(bodyHash, id, retry 0|1): for clients that repeat a request without a key: a repetition gets the id of the same body's last request, of ten
  *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known)
+ * reserveRetry(id, token): the retry that comes after this batch is written by holders of this token alone, for a minute: longer than any writing of it lasts.
+ *   Called by the api before batch.json is written. → reserved | mismatch (another one is under way)
  * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or '', weight, priority): – → validating.
  *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
  *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
  */
-import { idempotencySeconds, retrySeconds } from "../layout.ts";
+import { idempotencySeconds, retryOfSeconds, retrySeconds } from "../layout.ts";
 import { writing } from "./prelude.ts";
 
 const takeKey = `
@@ -25,14 +27,25 @@ return '{"kind":"mismatch"}'
 `,
 );
 
-export const reserveRetry = writing(
-  "reserveRetry",
+export const reserveAgain = writing(
+  "reserveAgain",
   `
 local hash, id, retry = ARGV[1], ARGV[2], ARGV[3] == '1'
 local held = retry and redis.call('GET', key_retry(hash))
 if held then return answer({ kind = 'reserved', id = held, known = true }) end
 redis.call('SET', key_retry(hash), id, 'EX', ${retrySeconds})
 return answer({ kind = 'reserved', id = id, known = false })
+`,
+);
+
+export const reserveRetry = writing(
+  "reserveRetry",
+  `
+local id, token = ARGV[1], ARGV[2]
+if redis.call('SET', key_next(id), token, 'NX', 'EX', ${retryOfSeconds}) or redis.call('GET', key_next(id)) == token then
+  return '{"kind":"reserved"}'
+end
+return '{"kind":"mismatch"}'
 `,
 );
 
