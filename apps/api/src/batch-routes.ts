@@ -36,7 +36,7 @@ const writeTimeoutMs = 10_000;
 const controls = [
   { kind: "cancel", summary: "Stop a batch; what is done stays and can be read." },
   { kind: "pause", summary: "Pause a batch: what runs is finished, nothing further starts, and the deadline stays." },
-  { kind: "resume", summary: "Let a paused batch go on." },
+  { kind: "resume", summary: "Let a paused batch go on; one that its max_failed paused goes on without it." },
 ] as const;
 
 export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContext }> = (app, { context }, done) => {
@@ -51,10 +51,12 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     return new Set((await queue.liveModels()).map((model) => model.key));
   }
 
-  async function controlled(request: FastifyRequest, id: string, control: Control): Promise<Batch> {
+  async function controlled(request: FastifyRequest, id: string, asked: Control): Promise<Batch> {
     const { tenant } = callerOf(request);
     const found = await findBatch(context, tenant, id, request.signal);
-    if (found.kind === "stored") throw conflict(control.kind, found.request.id, found.end.status);
+    if (found.kind === "stored") throw conflict(asked.kind, found.request.id, found.end.status);
+    const lifts = asked.kind === "resume" && found.record.pausedReason !== null;
+    const control: Control = lifts ? { kind: "resume", lifts: "max_failed" } : asked;
     await controlBatch(context, control, found.record, AbortSignal.timeout(writeTimeoutMs));
     const shown = await view(await findBatch(context, tenant, id, request.signal));
     // The control stands and is answered for: what fails here is reconcile's.

@@ -42,6 +42,8 @@ export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewCo
     retry_of: record.retry?.lineage.at(-1) ?? null,
     results: locations(bucket, record.files),
     priority: record.priority,
+    max_failed: record.max_failed ?? null,
+    paused_reason: record.pausedReason,
     waiting_for: waits ? `worker for ${record.model.name}` : null,
     delivery: record.delivery,
   };
@@ -76,6 +78,8 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     results: locations(bucket, end.files),
     // As submitted: what was asked later went with the record.
     priority: request.priority,
+    max_failed: request.max_failed ?? null,
+    paused_reason: null,
     waiting_for: null,
     delivery: after?.delivery ?? (request.output === null || end.files === null ? null : { status: "pending", error: null }),
   };

@@ -53,7 +53,7 @@ function apply(
     case "pause":
       return queue.applyPause(step);
     case "resume":
-      return queue.applyResume(step);
+      return queue.applyResume({ ...step, lifts: control.lifts !== undefined });
     case "priority":
       return queue.applyPriority({ ...step, priority: control.priority });
   }

@@ -132,6 +132,7 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     metadata: body.metadata,
     weight: caller.weight,
     priority: body.priority ?? 0,
+    ...(body.max_failed === undefined ? {} : { max_failed: body.max_failed }),
   };
 }
 

@@ -26,6 +26,8 @@ export function formatBatch(batch: Batch): string {
     ["id", batch.id],
     ["status", batch.status],
     ["waiting for", batch.waiting_for],
+    ["paused", batch.paused_reason],
+    ["max failed", batch.max_failed === null ? null : String(batch.max_failed)],
     ["priority", batch.priority === 0 ? null : String(batch.priority)],
     ["model", `${batch.model}, ${batch.task}`],
     ["retry of", batch.retry_of],

@@ -7,7 +7,7 @@ import { ZodError } from "zod";
 import { formatBatch, formatBatches, formatErrors } from "./batches.ts";
 import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, UsageError, type ExitCode } from "./failure.ts";
-import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
+import { atLeastOne, decimal, integer, numberOrShare, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
 import { showResults, type ResultsFlags } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
@@ -137,6 +137,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
     .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
+    .option("--max-failed <number>", "pause it once more items failed than this, or than this share, as 5%", numberOrShare)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
     .option("--watch", "watch it to its end")
@@ -220,7 +221,7 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
       });
   control("cancel", "Stop a batch. What is done stays and can be read.");
   control("pause", "Pause a batch. What runs is finished, nothing further starts, and the deadline stays.");
-  control("resume", "Let a paused batch go on.");
+  control("resume", "Let a paused batch go on; one that its max_failed paused goes on without it.");
   remote(
     "priority",
     "Change which of your batches goes first: the highest, from -10 to 10.",

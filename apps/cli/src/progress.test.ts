@@ -71,6 +71,8 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
   const nulls = [
     "errors",
     "retry_of",
+    "max_failed",
+    "paused_reason",
     "input_file_id",
     "output_file_id",
     "error_file_id",

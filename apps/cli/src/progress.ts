@@ -67,6 +67,7 @@ function openLines(err: Terminal["err"], nowMs: () => number): Progress {
 }
 
 function statusText(batch: Batch): string {
+  if (batch.paused_reason !== null) return `${batch.status} (${batch.paused_reason})`;
   return batch.waiting_for === null ? batch.status : `${batch.status} (waiting for a ${batch.waiting_for})`;
 }
 

@@ -35,6 +35,7 @@ export interface SubmitFlags {
   readonly onInvalid?: string;
   readonly completionWindow?: string;
   readonly priority?: number;
+  readonly maxFailed?: number | string;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -76,6 +77,7 @@ export async function readSubmission(
     on_invalid: flags.onInvalid,
     completion_window: flags.completionWindow,
     priority: flags.priority,
+    max_failed: flags.maxFailed,
     metadata: flags.metadata,
   };
   for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
@@ -155,6 +157,7 @@ const flagOf: Readonly<Record<string, string>> = {
   on_invalid: "--on-invalid",
   completion_window: "--completion-window",
   priority: "--priority",
+  max_failed: "--max-failed",
   "generation.max_new_tokens": "--max-new-tokens",
   "generation.min_new_tokens": "--min-new-tokens",
   "generation.num_beams": "--num-beams",

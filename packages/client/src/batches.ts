@@ -57,7 +57,7 @@ export interface Batches {
   cancel(id: string, options?: Signalled): Promise<Batch>;
   /** What runs is finished, nothing further starts until `resume`, and the deadline stays. Rejects with `conflict` where the batch isn't in progress. */
   pause(id: string, options?: Signalled): Promise<Batch>;
-  /** Lets a paused batch go on; one that is in progress does so anyway. */
+  /** Lets a paused batch go on (one that its `max_failed` paused, without that limit from then on); one that is in progress does so anyway. */
   resume(id: string, options?: Signalled): Promise<Batch>;
   /** The batch's place among your own from now on: the highest first, then the oldest. Rejects with `conflict` where nothing of it is left to begin. */
   setPriority(id: string, priority: number, options?: Signalled): Promise<Batch>;

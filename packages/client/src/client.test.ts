@@ -237,6 +237,8 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     retry_of: null,
     results: null,
     priority: 0,
+    max_failed: null,
+    paused_reason: null,
     waiting_for: null,
     delivery: null,
   };

@@ -1,6 +1,6 @@
 /** The Batch object and the lists around it, as the wire shows them: OpenAI's fields, then ours. Timestamps are Unix seconds. */
 import { z } from "zod";
-import { priority, task } from "./dataset.ts";
+import { maxFailed, priority, task } from "./dataset.ts";
 import { limits } from "./limits.ts";
 import { batchStatus } from "./status.ts";
 
@@ -52,6 +52,8 @@ export const batch = z.object({
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
   results: z.object({ output: z.string(), errors: z.string(), summary: z.string() }).nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
+  max_failed: maxFailed.nullable().describe("As submitted: it pauses the batch once more lines failed."),
+  paused_reason: z.string().nullable().describe("Why the batch was paused by itself; null where you paused it, and where it isn't paused."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),
   delivery: z.object({ status: z.enum(["pending", "delivered", "failed"]), error: z.string().nullable() }).nullable(),
 });

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { columns, completionWindow, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
+import { columns, completionWindow, maxFailed, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { batchOutcome } from "./status.ts";
 import { weight } from "./tenant-key.ts";
@@ -52,6 +52,8 @@ export const batchRequest = z.object({
   weight: weight.default(1),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
+  /** Absent where none was given. */
+  max_failed: maxFailed.optional(),
   /** Of a retry alone. */
   retry: z
     .object({
@@ -68,7 +70,9 @@ export type BatchRequest = z.infer<typeof batchRequest>;
 
 /** control/<number>-<ulid>.json: what was asked of the batch; its name's number is its place in the order. */
 export const control = z.discriminatedUnion("kind", [
-  z.object({ kind: z.enum(["cancel", "pause", "resume"]) }),
+  z.object({ kind: z.enum(["cancel", "pause"]) }),
+  /** `lifts`: it was paused by its `max_failed`, which from then on holds no more. */
+  z.object({ kind: z.literal("resume"), lifts: z.literal("max_failed").optional() }),
   z.object({ kind: z.literal("priority"), priority }),
 ]);
 export type Control = z.infer<typeof control>;

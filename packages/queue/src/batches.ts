@@ -68,9 +68,9 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async submit(request: BatchRequest) {
-      const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority } = request;
+      const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority, max_failed = "" } = request;
       const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
-      const given = [id, tenant, model.key, shownOf(request), created_at, expires_at, hash, weight, priority];
+      const given = [id, tenant, model.key, shownOf(request), created_at, expires_at, hash, weight, priority, max_failed];
       const answer = await run(submission.submit, given, submitAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       if (answer.kind === "created") await jobs.addBatchJob("plan", id);
@@ -80,7 +80,7 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     takeNumber: ({ id, kind }) => run(control.takeNumber, [id, kind], numberAnswer),
     applyCancel: ({ id, number }) => run(control.applyCancel, [id, number], cancelAnswer),
     applyPause: ({ id, number }) => run(control.applyPause, [id, number], controlAnswer),
-    applyResume: ({ id, number }) => run(control.applyResume, [id, number], controlAnswer),
+    applyResume: ({ id, number, lifts = false }) => run(control.applyResume, [id, number, lifts ? 1 : 0], controlAnswer),
     applyPriority: ({ id, number, priority }) => run(control.applyPriority, [id, number, priority], controlAnswer),
 
     async batch(id) {

@@ -175,8 +175,8 @@ export interface Queue {
   applyCancel(control: { id: string; number: number }): Promise<CancelAnswer>;
   /** Second half, in the order of the numbers. While paused, running chunks finish, no other starts, and the deadline's clock goes on. */
   applyPause(control: { id: string; number: number }): Promise<ControlAnswer>;
-  /** Second half, in the order of the numbers. The caller dispatches. */
-  applyResume(control: { id: string; number: number }): Promise<ControlAnswer>;
+  /** Second half, in the order of the numbers. `lifts`: `max_failed` pauses the batch no more. The caller dispatches. */
+  applyResume(control: { id: string; number: number; lifts?: boolean }): Promise<ControlAnswer>;
   /** Second half; that of the highest number holds. It orders what is handed out from now on. */
   applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
   batch(id: string): Promise<BatchRecord | null>;

@@ -7,11 +7,16 @@ import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@
 import { z } from "zod";
 
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
-export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "retry"> {
+export interface BatchRecord extends Pick<
+  BatchRequest,
+  "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "retry" | "max_failed"
+> {
   readonly completionWindow: string;
   /** As it stands now. */
   readonly priority: number;
   readonly status: RecordStatus;
+  /** Why it was paused by itself, where it was; null where its owner paused it, and where it isn't paused. */
+  readonly pausedReason: string | null;
   /** The adopted plan; null until one is. */
   readonly plan: string | null;
   /** Items, chunks and refused lines of the adopted plan; 0 until one is. */
@@ -63,6 +68,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     id: fields.id,
     tenant: fields.tenant,
     status: fields.status,
+    pausedReason: fields.status === "paused" ? fields.paused_reason : null,
     plan: fields.plan,
     items: fields.items,
     chunks: fields.chunks,
@@ -104,6 +110,7 @@ const shown = batchRequest.pick({
   metadata: true,
   completion_window: true,
   retry: true,
+  max_failed: true,
 });
 
 const count = z.coerce.number().pipe(z.int()).default(0);
@@ -123,6 +130,7 @@ const stored = z.object({
   created_at: z.coerce.number(),
   expires_at: z.coerce.number(),
   priority: count,
+  paused_reason: text,
   plan: text,
   items: count,
   chunks: count,

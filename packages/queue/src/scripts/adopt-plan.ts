@@ -1,6 +1,7 @@
 /**
  * adoptPlan(id, plan, items, chunks, refused, seal): validating → in_progress, or straight to finalizing where there are no chunks.
  *   Called by the planner after plan.json stands. → adopted(sealed) | lost(status) | gone
+ *   Where more lines were refused than the batch bears it is paused at once (failures.ts).
  *   Refused lines count as failed from here on, so that total = items + refused = completed + failed at the end.
  */
 import { writing } from "./prelude.ts";
@@ -19,6 +20,7 @@ if tonumber(chunks) == 0 then
   close_batch(id, record.model, seal, 'completed')
 else
   enter_turns(id)
+  pause_if_doomed(id)
 end
 return answer({ kind = 'adopted', sealed = tonumber(chunks) == 0 })
 `,

@@ -4,7 +4,8 @@
  *   → taken(number) | conflict(status) | gone. A number taken and never applied leaves a gap, which nobody waits for.
  * applyCancel(id, number): validating, in_progress, paused, expiring → cancelling. Called by the api after the control object stands.
  *   → cancelling(status) | conflict(status) | gone. A cancelled batch stays so whatever number comes later, so cancels need no order among themselves.
- * applyPause(id, number): in_progress → paused. applyResume(id, number): paused → in_progress, and its turn comes again; the caller dispatches.
+ * applyPause(id, number): in_progress → paused. applyResume(id, number, lifts 0|1): paused → in_progress, and its turn comes again; the caller dispatches. `lifts`: max_failed
+ *   holds no more (failures.ts).
  *   Called by the api after the control object stands. → applied(status) | superseded(status) | conflict(status) | gone
  *   In number order: where a later control was applied before (`applied`), this one changes nothing, and the log read in number order ends the same. So what is
  *   so already takes a number and counts as applied too: the resume of a running batch holds off a pause that is still on its way.
@@ -87,6 +88,8 @@ return '{"kind":"applied","status":"paused"}'
 export const applyResume = writing(
   "applyResume",
   `${inOrder("resume", "in_progress")}
+redis.call('HDEL', key_batch(id), 'paused_reason')
+if ARGV[3] == '1' then redis.call('HSET', key_batch(id), 'max_failed_lifted', 1) end
 enter_turns(id)
 return '{"kind":"applied","status":"in_progress"}'
 `,

@@ -1,11 +1,12 @@
 /**
- * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), and the one way to close a batch.
+ * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), what failures a batch bears (failures.ts), and the one way to close a batch.
  * A writing script is refused while the sentinel is missing. Scripts answer JSON; `kind` says which answer it is.
  *
  * The texts stand in .ts files, one a script, so that `tsc -b` alone carries them to dist and nothing is read from disk at run time.
  */
 import { createHash } from "node:crypto";
 import { keysInLua, partBytes, partFlags } from "../layout.ts";
+import { failuresInLua } from "./failures.ts";
 import { turnsInLua } from "./turns.ts";
 
 export interface Script {
@@ -74,6 +75,7 @@ end
 -- Answers how many were there: 0 or 1.
 local function take_from_ready(model, id, chunk) return redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
 ${turnsInLua}
+${failuresInLua}
 -- No chunk of this batch is handed out any more.
 local function forget_chunks(id, model)
   local unclaimed = 0

@@ -5,7 +5,7 @@
  *   minutes at most; a first try always gets the new one. Called by the api. → reserved(id, known)
  * reserveRetry(id, token): the retry that comes after this batch is written by holders of this token alone, for a minute: longer than any writing of it lasts.
  *   Called by the api before batch.json is written. → reserved | mismatch (another one is under way)
- * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or '', weight, priority): – → validating.
+ * submit(id, tenant, model, shown, createdAt, expiresAt, keyHash or '', weight, priority, maxFailed or ''): – → validating.
  *   Called by the api once batch.json and the open/ marker stand, and by whoever finds a marker without a record. → created | exists | mismatch
  *   The key is taken again where it was lost: a retry that finds no record goes on with the submit.
  */
@@ -52,11 +52,12 @@ return '{"kind":"mismatch"}'
 export const submit = writing(
   "submit",
   `${takeKey}
-local id, tenant, model, shown, created_at, expires_at, key_hash, weight, priority = unpack(ARGV)
+local id, tenant, model, shown, created_at, expires_at, key_hash, weight, priority, max_failed = unpack(ARGV)
 if redis.call('EXISTS', key_batch(id)) == 1 then return '{"kind":"exists"}' end
 if key_hash ~= '' and not take_key(key_hash, id) then return '{"kind":"mismatch"}' end
 redis.call('HSET', key_batch(id), 'id', id, 'status', 'validating', 'tenant', tenant, 'model', model, 'shown', shown,
   'created_at', created_at, 'expires_at', expires_at, 'weight', weight, 'priority', priority)
+if max_failed ~= '' then redis.call('HSET', key_batch(id), 'max_failed', max_failed) end
 redis.call('ZADD', key_list(tenant), created_at, id)
 redis.call('ZADD', key_open(), created_at, id)
 redis.call('SADD', key_models(), model)
