@@ -4,6 +4,7 @@ import {
   batch,
   batchErrors,
   batchList,
+  completionWindow,
   createDatasetBatch,
   errorBody,
   errorTable,
@@ -177,6 +178,21 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       const id = await retry(context, submission, AbortSignal.timeout(writeTimeoutMs));
       return view(await findBatch(context, caller.tenant, id, request.signal));
     },
+  );
+
+  app.post(
+    "/v1/batches/:id/deadline",
+    {
+      schema: {
+        operationId: "setBatchDeadline",
+        summary: "Change until when a batch must be done, counted from its submit.",
+        tags: ["batches"],
+        params: batchPath,
+        body: z.strictObject({ completion_window: completionWindow }),
+        response: { 200: batch, ...failures },
+      },
+    },
+    (request) => controlled(request, request.params.id, { kind: "deadline", completion_window: request.body.completion_window }),
   );
 
   app.get(

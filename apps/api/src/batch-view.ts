@@ -2,7 +2,16 @@
  * The Batch object as the wire shows it, from the record in Redis or, where that is gone, from S3's batch.json and end.json.
  * Owns the mapping of names and times. Refuses to look anything up.
  */
-import { shownStatus, type After, type Batch, type BatchRequest, type End, type LineError, type Usage } from "@flamboyance/contracts";
+import {
+  shownStatus,
+  type After,
+  type Batch,
+  type BatchRequest,
+  type End,
+  type LineError,
+  type RecordStatus,
+  type Usage,
+} from "@flamboyance/contracts";
 import type { BatchRecord } from "@flamboyance/queue";
 import { formatLocation } from "@flamboyance/storage";
 
@@ -16,7 +25,7 @@ export interface ViewContext {
 export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewContext): Batch {
   const { status } = record;
   const endedAt = (as: Batch["status"]) => (status === as ? record.endedAt : null);
-  const waits = (status === "validating" || status === "in_progress") && !servedModels.has(record.model.key);
+  const waits = waitsForWorker(status, record.model.key, servedModels);
   return {
     ...fixedFields,
     id: record.id,
@@ -49,6 +58,11 @@ export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewCo
   };
 }
 
+/** Whether the batch would run if a worker served its model. */
+export function waitsForWorker(status: RecordStatus, modelKey: string, servedModels: ReadonlySet<string>): boolean {
+  return (status === "validating" || status === "in_progress") && !servedModels.has(modelKey);
+}
+
 /** An ended batch that has no record any more. */
 export function viewStored(request: BatchRequest, end: End, after: After | null, bucket: string): Batch {
   const endedAt = (as: Batch["status"]) => (end.status === as ? end.ended_at : null);
@@ -76,7 +90,7 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     output: request.output,
     retry_of: request.retry?.lineage.at(-1) ?? null,
     results: locations(bucket, end.files),
-    // As submitted: what was asked later went with the record.
+    // As submitted, and so are window and deadline: what was asked later went with the record.
     priority: request.priority,
     max_failed: request.max_failed ?? null,
     paused_reason: null,

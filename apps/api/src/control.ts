@@ -1,9 +1,9 @@
 /**
- * Cancel, pause, resume, priority: take a number, write the control object, then let the queue decide. The order makes a control outlive the loss of Redis.
- * Refuses what the batch's status doesn't allow, with `conflict`. A pause, resume or priority that a later one overtook is no failure: both were under way at
+ * Cancel, pause, resume, priority, deadline: take a number, write the control object, then let the queue decide. The order makes a control outlive the loss of Redis.
+ * Refuses what the batch's status doesn't allow, with `conflict`. Any but a cancel that a later one overtook is no failure: both were under way at
  * once, and the batch stands as the later one left it.
  */
-import { CodedError, shownStatus, type Control, type RecordStatus } from "@flamboyance/contracts";
+import { CodedError, completionWindowSeconds, shownStatus, type Control, type RecordStatus } from "@flamboyance/contracts";
 import type { BatchRecord, CancelAnswer, ControlAnswer, Queue } from "@flamboyance/queue";
 import { newUlid } from "@flamboyance/queue";
 import { batchKeys, type Storage } from "@flamboyance/storage";
@@ -14,10 +14,14 @@ type Kind = Control["kind"];
 export async function controlBatch(
   { queue, storage, bucket }: { readonly queue: Queue; readonly storage: Storage; readonly bucket: string },
   control: Control,
-  { id, status }: BatchRecord,
+  { id, status, createdAt }: BatchRecord,
   signal: AbortSignal,
 ): Promise<void> {
   const { kind } = control;
+  if (control.kind === "deadline" && deadlineOf(control, createdAt) * 1_000 <= Date.now()) {
+    const message = `completion_window: ${control.completion_window} after the submit has passed already; a batch is stopped by a cancel.`;
+    throw new CodedError("invalid_request", message, { param: "completion_window" });
+  }
   // Nothing undoes a cancel, so one is enough. A pause of a paused batch takes a number all the same: it holds off a resume that is still on its way.
   if (kind === "cancel" && status === "cancelling") return;
   const taken = await queue.takeNumber({ id, kind });
@@ -26,7 +30,7 @@ export async function controlBatch(
   const { number } = taken;
   const key = batchKeys(id).control(number, newUlid());
   await storage.write({ bucket, key }, JSON.stringify(control), { contentType: "application/json", signal });
-  const answer = await apply(queue, control, { id, number });
+  const answer = await apply(queue, control, { id, number, createdAt });
   if (answer.kind === "conflict") throw conflict(kind, id, answer.status);
   if (answer.kind === "gone") throw rebuilding(id);
 }
@@ -45,7 +49,7 @@ export function conflict(kind: keyof typeof reasons, id: string, status: RecordS
 function apply(
   queue: Queue,
   control: Control,
-  step: { readonly id: string; readonly number: number },
+  { createdAt, ...step }: { readonly id: string; readonly number: number; readonly createdAt: number },
 ): Promise<CancelAnswer | ControlAnswer> {
   switch (control.kind) {
     case "cancel":
@@ -56,7 +60,16 @@ function apply(
       return queue.applyResume({ ...step, lifts: control.lifts !== undefined });
     case "priority":
       return queue.applyPriority({ ...step, priority: control.priority });
+    case "deadline": {
+      const { completion_window: completionWindow } = control;
+      return queue.applyDeadline({ ...step, completionWindow, expiresAt: deadlineOf(control, createdAt) });
+    }
   }
+}
+
+/** In Unix seconds. */
+function deadlineOf({ completion_window }: Extract<Control, { kind: "deadline" }>, createdAt: number): number {
+  return createdAt + completionWindowSeconds(completion_window);
 }
 
 const reasons = {
@@ -64,6 +77,7 @@ const reasons = {
   pause: "only a batch in progress can be paused",
   resume: "only a paused batch can be resumed",
   priority: "nothing of it is left to begin",
+  deadline: "its deadline decides nothing any more",
   retry: "only a batch that has ended can be retried",
   errors: "its errors are counted at its end; until then its results have them",
 } as const satisfies Readonly<Record<Kind | "retry" | "errors", string>>;

@@ -212,7 +212,7 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
       },
     );
 
-  const control = (kind: Exclude<Control["kind"], "priority">, description: string) =>
+  const control = (kind: Exclude<Control["kind"], "priority" | "deadline">, description: string) =>
     remote(kind, description, `flamboyance ${kind} batch_01k…`)
       .argument("<id>", "the batch")
       .action(async (id: string, flags: CommonFlags) => {
@@ -232,6 +232,18 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
     .action(async (id: string, priority: number, flags: CommonFlags) => {
       const batch = await clientOf(flags).batches.setPriority(id, priority, { signal });
       await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
+    });
+
+  remote(
+    "deadline",
+    "Change until when a batch must be done, counted from its submit; what isn't done then has expired.",
+    "flamboyance deadline batch_01k… 48h",
+  )
+    .argument("<id>", "the batch")
+    .argument("<time>", "from the submit on, as 90m, 48h, 7d")
+    .action(async (id: string, time: string, flags: CommonFlags) => {
+      const batch = await clientOf(flags).batches.setDeadline(id, time, { signal });
+      await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, until ${formatTime(batch.expires_at)}\n`));
     });
 
   remote("list", "List your batches, the newest first.", "flamboyance list\nflamboyance list --limit 5 --json")

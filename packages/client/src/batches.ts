@@ -61,6 +61,8 @@ export interface Batches {
   resume(id: string, options?: Signalled): Promise<Batch>;
   /** The batch's place among your own from now on: the highest first, then the oldest. Rejects with `conflict` where nothing of it is left to begin. */
   setPriority(id: string, priority: number, options?: Signalled): Promise<Batch>;
+  /** Until when the batch must be done, from its submit on, as `48h`. Rejects with `invalid_request` where that has passed, with `conflict` where the batch is being stopped or has ended. */
+  setDeadline(id: string, completionWindow: string, options?: Signalled): Promise<Batch>;
   /**
    * A new batch over the failed items of an ended one (of those codes only, where some are given) and of its retries before. Tried again under one idempotency key, as
    * `create`. Rejects with `conflict` while the batch or a retry of it runs, and with `nothing_to_retry`.
@@ -86,7 +88,7 @@ export function batchesOf(connection: Connection): Batches {
     return request(connection, { method: "GET", path: path(id, "/results"), query, answer: resultsPage, signal });
   };
   const control =
-    (kind: Exclude<Control["kind"], "priority">): Batches["cancel"] =>
+    (kind: Exclude<Control["kind"], "priority" | "deadline">): Batches["cancel"] =>
     (id, { signal } = {}) =>
       request(connection, { method: "POST", path: path(id, `/${kind}`), answer: batch, signal });
 
@@ -108,6 +110,14 @@ export function batchesOf(connection: Connection): Batches {
     resume: control("resume"),
     setPriority: (id, priority, { signal } = {}) =>
       request(connection, { method: "POST", path: path(id, "/priority"), body: { priority }, answer: batch, signal }),
+    setDeadline: (id, completionWindow, { signal } = {}) =>
+      request(connection, {
+        method: "POST",
+        path: path(id, "/deadline"),
+        body: { completion_window: completionWindow },
+        answer: batch,
+        signal,
+      }),
     retry: (id, { errorCodes, idempotencyKey = crypto.randomUUID(), signal } = {}) =>
       request(connection, {
         method: "POST",

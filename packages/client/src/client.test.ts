@@ -38,6 +38,12 @@ it("changes a priority by a POST that carries it", async () => {
   expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/priority", body: { priority: -3 } });
 });
 
+it("changes a deadline by a POST that carries the window", async () => {
+  const { client, sent } = answering(json({ ...batch("in_progress"), completion_window: "48h" }));
+  expect((await client.batches.setDeadline("batch_1", "48h")).completion_window).toBe("48h");
+  expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/deadline", body: { completion_window: "48h" } });
+});
+
 it("retries by a POST under an idempotency key, with the codes that are given", async () => {
   const { client, sent } = answering(failure(503, "service_unavailable"), json(batch()), json(batch()));
   await client.batches.retry("batch_1", { errorCodes: ["image_not_found"] });

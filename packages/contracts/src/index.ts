@@ -18,6 +18,7 @@ export {
 export { bucketAllowed } from "./bucket-pattern.ts";
 export {
   columns,
+  completionWindow,
   completionWindowSeconds,
   createDatasetBatch,
   manifestLine,

@@ -74,6 +74,8 @@ export const control = z.discriminatedUnion("kind", [
   /** `lifts`: it was paused by its `max_failed`, which from then on holds no more. */
   z.object({ kind: z.literal("resume"), lifts: z.literal("max_failed").optional() }),
   z.object({ kind: z.literal("priority"), priority }),
+  /** From the submit on, as the request's own. */
+  z.object({ kind: z.literal("deadline"), completion_window: completionWindow }),
 ]);
 export type Control = z.infer<typeof control>;
 

@@ -1,12 +1,13 @@
 /** Submitting, listing and controlling: the api's side of the queue. Owns derived ids and the list's pages. */
 import { createHash } from "node:crypto";
-import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
+import { CodedError, recordStatus, type BatchRequest } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
+import { z } from "zod";
 import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAgainAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
-import type { Queue } from "./queue.ts";
+import type { OpenCount, Queue } from "./queue.ts";
 import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
 import * as control from "./scripts/control.ts";
@@ -25,10 +26,11 @@ type BatchesPart = Pick<
   | "applyPause"
   | "applyResume"
   | "applyPriority"
+  | "applyDeadline"
   | "batch"
   | "batches"
   | "openBatches"
-  | "openStatuses"
+  | "openCounts"
 >;
 
 export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
@@ -82,6 +84,8 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     applyPause: ({ id, number }) => run(control.applyPause, [id, number], controlAnswer),
     applyResume: ({ id, number, lifts = false }) => run(control.applyResume, [id, number, lifts ? 1 : 0], controlAnswer),
     applyPriority: ({ id, number, priority }) => run(control.applyPriority, [id, number, priority], controlAnswer),
+    applyDeadline: ({ id, number, completionWindow, expiresAt }) =>
+      run(control.applyDeadline, [id, number, completionWindow, expiresAt], controlAnswer),
 
     async batch(id) {
       const [record = null] = await readAll([id]);
@@ -96,18 +100,21 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
     },
 
-    async openStatuses() {
+    async openCounts() {
       const ids = await reached(redis.zrange(keyOf(prefix, "open"), "0", "-1"));
-      const counts = new Map<RecordStatus, number>();
+      const counts = new Map<string, OpenCount>();
       for (let first = 0; first < ids.length; first += statusesAtOnce) {
         const reading = redis.pipeline();
-        for (const id of ids.slice(first, first + statusesAtOnce)) reading.hget(keyOf(prefix, "batch", id), "status");
+        for (const id of ids.slice(first, first + statusesAtOnce)) reading.hmget(keyOf(prefix, "batch", id), "status", "model");
         for (const reply of await replies(reading)) {
-          const status = recordStatus.safeParse(reply).data;
-          if (status !== undefined) counts.set(status, (counts.get(status) ?? 0) + 1);
+          const found = statusAndModel.safeParse(reply).data;
+          if (found === undefined) continue;
+          const [status, model] = found;
+          const known = counts.get(`${status} ${model}`);
+          counts.set(`${status} ${model}`, { status, model, count: (known?.count ?? 0) + 1 });
         }
       }
-      return counts;
+      return [...counts.values()];
     },
 
     async *openBatches() {
@@ -131,6 +138,7 @@ export function retryId(id: string): string {
 }
 
 const statusesAtOnce = 1_000;
+const statusAndModel = z.tuple([recordStatus, z.string()]);
 
 function hashOf(reply: unknown): Record<string, string> {
   return reply !== null && typeof reply === "object"

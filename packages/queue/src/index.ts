@@ -20,6 +20,7 @@ export type {
   Lease,
   LiveModel,
   NumberAnswer,
+  OpenCount,
   Queue,
   RecordAnswer,
   Repair,
@@ -29,4 +30,5 @@ export type {
   UnconfirmedPart,
 } from "./queue.ts";
 export type { BatchRecord } from "./record.ts";
+export { legalStatuses } from "./scripts/control.ts";
 export { isUlid, newUlid } from "./ulid.ts";

@@ -33,7 +33,7 @@ export type CancelAnswer =
   | { readonly kind: "conflict"; readonly status: RecordStatus }
   | Gone;
 
-/** Of pause, resume and priority. `status` is what holds now, which a later step may have changed. */
+/** Of pause, resume, priority and deadline. `status` is what holds now, which a later step may have changed. */
 export type ControlAnswer =
   /** It holds, or did when this control came first; also where it was so already. */
   | { readonly kind: "applied"; readonly status: RecordStatus }
@@ -133,6 +133,13 @@ export interface Depth {
   readonly running: number;
 }
 
+/** Batches of one model in one status. */
+export interface OpenCount {
+  readonly model: string;
+  readonly status: RecordStatus;
+  readonly count: number;
+}
+
 /** What one look at a batch mended. */
 export type Repair =
   | { readonly kind: "plan_job" }
@@ -179,6 +186,8 @@ export interface Queue {
   applyResume(control: { id: string; number: number; lifts?: boolean }): Promise<ControlAnswer>;
   /** Second half; that of the highest number holds. It orders what is handed out from now on. */
   applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
+  /** Second half; that of the highest number holds. The caller refuses a deadline that has passed. */
+  applyDeadline(control: { id: string; number: number; completionWindow: string; expiresAt: number }): Promise<ControlAnswer>;
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
@@ -244,8 +253,8 @@ export interface Queue {
   // Jobs
   consume(options: ConsumeOptions, handler: Handler): Consumer;
   depths(): Promise<Depth[]>;
-  /** How many of the batches that aren't settled are in each status. */
-  openStatuses(): Promise<ReadonlyMap<RecordStatus, number>>;
+  /** How many of the batches that aren't settled are in each status, by their model's key. */
+  openCounts(): Promise<readonly OpenCount[]>;
   /** Whether Redis answers; the sentinel may be missing. */
   ping(): Promise<boolean>;
   close(): Promise<void>;

@@ -11,6 +11,7 @@ export interface BatchRecord extends Pick<
   BatchRequest,
   "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "retry" | "max_failed"
 > {
+  /** As it stands now, and `expiresAt` with it. */
   readonly completionWindow: string;
   /** As it stands now. */
   readonly priority: number;
@@ -63,7 +64,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   const { completion_window, ...shown } = fields.shown;
   return {
     ...shown,
-    completionWindow: completion_window,
+    completionWindow: fields.completion_window ?? completion_window,
     priority: fields.priority,
     id: fields.id,
     tenant: fields.tenant,
@@ -131,6 +132,7 @@ const stored = z.object({
   expires_at: z.coerce.number(),
   priority: count,
   paused_reason: text,
+  completion_window: text,
   plan: text,
   items: count,
   chunks: count,
