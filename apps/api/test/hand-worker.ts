@@ -98,7 +98,7 @@ export async function confirm({ queue }: Service, { id }: HandPlan, chunks: numb
   if (!(await queue.confirmFrontier({ id, epoch: queue.epoch(), chunks }))) throw new Error("the frontier wasn't confirmed");
 }
 
-/** Seals a batch whose chunks are all recorded, writes its final files and ends it. */
+/** Seals a batch whose chunks are all recorded, writes its final files and ends it: as completed, or as what stopped it. */
 export async function finish({ queue, put }: Service, batch: HandPlan): Promise<End> {
   const { id } = batch;
   const seal = newUlid();
@@ -120,11 +120,11 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
     total_tokens: 13,
   };
   const counts = { total: lines.length, completed: completed.length, failed: failed.length };
-  const summary: Summary = { id, status: "completed", model: "demo", task: "caption", counts, usage, ...codesOf(failed) };
+  const summary: Summary = { id, status: sealed.outcome, model: "demo", task: "caption", counts, usage, ...codesOf(failed) };
   await put(serviceBucket, keys.summary, JSON.stringify(summary));
   const end: End = {
     seal,
-    status: "completed",
+    status: sealed.outcome,
     ended_at: 2_000_000_000,
     in_progress_at: 1_900_000_000,
     finalizing_at: 1_950_000_000,
