@@ -117,6 +117,7 @@ it("of a cancelled batch runs what never ran", async () => {
   const first = await wholeBatch(service, id, customIds);
   const neverRan = first.filter((line) => line.error?.code === "batch_cancelled").map(({ custom_id }) => custom_id);
   expect(neverRan.length).toBeGreaterThan(10);
+  expect((await service.client.batches.get(id)).never_ran).toBe(neverRan.length);
   const again = await service.client.batches.retry(id, { errorCodes: ["batch_cancelled"] });
   expect((await service.ended(again.id)).status).toBe("completed");
   await wholeBatch(service, again.id, neverRan);

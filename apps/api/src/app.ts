@@ -5,7 +5,7 @@
 import fastifySwagger from "@fastify/swagger";
 import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { LogController, type FastifyInstance } from "fastify";
-import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { newUlid } from "@flamboyance/queue";
 import { authenticate } from "./authenticate.ts";
 import { batchRoutes } from "./batch-routes.ts";
@@ -16,6 +16,7 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
+import { validatorCompiler } from "./validate.ts";
 
 export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "bucket"> {
   readonly keys: readonly TenantKey[];

@@ -4,8 +4,6 @@
  */
 import { CodedError, isCoded, toErrorBody, type ErrorCode } from "@flamboyance/contracts";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
-import { z } from "zod";
 
 /** The codes that a request may be answered with. Any other one that gets here is our fault: its message may tell what isn't the caller's. */
 const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -20,6 +18,7 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "output_not_writable",
   "manifest_not_found",
   "manifest_forbidden",
+  "empty_file",
   "conflict",
   "nothing_to_retry",
   "payload_too_large",
@@ -61,7 +60,6 @@ function toCoded(error: unknown, requestId: string): CodedError {
     // A storage code is about the service's own bucket here: submit gives each refusal of a caller's bucket its meaning.
     return answerable.has(error.code) ? error : internal(requestId, error);
   }
-  if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
   if (isFastifyError(error)) {
     if (error.code === "FST_ERR_HANDLER_TIMEOUT") return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
@@ -81,39 +79,6 @@ function whyGivenUp(reason: unknown): string {
 
 function internal(requestId: string, cause: unknown): CodedError {
   return new CodedError("internal_error", `The service failed on this request (${requestId}).`, { cause });
-}
-
-interface ValidationFailure {
-  readonly validation: readonly { readonly instancePath: string; readonly params: object; readonly message?: string }[];
-}
-
-function invalidRequest({ validation }: ValidationFailure): CodedError {
-  const first = validation[0];
-  const steps = (first?.instancePath ?? "").split("/").filter((step) => step !== "");
-  const { path, message } = sharpest({ path: steps, message: first?.message ?? "doesn't fit", ...first?.params });
-  const place = path.reduce<string>((text, step) => (/^\d+$/.test(step) ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`), "");
-  return place === ""
-    ? new CodedError("invalid_request", message)
-    : new CodedError("invalid_request", `${place}: ${message}`, { param: place });
-}
-
-const issueSchema = z.object({
-  path: z.array(z.coerce.string()),
-  message: z.string(),
-  /** Of an unknown field. */
-  keys: z.array(z.string()).optional(),
-  /** Of a union: what each of its forms says. */
-  errors: z.array(z.array(z.unknown())).optional(),
-});
-
-/** The issue that helps most: an unknown field by its name; of a union, the form that comes nearest. `examples[0].image` is its place. */
-function sharpest(issue: unknown): { path: string[]; message: string } {
-  const { path, message, keys, errors } = issueSchema.parse(issue);
-  if (keys?.[0] !== undefined) return { path: [...path, keys[0]], message: "is not a known field" };
-  const nearest = errors?.filter((issues) => issues.length > 0).toSorted((a, b) => a.length - b.length)[0];
-  if (nearest === undefined) return { path, message };
-  const inner = sharpest(nearest.find((one) => issueSchema.safeParse(one).data?.keys !== undefined) ?? nearest[0]);
-  return { path: [...path, ...inner.path], message: inner.message };
 }
 
 function isFastifyError(error: unknown): error is FastifyError {

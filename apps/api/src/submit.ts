@@ -192,13 +192,20 @@ async function checkInput(storage: Storage, body: CreateDatasetBatch, location: 
       }
     }
     if (kind === "manifest") {
-      if ((await storage.describe(location, { signal })) === null) {
-        throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
-      }
+      const manifest = await storage.describe(location, { signal });
+      if (manifest === null) throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
+      if (manifest.sizeBytes === 0) throw new CodedError("empty_file", `input: ${text} is empty.`, { param: "input" });
       return;
     }
-    // Whether the bucket answers is the question; a prefix without objects is a batch that fails with empty_file.
-    for await (const _ of storage.list({ bucket: location.bucket, key: parseGlob(text, body).prefix }, { signal })) return;
+    checkWords(body);
+    const glob = parseGlob(text, body);
+    let looked = 0;
+    for await (const { key } of storage.list({ bucket: location.bucket, key: glob.prefix }, { signal })) {
+      looked += 1;
+      // Behind so many that don't match one may yet: plan looks at all.
+      if (glob.matches(key) || looked === keysLookedAt) return;
+    }
+    throw new CodedError("empty_file", `input: there is nothing at ${text}.`, { param: "input" });
   } catch (error) {
     if (isCoded(error, "storage_not_found"))
       throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
@@ -211,6 +218,17 @@ async function checkInput(storage: Storage, body: CreateDatasetBatch, location: 
     }
     throw error;
   }
+}
+
+/** Keys of a prefix that are looked at for one that matches. */
+const keysLookedAt = 1_000;
+
+/** A prefix's images bring no words of their own, so a task that needs some needs the batch's. */
+function checkWords({ task, question, prompt, labels }: CreateDatasetBatch): void {
+  const needed = { caption: null, vqa: "question", prompt: "prompt", classify: "labels" } as const;
+  const field = needed[task];
+  if (field === null || { question, prompt, labels }[field] !== undefined) return;
+  throw new CodedError("invalid_request", `${field}: is needed, for the images of a prefix bring none of their own.`, { param: field });
 }
 
 async function checkOutput(storage: Storage, location: Location, signal: AbortSignal): Promise<void> {

@@ -10,7 +10,7 @@ export function formatBatches(batches: readonly Batch[], columns?: number): stri
       batch.id,
       batch.status,
       `${completed + failed}/${total}`,
-      String(failed),
+      String(failed - batch.never_ran),
       formatTime(batch.created_at),
       batch.model,
       batch.task,
@@ -33,7 +33,10 @@ export function formatBatch(batch: Batch): string {
     ["retry of", batch.retry_of],
     ["input", batch.input],
     ["output", batch.output],
-    ["lines", `${completed} completed, ${failed} failed of ${total}`],
+    [
+      "lines",
+      `${completed} completed, ${failed - batch.never_ran} failed${batch.never_ran === 0 ? "" : `, ${batch.never_ran} never ran`} of ${total}`,
+    ],
     [
       "tokens",
       `${batch.usage.input_tokens} in (${batch.usage.input_tokens_details.cached_tokens} from the shared prefix), ${batch.usage.output_tokens} out`,

@@ -56,7 +56,7 @@ Environment:
 
 Exit codes:
   0 done   1 the service refused or failed   2 a flag, file or variable is wrong
-  3 the batch ended, but not as completed   4 nobody answers   130 Ctrl-C
+  3 the batch ended, but not as completed   4 nobody answers   5 the batch completed, but some items failed   130 Ctrl-C
 
 Examples:
   flamboyance submit --model demo --task caption --input 's3://photos/2024/**/*.jpg' --watch

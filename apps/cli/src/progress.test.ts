@@ -91,6 +91,7 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     status,
     created_at: 1,
     priority: 0,
+    never_ran: 0,
     request_counts: { total, completed, failed: 0 },
     usage: {
       input_tokens: 0,

@@ -1,6 +1,6 @@
 /** From flags and files to the body of a submit. Owns which flag is which field; refuses to judge values: the schema of contracts does. */
 import { readFile } from "node:fs/promises";
-import { createDatasetBatch, type CreateDatasetBatchInput } from "@flamboyance/contracts";
+import { createDatasetBatch, plainWords, type CreateDatasetBatchInput } from "@flamboyance/contracts";
 import { z } from "zod";
 import { UsageError } from "./failure.ts";
 
@@ -84,7 +84,7 @@ export async function readSubmission(
   const named = Object.entries(generation).filter(([, value]) => value !== undefined);
   if (named.length > 0) body["generation"] = { ...object.safeParse(body["generation"]).data, ...Object.fromEntries(named) };
 
-  const parsed = createDatasetBatch.safeParse(body);
+  const parsed = createDatasetBatch.safeParse(body, { error: plainWords });
   if (!parsed.success) throw new UsageError(firstIssue(parsed.error));
   return parsed.data;
 }
@@ -134,8 +134,7 @@ function firstIssue(error: z.ZodError): string {
   const place = issue?.path.join(".") ?? "";
   // Of a list's element its flag.
   const flag = flagOf[place] ?? flagOf[place.replace(/\.\d+$/, "")];
-  const missing = issue?.code === "invalid_type" && issue.message.endsWith("received undefined");
-  const reason = missing ? "is needed" : (issue?.message ?? "doesn't fit");
+  const reason = issue?.message ?? "doesn't fit";
   return `${flag ?? place}${place === "" && flag === undefined ? "" : " "}${reason}`;
 }
 

@@ -60,7 +60,7 @@ export async function writeFinalFiles(
       totals.add(value);
       await (lineSucceeded(value) ? output : errors).write(text);
     }
-    const { counts, usage } = totals.counted();
+    const { counts, never_ran, usage } = totals.counted();
     // A part that isn't whole must never become an end.
     if (counts.total !== plan.items + refused)
       throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
@@ -79,6 +79,7 @@ export async function writeFinalFiles(
     return {
       ...frame,
       counts,
+      never_ran,
       usage,
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
@@ -94,6 +95,7 @@ export async function writeFinalFiles(
 class Totals {
   #completed = 0;
   #failed = 0;
+  #neverRan = 0;
   #inputTokens = 0;
   #cachedTokens = 0;
   #outputTokens = 0;
@@ -110,15 +112,17 @@ class Totals {
       return;
     }
     this.#failed += 1;
+    if (response === null && linePosition(id)?.refusedLine === null) this.#neverRan += 1;
     const code = error?.code ?? body?.error.code ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
     if (linePosition(id)?.refusedLine !== null) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
-  counted(): Pick<End, "counts" | "usage"> {
+  counted(): Pick<End, "counts" | "never_ran" | "usage"> {
     const [input, output] = [this.#inputTokens, this.#outputTokens];
     return {
       counts: { total: this.#completed + this.#failed, completed: this.#completed, failed: this.#failed },
+      never_ran: this.#neverRan,
       usage: {
         input_tokens: input,
         input_tokens_details: { cached_tokens: this.#cachedTokens },

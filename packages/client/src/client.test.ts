@@ -243,6 +243,7 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     retry_of: null,
     results: null,
     priority: 0,
+    never_ran: 0,
     max_failed: null,
     paused_reason: null,
     waiting_for: null,

@@ -52,6 +52,11 @@ export const batch = z.object({
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
   results: z.object({ output: z.string(), errors: z.string(), summary: z.string() }).nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
+  never_ran: z
+    .int()
+    .describe(
+      "How many of the failed lines are of items that never ran, for a cancel or the deadline came first; known at the end, until then 0.",
+    ),
   max_failed: maxFailed.nullable().describe("As submitted: it pauses the batch once more lines failed."),
   paused_reason: z.string().nullable().describe("Why the batch was paused by itself; null where you paused it, and where it isn't paused."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),

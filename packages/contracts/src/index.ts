@@ -42,6 +42,7 @@ export { CodedError, errorTable, isCoded, isErrorCode, type ErrorCode } from "./
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
 export { model, modelIdentity, modelKeyOf, modelList, type Model, type ModelIdentity, type ModelList } from "./model.ts";
+export { plainWords } from "./plain-words.ts";
 export {
   chatCompletion,
   comparePositions,

@@ -170,6 +170,8 @@ export const end = z.object({
   finalizing_at: z.int(),
   cancelling_at: z.int().nullable(),
   counts: requestCounts,
+  /** Of the failed lines, those of items that never ran; absent in ends that were written before they were counted. */
+  never_ran: z.int().optional(),
   usage,
   errors: z.array(lineError),
   /** Keys in the service's bucket with their hashes; null where the batch ended without a plan. */

@@ -33,6 +33,8 @@ export interface BatchRecord extends Pick<
   /** Lines so far, and in the end all: `failed` counts refused lines from the adoption on, so total = items + refused. */
   readonly completed: number;
   readonly failed: number;
+  /** Of the failed, those that never ran; 0 until the end. */
+  readonly neverRan: number;
   readonly inputTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;
@@ -79,6 +81,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     confirmed: fields.confirmed,
     completed: fields.completed,
     failed: fields.failed,
+    neverRan: fields.never_ran,
     inputTokens: fields.input_tokens,
     cachedTokens: fields.cached_tokens,
     outputTokens: fields.output_tokens,
@@ -142,6 +145,7 @@ const stored = z.object({
   confirmed: count,
   completed: count,
   failed: count,
+  never_ran: count,
   input_tokens: count,
   cached_tokens: count,
   output_tokens: count,
