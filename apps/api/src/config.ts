@@ -28,7 +28,7 @@ const environment = z.object({
     .string()
     .min(1)
     .describe(
-      'Who may call: a JSON list, or a file of one: [{"tenant", "name", "sha256", "buckets": ["demo-*"], "weight": 1}]. `flamboyance key create` makes an entry.',
+      'Who may call: a JSON list, or a file of one: [{"tenant", "name", "sha256", "buckets": ["demo-*"], "weight": 1, "quotas": {"running_batches": 10, "items_queued": 1000000}}]. `flamboyance key create` makes an entry.',
     ),
   ...redisVariables.shape,
   ...s3Variables.shape,

@@ -21,6 +21,7 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "empty_file",
   "conflict",
   "nothing_to_retry",
+  "quota_exceeded",
   "payload_too_large",
   "service_unavailable",
 ]);
@@ -29,6 +30,9 @@ const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable
 
 /** Seconds after which a client may try again, on 503. */
 const retryAfterSeconds = 2;
+
+/** The same, where a quota is used up. */
+const quotaRetrySeconds = 60;
 
 export function answerErrors(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
@@ -44,6 +48,8 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
   else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
   if (coded.status === 503) void reply.header("retry-after", String(retryAfterSeconds));
+  // Batches end in minutes or hours: a client that tries again by itself would only wait.
+  if (coded.code === "quota_exceeded") void reply.headers({ "retry-after": String(quotaRetrySeconds), "x-should-retry": "false" });
   // Beside the routes' schemas on purpose: an error's body is always this.
   return reply
     .code(coded.status)

@@ -13,6 +13,7 @@ import {
   type TenantKey,
 } from "@flamboyance/contracts";
 import { retryId } from "@flamboyance/queue";
+import { admit } from "./admit.ts";
 import { conflict } from "./control.ts";
 import { countFailures, findLineage, withLines, type Member } from "./lineage.ts";
 import { enterBatch, type SubmitContext } from "./submit.ts";
@@ -56,6 +57,7 @@ export async function retryBatch(context: SubmitContext, submission: RetrySubmis
     .update(JSON.stringify([codes, idempotencyKey]))
     .digest("hex");
   if (!(await context.queue.reserveRetry({ id: newest.request.id, token }))) throw underWay(id, wanted.id);
+  await admit(context.queue, caller, wanted.id);
   const standing = await enterBatch(context, wanted, true, signal);
   if (!isSame({ request: standing, state: { kind: "begun" } })) throw underWay(id, wanted.id);
   return standing.id;
@@ -113,6 +115,7 @@ function freeze(
     id: retryId(followed.id),
     buckets: caller.buckets,
     weight: caller.weight,
+    quotas: caller.quotas,
     created_at: createdAt,
     expires_at: createdAt + completionWindowSeconds(followed.completion_window),
     idempotency_key: null,

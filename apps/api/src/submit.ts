@@ -16,6 +16,7 @@ import {
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, inputForm, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
+import { admit } from "./admit.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
 import { readRequest } from "./stored-batch.ts";
 
@@ -54,6 +55,7 @@ export async function submitBatch(context: SubmitContext, submission: Submission
 
   const { id, known } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
+  await admit(queue, submission.caller, id);
   await enterBatch(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
   return id;
 }
@@ -131,6 +133,7 @@ function freeze(id: string, { caller, body, idempotencyKey }: Submission, model:
     completion_window: body.completion_window,
     metadata: body.metadata,
     weight: caller.weight,
+    quotas: caller.quotas,
     priority: body.priority ?? 0,
     ...(body.max_failed === undefined ? {} : { max_failed: body.max_failed }),
   };

@@ -1,5 +1,5 @@
 /**
- * The api on a Redis and an S3 server of its own, for its tests: three tenants (other's weight is 3), a model, some buckets. No worker runs:
+ * The api on a Redis and an S3 server of its own, for its tests: four tenants (other's weight is 3, bounded has quotas), a model, some buckets. No worker runs:
  * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
  */
 import { mkdtemp, rm } from "node:fs/promises";
@@ -40,7 +40,7 @@ export interface Asked {
 export interface Service {
   readonly queue: Queue;
   readonly storage: Storage;
-  readonly keys: { readonly demo: string; readonly other: string; readonly everywhere: string };
+  readonly keys: { readonly demo: string; readonly other: string; readonly everywhere: string; readonly bounded: string };
   /** Listens, for callers over real HTTP; answers the address. */
   listen(): Promise<string>;
   ask(url: string, asked?: Asked): Promise<Answer>;
@@ -85,6 +85,8 @@ export async function startService({
   const demo = await newKey("demo", "main", ["demo-*"]);
   const other = await newKey("other", "main", ["other-*"]);
   const everywhere = await newKey("everywhere", "main", ["*"]);
+  const bounded = await newKey("bounded", "main", ["demo-*"]);
+  const quotas = { running_batches: 3, items_queued: 10 };
   const app = await createApp({
     queue: seen(queue),
     storage: {
@@ -95,7 +97,7 @@ export async function startService({
       },
     },
     bucket: serviceBucket,
-    keys: [demo.entry, { ...other.entry, weight: 3 }, everywhere.entry],
+    keys: [demo.entry, { ...other.entry, weight: 3 }, everywhere.entry, { ...bounded.entry, quotas }],
     catalogueSeconds: 0,
     logLevel: "silent",
   });
@@ -111,7 +113,7 @@ export async function startService({
   return {
     queue,
     storage,
-    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key },
+    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key, bounded: bounded.key },
     put,
     listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
     beforeWrite: (wait) => (beforeWrite = wait),

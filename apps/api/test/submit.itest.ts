@@ -85,6 +85,7 @@ describe("submit", () => {
   it("freezes which columns are whose and what of a prefix is meant, and nothing where nobody said", async () => {
     const columns = { image: "url", custom_id: "id" };
     expect(await stored(batchKeys(await submitted({ columns })).request)).toMatchObject({ columns });
+    await service.put(imagesBucket, "a.jpg", "whatever a worker finds");
     const narrowed = { input: "s3://demo-images/", include: ["**/*.jpg"], exclude: ["drafts/"] };
     expect(await stored(batchKeys(await submitted(narrowed)).request)).toMatchObject(narrowed);
     for (const field of ["columns", "include", "exclude"]) {

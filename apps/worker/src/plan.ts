@@ -43,7 +43,13 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
       return "done";
     }
     const { plan, items, chunks, refused } = outcome.plan;
-    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused });
+    const itemsQueued = request.quotas?.items_queued;
+    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, itemsQueued });
+    if (adopted.kind === "over") {
+      const message = `its ${items} items and the ${adopted.have} that you have queued are more than the ${adopted.most} that you may have (items_queued)`;
+      await queue.refusePlan({ id, errors: [{ code: "quota_exceeded", message, param: null, line: null }] });
+      return "done";
+    }
     if (adopted.kind === "adopted" && !adopted.sealed) await queue.dispatch(request.model.key);
     return "done";
   } catch (error) {

@@ -86,6 +86,14 @@ it("doesn't try again what can't pass, and tells code, status, place and request
   expect(sent).toHaveLength(1);
 });
 
+it("doesn't try again where the server says that it won't help", async () => {
+  const full = failure(429, "quota_exceeded");
+  full.headers.set("x-should-retry", "false");
+  const { client, sent } = answering(full);
+  await expect(client.batches.retry("batch_1")).rejects.toMatchObject({ code: "quota_exceeded", status: 429, retryable: true });
+  expect(sent).toHaveLength(1);
+});
+
 it("gives up after its retries, with the last failure", async () => {
   const { client, sent } = answering(...Array.from({ length: 9 }, () => failure(503, "service_unavailable")));
   await expect(client.batches.get("batch_1")).rejects.toMatchObject({ code: "service_unavailable", retryable: true });

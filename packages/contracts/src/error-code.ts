@@ -33,6 +33,12 @@ export const errorTable = {
   output_not_writable: invalid("The batch's output bucket isn't there, or may not be written."),
   conflict: invalid("The object's status doesn't allow this.", 409),
   nothing_to_retry: invalid("No item of the batch failed, or none with these codes; what a retry made good counts no more.", 409),
+  quota_exceeded: {
+    status: 429,
+    type: "invalid_request_error",
+    retryable: true,
+    meaning: "The tenant has as many batches or items under way as it may; when some have ended there is room again.",
+  },
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   service_unavailable: passing("Redis or S3 is away, too slow or being rebuilt; the same request may be sent again."),
   internal_error: {

@@ -58,6 +58,7 @@ export {
   type LinePosition,
   type ResultLine,
 } from "./result-line.ts";
+export { quotas, type Quotas } from "./quotas.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
 export {
   batchOutcome,

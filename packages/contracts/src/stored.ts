@@ -6,6 +6,7 @@ import { z } from "zod";
 import { lineError, requestCounts, usage } from "./batch.ts";
 import { columns, completionWindow, maxFailed, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
+import { quotas } from "./quotas.ts";
 import { batchOutcome } from "./status.ts";
 import { weight } from "./tenant-key.ts";
 
@@ -50,6 +51,8 @@ export const batchRequest = z.object({
   metadata: metadata.nullable(),
   /** The tenant's, as it stood at submit: its share of the workers beside other tenants. 1 in batches that were frozen before there were weights. */
   weight: weight.default(1),
+  /** The tenant's, as they stood at submit; absent where there was none. */
+  quotas: quotas.optional(),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
   /** Absent where none was given. */

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { limits } from "./limits.ts";
+import { quotas, type Quotas } from "./quotas.ts";
 
 const name = z.string().regex(/^[a-z0-9][a-z0-9._-]{0,63}$/, "must be lower-case letters, digits, dot, dash or underscore");
 
@@ -18,6 +19,7 @@ export const tenantKey = z.strictObject({
   /** Patterns of buckets that the tenant's batches may read and write; `*` stands for any characters. */
   buckets: z.array(z.string().regex(/^[a-z0-9.*-]{1,63}$/, "must be a bucket's name, * allowed")).min(1, "must name a bucket"),
   weight: weight.default(1),
+  quotas: quotas.default({}),
 });
 export type TenantKey = z.infer<typeof tenantKey>;
 
@@ -29,7 +31,15 @@ export const tenantKeys = z
   .refine(
     (keys) => keys.every(({ tenant, weight: own }) => keys.every((other) => other.tenant !== tenant || other.weight === own)),
     "gives a tenant two weights",
+  )
+  .refine(
+    (keys) => keys.every(({ tenant, quotas: own }) => keys.every((other) => other.tenant !== tenant || sameQuotas(other.quotas, own))),
+    "gives a tenant two quotas",
   );
+
+function sameQuotas(one: Quotas, other: Quotas): boolean {
+  return one.items_queued === other.items_queued && one.running_batches === other.running_batches;
+}
 
 /** Makes a key: shown once to its owner; the entry belongs into the configuration. Throws a ZodError for a name or bucket that can't be. */
 export async function newKey(tenant: string, keyName: string, buckets: readonly string[]): Promise<{ key: string; entry: TenantKey }> {

@@ -17,7 +17,15 @@ export const numberAnswer = z.discriminatedUnion("kind", [
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
 export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
 export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
+const over = z.object({
+  kind: z.literal("over"),
+  quota: z.enum(["running_batches", "items_queued"]),
+  have: z.int(),
+  most: z.int(),
+});
+export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), over]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
+  over,
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),
   gone,

@@ -3,13 +3,23 @@ import { createHash } from "node:crypto";
 import { CodedError, recordStatus, type BatchRequest } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAgainAnswer, reserveAnswer, submitAnswer } from "./answers.ts";
+import {
+  admitAnswer,
+  cancelAnswer,
+  controlAnswer,
+  numberAnswer,
+  pageAnswer,
+  reserveAgainAnswer,
+  reserveAnswer,
+  submitAnswer,
+} from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { OpenCount, Queue } from "./queue.ts";
 import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
+import { admit } from "./scripts/admit.ts";
 import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
@@ -20,6 +30,7 @@ type BatchesPart = Pick<
   | "reserve"
   | "reserved"
   | "reserveRetry"
+  | "admit"
   | "submit"
   | "takeNumber"
   | "applyCancel"
@@ -68,6 +79,9 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
       const answer = await run(submission.reserveRetry, [id, token], reserveAnswer);
       return answer.kind === "reserved";
     },
+
+    admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "" } }) =>
+      run(admit, [tenant, id, batches, items], admitAnswer),
 
     async submit(request: BatchRequest) {
       const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority, max_failed = "" } = request;

@@ -6,6 +6,7 @@ export { retryId } from "./batches.ts";
 export { eraseQueue } from "./erase.ts";
 export { openQueue, type QueueOptions } from "./open.ts";
 export type {
+  AdmitAnswer,
   AdoptAnswer,
   CancelAnswer,
   ClaimAnswer,
@@ -21,6 +22,7 @@ export type {
   LiveModel,
   NumberAnswer,
   OpenCount,
+  OverQuota,
   Queue,
   RecordAnswer,
   Repair,

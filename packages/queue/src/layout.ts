@@ -14,6 +14,7 @@
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
+ * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, end |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |
  * | next:ID | string token | the request that is being made the retry of this batch; expires after a minute | retries of a minute | reserveRetry |
@@ -37,6 +38,7 @@ const names = {
   back: "back:",
   tallies: "tallies:",
   list: "list:",
+  busy: "busy:",
   key: "key:",
   retry: "retry:",
   next: "next:",

@@ -3,7 +3,18 @@
  * A step that changes something throws CodedError `service_unavailable` while the sentinel is missing or Redis is away, `not_found` never:
  * an id without a record answers `gone` (its truth is in S3).
  */
-import type { After, BatchOutcome, BatchRequest, Control, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
+import type {
+  After,
+  BatchOutcome,
+  BatchRequest,
+  Control,
+  End,
+  LineError,
+  PartChoice,
+  Quotas,
+  RecordStatus,
+  Tally,
+} from "@flamboyance/contracts";
 import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
 import type { JobKind } from "./jobs.ts";
 import type { BatchRecord } from "./record.ts";
@@ -58,11 +69,23 @@ export type ClaimFinalizeAnswer =
   | { readonly kind: "stopped"; readonly status: RecordStatus }
   | Gone;
 
+/** The tenant has as much as it may: `have` without the batch in question. */
+export interface OverQuota {
+  readonly kind: "over";
+  readonly quota: keyof Quotas;
+  readonly have: number;
+  readonly most: number;
+}
+
+export type AdmitAnswer = { readonly kind: "admitted" } | OverQuota;
+
 export type AdoptAnswer =
   /** `sealed` where the plan has no chunks: the batch is finalizing already. */
   | { readonly kind: "adopted"; readonly sealed: boolean }
   /** Another plan was adopted, or the batch isn't validating any more. Leave the folder: the sweep has it. */
   | { readonly kind: "lost"; readonly status: RecordStatus }
+  /** With this plan's items the tenant would have more queued than it may: refuse the plan. */
+  | OverQuota
   | Gone;
 
 export type SealAnswer =
@@ -174,6 +197,8 @@ export interface Queue {
    * `token` (a hash of the request) hold it together; false where another one is under way.
    */
   reserveRetry(retry: { id: string; token: string }): Promise<boolean>;
+  /** Takes the batch in among the tenant's, where its quotas have room: after the id is reserved, before anything is written. Safe to repeat. */
+  admit(batch: { tenant: string; id: string; quotas: Quotas }): Promise<AdmitAnswer>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
@@ -197,7 +222,15 @@ export interface Queue {
 
   // Plan
   claimPlan(id: string): Promise<ClaimPlanAnswer>;
-  adoptPlan(plan: { id: string; plan: string; items: number; chunks: number; refused: number }): Promise<AdoptAnswer>;
+  adoptPlan(plan: {
+    id: string;
+    plan: string;
+    items: number;
+    chunks: number;
+    refused: number;
+    /** Of the tenant's quotas. */
+    itemsQueued?: number | undefined;
+  }): Promise<AdoptAnswer>;
   /** Seals as failed; only from validating. At most `limits.errorsShown` errors are kept. */
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 

@@ -11,7 +11,7 @@ export const end = writing(
   "end",
   `
 local id, seal, status, copy = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
-local record = record_of(id, 'model', 'seal', 'outcome', 'refused', 'shown')
+local record = record_of(id, 'tenant', 'model', 'seal', 'outcome', 'refused', 'shown')
 if not record.status then return gone end
 if is_ended(record.status) then
   return answer({ kind = record.seal == seal and 'ended' or 'refused', status = record.status })
@@ -25,6 +25,7 @@ redis.call('HSET', key, 'status', status, 'outcome', status, 'seal', seal, 'ende
   'input_tokens', ARGV[12], 'cached_tokens', ARGV[13], 'output_tokens', ARGV[14], 'errors', ARGV[15], 'files', ARGV[16], 'never_ran', ARGV[17])
 if ARGV[6] ~= '' then redis.call('HSET', key, 'in_progress_at', ARGV[6]) end
 if ARGV[8] ~= '' then redis.call('HSET', key, 'cancelling_at', ARGV[8]) end
+redis.call('ZREM', key_busy(record.tenant), id)
 forget_chunks(id, record.model)
 return answer({ kind = 'ended', status = status })
 `,

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { keysInLua, partBytes, partFlags } from "../layout.ts";
 import { failuresInLua } from "./failures.ts";
+import { quotasInLua } from "./quotas.ts";
 import { turnsInLua } from "./turns.ts";
 
 export interface Script {
@@ -76,6 +77,7 @@ end
 local function take_from_ready(model, id, chunk) return redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
 ${turnsInLua}
 ${failuresInLua}
+${quotasInLua}
 -- No chunk of this batch is handed out any more.
 local function forget_chunks(id, model)
   local unclaimed = 0

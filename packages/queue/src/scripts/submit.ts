@@ -60,6 +60,7 @@ redis.call('HSET', key_batch(id), 'id', id, 'status', 'validating', 'tenant', te
 if max_failed ~= '' then redis.call('HSET', key_batch(id), 'max_failed', max_failed) end
 redis.call('ZADD', key_list(tenant), created_at, id)
 redis.call('ZADD', key_open(), created_at, id)
+redis.call('ZADD', key_busy(tenant), 'NX', now, id)
 redis.call('SADD', key_models(), model)
 return '{"kind":"created"}'
 `,
