@@ -1,9 +1,11 @@
 /** What the parts of `npm run bench:engine` tell each other. Owns the forms only. */
+import { deviceChoiceSchema } from "@flamboyance/model";
 import { z } from "zod";
 
 export const engineJob = z.object({
   folder: z.string(),
   threads: z.int(),
+  device: deviceChoiceSchema,
   /** Of the cache of images, and of that of prefixes. */
   cacheBytes: z.int(),
   images: z.int(),
@@ -28,8 +30,14 @@ export const shotsMeasure = z.object({
 });
 export type ShotsMeasure = z.infer<typeof shotsMeasure>;
 
-export const engineReport = z.object({ measures: z.array(shotsMeasure), peakBytes: z.number() });
-export type EngineReport = z.infer<typeof engineReport>;
+/** The engine's lines: one per measure, then the peak of resident memory. */
+export const engineLine = z.union([shotsMeasure, z.object({ peakBytes: z.number() })]);
+export type EngineLine = z.infer<typeof engineLine>;
+
+export interface EngineReport {
+  readonly measures: readonly ShotsMeasure[];
+  readonly peakBytes: number;
+}
 
 /** The peer's line per number of shots. */
 export const peerReport = z.object({ shots: z.int(), batch: z.int(), seconds_per_caption: z.number() });

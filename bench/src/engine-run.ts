@@ -1,9 +1,9 @@
 /**
  * One precision's part of `npm run bench:engine`, in a process of its own so that its peak memory is its own: opens the folder, captions the images at each
- * number of shots, and prints one JSON line. Owns what is timed.
+ * number of shots, and prints a JSON line for each (engineLine). Owns what is timed.
  */
 import { openModel, type Model, type ModelStats } from "@flamboyance/model";
-import { engineJob, type ShotsMeasure } from "./engine-job.ts";
+import { engineJob, type EngineLine } from "./engine-job.ts";
 import { peakMemoryBytes } from "./peak-memory.ts";
 
 const job = engineJob.parse(JSON.parse(process.argv[2] ?? "null"));
@@ -15,6 +15,10 @@ function pixels(number: number, side: number): Float32Array {
     state = (Math.imul(state, 1_103_515_245) + 12_345) >>> 0;
     return state / 2 ** 31 - 1;
   });
+}
+
+function print(line: EngineLine): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
 async function caption(model: Model, shots: number, firstImage: number): Promise<{ seconds: number; spent: ModelStats["seconds"] }> {
@@ -49,17 +53,16 @@ async function caption(model: Model, shots: number, firstImage: number): Promise
   };
 }
 
-const model = await openModel(job.folder, { threads: job.threads, maxCacheBytes: job.cacheBytes });
+const model = await openModel(job.folder, { device: job.device, threads: job.threads, maxCacheBytes: job.cacheBytes });
 // The first runs of a session are slower: memory is laid out in them.
 await caption(model, 0, 0);
 let nextImage = job.images;
-const measures: ShotsMeasure[] = [];
 for (const shots of job.shots) {
   for (const prefix of shots === 0 ? (["none"] as const) : (["within", "ready"] as const)) {
-    const { seconds, spent } = await caption(model, shots, nextImage);
+    const measured = await caption(model, shots, nextImage);
     nextImage += job.images;
-    measures.push({ shots, prefix, seconds, spent });
+    print({ shots, prefix, ...measured });
   }
 }
 await model.close();
-process.stdout.write(`${JSON.stringify({ measures, peakBytes: await peakMemoryBytes() })}\n`);
+print({ peakBytes: await peakMemoryBytes() });

@@ -6,8 +6,9 @@ import { spawn } from "node:child_process";
 import { mkdir, rm } from "node:fs/promises";
 import { availableParallelism, cpus, homedir } from "node:os";
 import { join } from "node:path";
+import { createInterface } from "node:readline";
 import { parseArgs } from "node:util";
-import { precisionSchema, readModelFolder, type Precision } from "@flamboyance/model";
+import { deviceChoiceSchema, precisionSchema, readModelFolder, type Precision } from "@flamboyance/model";
 import {
   decoderProducts,
   measureMachine,
@@ -16,7 +17,7 @@ import {
   writeRandomModel,
   type MachineLimits,
 } from "@flamboyance/model/bench";
-import { engineReport, peerReport, type EngineJob, type EngineReport, type PeerReport, type ShotsMeasure } from "./engine-job.ts";
+import { engineLine, peerReport, type EngineJob, type EngineReport, type PeerReport, type ShotsMeasure } from "./engine-job.ts";
 import { architecture3B, letterTokenizer, specialTokens } from "./flamingo-3b.ts";
 
 const HELP = `npm run bench:engine -- [options]
@@ -30,11 +31,14 @@ and what the machine could do at best. Wants 12 GB of disk and 14 GB of memory f
   --peer <python>     a Python with bench/peer/requirements.txt; without it the peer is left out
   --peer-batch <n>    images of the peer's run, one for each --shots   (default: 8, 4 and 1)
   --threads <n>       threads of a run                         (default: all cores)
+  --device <name>     cpu, webgpu or auto                  (default: cpu)
   --cache <MiB>       room for images, and as much for prefixes   (default: 512)
   --state <folder>    where the models are made                (default: ~/.cache/flamboyance/bench-engine)
   --keep              leave the models there; another run with --keep takes them as they are
 `;
 
+/** How the worker's image has glibc give memory back (infra/Dockerfile). */
+const workerMemory = { MALLOC_MMAP_THRESHOLD_: "1048576", MALLOC_TRIM_THRESHOLD_: "1048576" };
 const newTokens = 20;
 const beams = 3;
 const shotTokens = 16;
@@ -50,6 +54,7 @@ async function main(): Promise<void> {
       peer: { type: "string" },
       "peer-batch": { type: "string", multiple: true, default: ["8", "4", "1"] },
       threads: { type: "string", default: String(availableParallelism()) },
+      device: { type: "string", default: "cpu" },
       cache: { type: "string", default: "512" },
       state: { type: "string", default: join(homedir(), ".cache", "flamboyance", "bench-engine") },
       keep: { type: "boolean", default: false },
@@ -59,7 +64,17 @@ async function main(): Promise<void> {
   const shots = values.shots.map(Number);
   const threads = Number(values.threads);
   const cacheBytes = Number(values.cache) * 2 ** 20;
-  const job = { threads, cacheBytes, images: Number(values.images), beams, newTokens, shots, shotTokens, queryTokens };
+  const job = {
+    device: deviceChoiceSchema.parse(values.device),
+    threads,
+    cacheBytes,
+    images: Number(values.images),
+    beams,
+    newTokens,
+    shots,
+    shotTokens,
+    queryTokens,
+  };
   const precisions = values.precision.map((name) => precisionSchema.parse(name));
   await mkdir(values.state, { recursive: true });
 
@@ -77,7 +92,7 @@ async function main(): Promise<void> {
     const folder = join(values.state, precision);
     await prepare(folder, precision, values.keep);
     note(`${precision}: captioning`);
-    reports.set(precision, await runEngine({ ...job, folder }));
+    reports.set(precision, await runEngine(precision, { ...job, folder }));
     if (!values.keep) await rm(folder, { recursive: true, force: true });
   }
   const peer = values.peer === undefined ? [] : await runPeer(values.peer, { ...job, batches: values["peer-batch"].map(Number) });
@@ -106,10 +121,19 @@ async function isThere(folder: string): Promise<boolean> {
   );
 }
 
-async function runEngine(job: EngineJob): Promise<EngineReport> {
+async function runEngine(precision: Precision, job: EngineJob): Promise<EngineReport> {
   const file = join(import.meta.dirname, "engine-run.ts");
-  const output = await outputOf(process.execPath, ["--conditions=@flamboyance/source", file, JSON.stringify(job)]);
-  return engineReport.parse(JSON.parse(output));
+  const measures: ShotsMeasure[] = [];
+  let peakBytes = NaN;
+  for await (const text of linesOf(process.execPath, ["--conditions=@flamboyance/source", file, JSON.stringify(job)], workerMemory)) {
+    const line = engineLine.parse(JSON.parse(text));
+    if ("peakBytes" in line) peakBytes = line.peakBytes;
+    else {
+      measures.push(line);
+      note(`${precision}: ${line.shots} shots, prefix ${line.prefix}: ${(line.seconds / job.images).toFixed(3)} s per caption`);
+    }
+  }
+  return { measures, peakBytes };
 }
 
 async function runPeer(python: string, job: Omit<EngineJob, "folder"> & { readonly batches: readonly number[] }): Promise<PeerReport[]> {
@@ -125,11 +149,14 @@ async function runPeer(python: string, job: Omit<EngineJob, "folder"> & { readon
     "--query-tokens",
     String(job.queryTokens),
   ];
-  const output = await outputOf(python, [...words, ...lengths, "--threads", String(job.threads)]);
-  return output
-    .split("\n")
-    .filter((line) => line.startsWith("{"))
-    .map((line) => peerReport.parse(JSON.parse(line)));
+  const reports: PeerReport[] = [];
+  for await (const text of linesOf(python, [...words, ...lengths, "--threads", String(job.threads)])) {
+    if (!text.startsWith("{")) continue;
+    const report = peerReport.parse(JSON.parse(text));
+    reports.push(report);
+    note(`OpenFlamingo in PyTorch: ${report.shots} shots, batch ${report.batch}: ${report.seconds_per_caption.toFixed(3)} s per caption`);
+  }
+  return reports;
 }
 
 function printSpeeds(images: number, reports: ReadonlyMap<Precision, EngineReport>, peer: readonly PeerReport[]): void {
@@ -185,17 +212,22 @@ function find(measures: readonly ShotsMeasure[], shots: number, prefix: ShotsMea
   return measures.find((measure) => measure.shots === shots && measure.prefix === prefix);
 }
 
-function outputOf(command: string, words: readonly string[]): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"] });
-    const pieces: Buffer[] = [];
-    child.stdout.on("data", (piece: Buffer) => pieces.push(piece));
+/** What a program prints, line by line as it comes; throws where it ends otherwise than with 0. */
+async function* linesOf(
+  command: string,
+  words: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): AsyncGenerator<string> {
+  const child = spawn(command, words, { stdio: ["ignore", "pipe", "inherit"], env: { ...process.env, ...environment } });
+  const ended = new Promise<number | null>((resolve, reject) => {
     child.once("error", reject);
-    child.once("close", (code) => {
-      if (code === 0) resolve(Buffer.concat(pieces).toString());
-      else reject(new Error(`${command} ${words[0] ?? ""} ended with code ${code}`));
-    });
+    child.once("close", resolve);
   });
+  // A program that can't be started has no lines either: what was wrong is said below.
+  ended.catch(() => undefined);
+  yield* createInterface({ input: child.stdout });
+  const code = await ended;
+  if (code !== 0) throw new Error(`${command} ${words[0] ?? ""} ended with code ${code}`);
 }
 
 function percent(share: number): string {

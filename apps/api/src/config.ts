@@ -37,6 +37,12 @@ const environment = z.object({
     .min(0)
     .default(10)
     .describe("How long the list of models is kept before S3 is asked again."),
+  FLAMBOYANCE_FAILPOINTS: z
+    .url()
+    .optional()
+    .describe(
+      "For tests: each writing step waits for an answer to GET <url>?point=<step>&about=<batch or key>&pid=<process>. Unset: nothing asks.",
+    ),
   FLAMBOYANCE_LOG_LEVEL: logLevel,
 });
 
@@ -48,6 +54,7 @@ export interface Config {
   readonly redis: ReturnType<typeof redisOf>;
   readonly s3: ReturnType<typeof s3Of>;
   readonly catalogueSeconds: number;
+  readonly failpoints: string | null;
   readonly logLevel: string;
 }
 
@@ -62,6 +69,7 @@ export function readConfig(variables: Variables): Config {
     redis: redisOf(value),
     s3: s3Of(value),
     catalogueSeconds: value.FLAMBOYANCE_CATALOGUE_SECONDS,
+    failpoints: value.FLAMBOYANCE_FAILPOINTS ?? null,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };
 }

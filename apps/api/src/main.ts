@@ -4,6 +4,7 @@ import { openQueue } from "@flamboyance/queue";
 import { openStorage } from "@flamboyance/storage";
 import { createApp } from "./app.ts";
 import { configurationTable, readProcessConfig } from "./config.ts";
+import { withFailpoints } from "./failpoints.ts";
 
 const exitCodes = { done: 0, failed: 1, misconfigured: 2 } as const;
 
@@ -13,9 +14,14 @@ else await run();
 async function run(): Promise<void> {
   try {
     const config = readProcessConfig();
-    const storage = openStorage({ ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 });
     let tell = (error: unknown): void => console.error(error);
-    const queue = await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) });
+    const { queue, storage } = withFailpoints(
+      {
+        queue: await openQueue({ url: config.redis.url, prefix: config.redis.prefix, onFault: (error) => tell(error) }),
+        storage: openStorage({ ...config.s3, maxSockets: 64, requestTimeoutMs: 10_000, retries: 2 }),
+      },
+      config.failpoints,
+    );
     const app = await createApp({
       queue,
       storage,

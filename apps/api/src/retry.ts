@@ -52,11 +52,12 @@ export async function retryBatch(context: SubmitContext, submission: RetrySubmis
   await checkFailures(context, { id, members, codes }, signal);
   await checkModel(context, newest.request, signal);
 
-  const wanted = freeze(newest.request, members, { caller, codes, idempotencyKey });
   const token = createHash("sha256")
     .update(JSON.stringify([codes, idempotencyKey]))
     .digest("hex");
-  if (!(await context.queue.reserveRetry({ id: newest.request.id, token }))) throw underWay(id, wanted.id);
+  const reserved = await context.queue.reserveRetry({ id: newest.request.id, token });
+  if (reserved === null) throw underWay(id, retryId(newest.request.id));
+  const wanted = freeze(newest.request, members, { caller, codes, idempotencyKey, createdAt: reserved.now });
   await admit(context.queue, caller, wanted.id);
   const standing = await enterBatch(context, wanted, true, signal);
   if (!isSame({ request: standing, state: { kind: "begun" } })) throw underWay(id, wanted.id);
@@ -107,9 +108,9 @@ function freeze(
     caller,
     codes,
     idempotencyKey,
-  }: { readonly caller: TenantKey; readonly codes: string[] | null; readonly idempotencyKey: string | null },
+    createdAt,
+  }: { readonly caller: TenantKey; readonly codes: string[] | null; readonly idempotencyKey: string | null; readonly createdAt: number },
 ): BatchRequest {
-  const createdAt = Math.floor(Date.now() / 1_000);
   return {
     ...followed,
     id: retryId(followed.id),

@@ -18,7 +18,7 @@ import type { Queue } from "@flamboyance/queue";
 import { batchKeys, inputForm, parseGlob, parseLocation, type Location, type Storage } from "@flamboyance/storage";
 import { admit } from "./admit.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
-import { readRequest } from "./stored-batch.ts";
+import { hasBegun, readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;
@@ -53,10 +53,10 @@ export async function submitBatch(context: SubmitContext, submission: Submission
   checkFrames(submission.body, model);
   await checkPlaces(context, submission, signal);
 
-  const { id, known } = await queue.reserve(reservation);
+  const { id, known, now } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
   await admit(queue, submission.caller, id);
-  await enterBatch(context, freeze(id, submission, { name: model.name, key: model.key }), known, signal);
+  await enterBatch(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
   return id;
 }
 
@@ -69,8 +69,11 @@ export async function enterBatch(
 ): Promise<BatchRequest> {
   const { queue, storage, bucket } = context;
   const request = await putRequest(context, wanted, known, signal);
-  const keys = batchKeys(request.id);
+  const { id } = request;
+  const keys = batchKeys(id);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return request;
+  if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
+    throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
   return request;
@@ -105,8 +108,7 @@ async function putRequest(
   }
 }
 
-function freeze(id: string, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {
-  const createdAt = Math.floor(Date.now() / 1_000);
+function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }: Submission, model: BatchRequest["model"]): BatchRequest {
   return {
     id,
     tenant: caller.tenant,

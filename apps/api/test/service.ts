@@ -78,7 +78,8 @@ export async function startService({
   const { endpoint, region, accessKeyId, secretAccessKey } = s3;
   const storage = openStorage({ endpoint, region, accessKeyId, secretAccessKey, pathStyle: true, retries: 1, requestTimeoutMs: 5_000 });
   const queue = await openQueue({ url: redis.url });
-  await queue.ensureSentinel();
+  // As a worker does that finds nothing in S3.
+  await (await queue.beginRebuild(10_000))?.believe(1);
   for (const bucket of [serviceBucket, imagesBucket, "demo-results", "other-images"])
     await storage.ensureBucket(bucket, { signal: forever });
 

@@ -1,6 +1,6 @@
 /** The submit: what is frozen, what is refused, and that a repeated one makes no second batch. */
 import { batchKeys } from "@flamboyance/storage";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { callsOf, caption } from "./calls.ts";
 import { elsewhereBucket, forbiddenBucket, imagesBucket, serviceBucket, startService, type Service } from "./service.ts";
 
@@ -47,6 +47,15 @@ describe("submit", () => {
     });
     expect(await service.storage.describe({ bucket: serviceBucket, key: keys.marker }, { signal: forever })).not.toBeNull();
     expect(await service.ask(`/v1/batches/${answer.body.id}`)).toMatchObject({ status: 200, body: answer.body });
+  });
+
+  it("counts its times by the clock that deadlines are judged by, whatever the api's own says", async () => {
+    const now = Math.floor(Date.now() / 1_000);
+    const clock = vi.spyOn(Date, "now").mockReturnValue((now - 86_400) * 1_000);
+    const answer = await submit({}).finally(() => clock.mockRestore());
+    expect(answer.status, answer.text).toBe(200);
+    expect(answer.body.created_at).toBeGreaterThanOrEqual(now);
+    expect(answer.body.expires_at).toBe(answer.body.created_at + 86_400);
   });
 
   it("settles how texts are made, and keeps a seed for what is sampled", async () => {
@@ -327,6 +336,16 @@ describe("an idempotency key", () => {
       await service.storage.describe({ bucket: serviceBucket, key: batchKeys(crashed.id).marker }, { signal: forever }),
     ).not.toBeNull();
     expect(twin.body.id).not.toBe(crashed.id);
+
+    // One of which there is more was lost with Redis, and couldn't be rebuilt yet: it is never begun anew.
+    const lost = await service.queue.reserve({ tenant: "demo", idempotencyKey: "seven", bodyHash: await bodyHashOf() });
+    await service.put(serviceBucket, batchKeys(lost.id).request, JSON.stringify({ ...frozen, id: lost.id, idempotency_key: "seven" }));
+    await service.put(serviceBucket, batchKeys(lost.id).plan("p").manifest, "{}");
+    expect(await submit({}, { "idempotency-key": "seven" })).toMatchObject({
+      status: 503,
+      body: { error: { code: "service_unavailable" } },
+    });
+    expect(await service.queue.batch(lost.id)).toBeNull();
 
     /** The hash that the api makes of this body: of its JSON with defaults filled in and keys in order. */
     async function bodyHashOf(): Promise<string> {

@@ -1,6 +1,6 @@
 /**
  * The chunk job: claim → read the items → run them → write the part whole → record it, first wins.
- * Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
+ * A suspect chunk (its last claimant died over it) runs alone and item by item. Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
  */
 import { item as itemSchema, itemNumber, neverRanLine, type Item, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { CodedError } from "@flamboyance/contracts";
@@ -12,7 +12,9 @@ import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from 
 import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
+import type { Place, Solitude } from "./solitude.ts";
 import type { StopWatch } from "./stop-watch.ts";
+import { runOneByOne } from "./suspect.ts";
 
 export interface ChunkDependencies extends ItemDependencies {
   readonly queue: Queue;
@@ -22,6 +24,8 @@ export interface ChunkDependencies extends ItemDependencies {
   readonly frontiers: Frontiers;
   /** Items of all chunks that are under way at once, each weighing its frames. */
   readonly itemGate: Gate;
+  /** Of all chunks in this process. */
+  readonly solitude: Solitude;
 }
 
 /** `signal` fires when the worker shuts down or the job's lock is lost: the chunk is handed back. */
@@ -31,8 +35,24 @@ export async function runChunk(
   job: Job,
   signal: AbortSignal,
 ): Promise<"done" | "hand_back"> {
+  // Before the claim: what waits here because another chunk runs alone, and may end the process, is no claim of this one.
+  const place = await dependencies.solitude.enter(signal).catch(() => null);
+  if (place === null) return "hand_back";
+  try {
+    return await runClaimed(dependencies, model, job, place, signal);
+  } finally {
+    place.leave();
+  }
+}
+
+async function runClaimed(
+  dependencies: ChunkDependencies,
+  model: ItemModel,
+  { id, chunk, dispatch }: Job,
+  place: Place,
+  signal: AbortSignal,
+): Promise<"done" | "hand_back"> {
   const { queue, worker, batches, stops } = dependencies;
-  const { id, chunk, dispatch } = job;
   const attempt = newUlid();
   const claim = await queue.claim({ id, chunk, attempt, dispatch, worker });
   // The batch is being stopped and may be quiet by now.
@@ -40,9 +60,15 @@ export async function runChunk(
   if (claim.kind !== "run") return "done";
   const stop = stops.watch(id);
   try {
+    const either = AbortSignal.any([signal, stop.signal]);
+    // A stopped batch isn't kept waiting: nothing of the chunk runs then.
+    if (claim.suspect) await place.alone(either).catch(() => {});
     const batch = await batches.open(id, claim.plan, model, signal);
     const { items, firstItem } = await readItems(dependencies, batch, chunk, signal);
-    const results = await runItems(dependencies, model, batch, { items, firstItem }, AbortSignal.any([signal, stop.signal]));
+    const results = claim.suspect
+      ? await runOneByOne(dependencies, model, batch, { items, firstItem }, { id, chunk, attempt, quarantined: claim.quarantined }, either)
+      : await runItems(dependencies, model, batch, { items, firstItem }, either);
+    if (results === null) return "done";
     // Looked at in this order: a worker that shuts down hands a cancelled chunk back too.
     if (results.includes(null) && signal.aborted) throw signal.reason;
     const stopped = stopKind(stop.signal);

@@ -79,6 +79,7 @@ const environment = z.object({
     .max(65_535)
     .default(9464)
     .describe("Port of /metrics, /health and /ready; 0 takes a free one."),
+  FLAMBOYANCE_SENTINEL_SECONDS: seconds.default(2).describe("How often it is looked whether Redis was lost; if so, it is rebuilt from S3."),
   FLAMBOYANCE_RECONCILE_SECONDS: seconds.default(15).describe("How often what a crash left half done is looked for."),
   FLAMBOYANCE_FRONTIER_SECONDS: seconds.default(3).describe("How often the results so far are made readable."),
   FLAMBOYANCE_STOP_SECONDS: seconds.default(1).describe("How often running batches are looked at for a cancel or a passed deadline."),
@@ -92,11 +93,17 @@ const environment = z.object({
   FLAMBOYANCE_SWEEP_SECONDS: seconds
     .default(3_600)
     .describe("How long what an ended batch left behind stays before it is taken away; at least as long as a lock."),
+  FLAMBOYANCE_FAILPOINTS: z
+    .url()
+    .optional()
+    .describe(
+      "For tests: each writing step and each image waits for an answer to GET <url>?point=<step>&about=<batch, key or hash>&pid=<process>. Unset: nothing asks.",
+    ),
   FLAMBOYANCE_LOG_LEVEL: logLevel,
 });
 
 /** Where one model computes, and how much of the machine it may take. */
-export interface EngineSizes {
+export interface EngineSettings {
   readonly device: DeviceChoice;
   /** Threads of one run. */
   readonly threads: number;
@@ -112,7 +119,7 @@ export interface Config {
   readonly models: readonly string[] | null;
   readonly modelCache: string;
   readonly modelMs: number;
-  readonly engine: ({ readonly kind: "model" } & EngineSizes) | { readonly kind: "none"; readonly gate: string | null };
+  readonly engine: ({ readonly kind: "model" } & EngineSettings) | { readonly kind: "none"; readonly gate: string | null };
   readonly engineRows: number;
   readonly chunksAtOnce: number;
   readonly fetchConcurrency: number;
@@ -120,6 +127,7 @@ export interface Config {
   readonly pixelCacheBytes: number;
   readonly decodeThreads: number;
   readonly metrics: { readonly host: string; readonly port: number };
+  readonly sentinelMs: number;
   readonly reconcileMs: number;
   readonly frontierMs: number;
   readonly stopMs: number;
@@ -127,6 +135,7 @@ export interface Config {
   readonly quietMs: number;
   readonly drainMs: number;
   readonly sweepMs: number;
+  readonly failpoints: string | null;
   readonly logLevel: string;
 }
 
@@ -157,6 +166,7 @@ export function readConfig(variables: Variables): Config {
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },
+    sentinelMs: value.FLAMBOYANCE_SENTINEL_SECONDS * 1_000,
     reconcileMs: value.FLAMBOYANCE_RECONCILE_SECONDS * 1_000,
     frontierMs: value.FLAMBOYANCE_FRONTIER_SECONDS * 1_000,
     stopMs: value.FLAMBOYANCE_STOP_SECONDS * 1_000,
@@ -165,6 +175,7 @@ export function readConfig(variables: Variables): Config {
     drainMs: value.FLAMBOYANCE_DRAIN_SECONDS * 1_000,
     // What a live worker wrote and didn't record yet looks like a left-over.
     sweepMs: Math.max(value.FLAMBOYANCE_SWEEP_SECONDS, value.FLAMBOYANCE_LOCK_SECONDS) * 1_000,
+    failpoints: value.FLAMBOYANCE_FAILPOINTS ?? null,
     logLevel: value.FLAMBOYANCE_LOG_LEVEL,
   };
 }

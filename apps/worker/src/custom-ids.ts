@@ -3,9 +3,10 @@
  * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does.
  *
  * Two different ids with equal hashes would pass for duplicates: one chance in 90 million at ten million ids (the table's number is 8 bits more).
+ * The hash begins at a random number of its own for each manifest, so that nobody can choose such ids; a cryptographic one took a quarter of a plan's time.
  * Past `mostRemembered` ids no further one is remembered (a stated bound of memory: 256 MiB): a later duplicate of a remembered one is still found.
  */
-import { hash } from "node:crypto";
+import { randomInt } from "node:crypto";
 
 const mostRemembered = 16_000_000;
 const tables = 256;
@@ -15,6 +16,7 @@ const growth = 1.5;
 
 export class CustomIds {
   readonly #tables = Array.from({ length: tables }, () => new HashTable());
+  readonly #seeds = [randomInt(2 ** 32), randomInt(2 ** 32), randomInt(2 ** 32)] as const;
   #remembered = 0;
 
   /** Of the tables together. */
@@ -24,13 +26,27 @@ export class CustomIds {
 
   /** True where the id was remembered before. */
   seen(customId: string): boolean {
-    const digest = hash("sha1", customId, "buffer");
-    const table = this.#tables[digest[8] ?? 0];
+    const [first, second, third] = this.#seeds;
+    const table = this.#tables[hash(customId, first) % tables];
     // Never 0, 0: that marks an empty slot.
-    const answer = table?.seen(digest.readUInt32LE(0), digest.readUInt32LE(4) || 1, this.#remembered < mostRemembered);
+    const answer = table?.seen(hash(customId, second), hash(customId, third) || 1, this.#remembered < mostRemembered);
     if (answer === "added") this.#remembered += 1;
     return answer === "there";
   }
+}
+
+/** MurmurHash3's 32 bits (Appleby, public domain), a UTF-16 unit where it takes four bytes. */
+function hash(text: string, seed: number): number {
+  let state = seed;
+  for (let at = 0; at < text.length; at++) {
+    const unit = Math.imul(text.charCodeAt(at), 0xcc9e2d51);
+    state ^= Math.imul((unit << 15) | (unit >>> 17), 0x1b873593);
+    state = (Math.imul((state << 13) | (state >>> 19), 5) + 0xe6546b64) | 0;
+  }
+  state ^= text.length;
+  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
+  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
+  return (state ^ (state >>> 16)) >>> 0;
 }
 
 class HashTable {

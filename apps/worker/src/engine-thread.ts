@@ -1,13 +1,13 @@
 /** The engine's thread: one open model. Owns its opening and the thread's end; what rows become is serve-model.ts's. */
 import { parentPort, workerData } from "node:worker_threads";
 import { openModel, type DeviceClaims } from "@flamboyance/model";
-import type { EngineSizes } from "./config.ts";
+import type { EngineSettings } from "./config.ts";
 import { fault, serveModel, type FromEngine } from "./serve-model.ts";
 
 /** What a thread is started with. */
 export interface EngineData {
   readonly folder: string;
-  readonly sizes: EngineSizes;
+  readonly sizes: EngineSettings;
   readonly claims: DeviceClaims;
 }
 

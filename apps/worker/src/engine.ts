@@ -19,7 +19,7 @@ import {
   type RowResult,
   type Sequence,
 } from "@flamboyance/model";
-import type { EngineSizes } from "./config.ts";
+import type { EngineSettings } from "./config.ts";
 import type { EngineData } from "./engine-thread.ts";
 import type { FromEngine, ToEngine } from "./serve-model.ts";
 import { threadFile } from "./thread-file.ts";
@@ -96,7 +96,7 @@ interface Running {
 export interface EngineOptions {
   /** The model's folder. */
   readonly folder: string;
-  readonly sizes: EngineSizes;
+  readonly sizes: EngineSettings;
   /** Shared by all engines of the process. */
   readonly claims?: DeviceClaims;
   /** Told why the model computes on the CPU although a device was wanted, each time a thread opens it. */

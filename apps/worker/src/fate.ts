@@ -29,3 +29,8 @@ const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
 export function isOwnFault(error: unknown): error is CodedError {
   return isCoded(error) && ownFaults.has(error.code);
 }
+
+/** True for what is away for all, and for a wait that was given up: no fault of the batch that is being looked at. */
+export function isAway(error: unknown): boolean {
+  return isCoded(error, "service_unavailable", "storage_unavailable", "aborted");
+}

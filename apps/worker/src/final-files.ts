@@ -16,6 +16,7 @@ import {
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
+import { addTallies, noTally, tallyOf } from "./result-tally.ts";
 
 export interface FinalInput {
   readonly request: BatchRequest;
@@ -93,42 +94,35 @@ export async function writeFinalFiles(
 }
 
 class Totals {
-  #completed = 0;
-  #failed = 0;
+  #tally = noTally;
   #neverRan = 0;
-  #inputTokens = 0;
-  #cachedTokens = 0;
-  #outputTokens = 0;
   readonly #codes = new Map<string, number>();
   readonly #refused = new Map<string, number>();
 
-  add({ id, response, error }: ResultLine): void {
+  add(line: ResultLine): void {
+    const added = tallyOf(line);
+    this.#tally = addTallies(this.#tally, added);
+    if (added.failed === 0) return;
+    const { id, response, error } = line;
+    const isRefused = linePosition(id)?.refusedLine !== null;
+    if (response === null && !isRefused) this.#neverRan += 1;
     const body = response?.body;
-    if (body !== undefined && "usage" in body) {
-      this.#completed += 1;
-      this.#inputTokens += body.usage.prompt_tokens;
-      this.#cachedTokens += body.usage.prompt_tokens_details.cached_tokens;
-      this.#outputTokens += body.usage.completion_tokens;
-      return;
-    }
-    this.#failed += 1;
-    if (response === null && linePosition(id)?.refusedLine === null) this.#neverRan += 1;
-    const code = error?.code ?? body?.error.code ?? "unknown";
+    const code = error?.code ?? (body !== undefined && "error" in body ? body.error.code : null) ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
-    if (linePosition(id)?.refusedLine !== null) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
+    if (isRefused) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
   counted(): Pick<End, "counts" | "never_ran" | "usage"> {
-    const [input, output] = [this.#inputTokens, this.#outputTokens];
+    const { completed, failed, input_tokens, cached_tokens, output_tokens } = this.#tally;
     return {
-      counts: { total: this.#completed + this.#failed, completed: this.#completed, failed: this.#failed },
+      counts: { total: completed + failed, completed, failed },
       never_ran: this.#neverRan,
       usage: {
-        input_tokens: input,
-        input_tokens_details: { cached_tokens: this.#cachedTokens },
-        output_tokens: output,
+        input_tokens,
+        input_tokens_details: { cached_tokens },
+        output_tokens,
         output_tokens_details: { reasoning_tokens: 0 },
-        total_tokens: input + output,
+        total_tokens: input_tokens + output_tokens,
       },
     };
   }

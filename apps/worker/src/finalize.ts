@@ -80,7 +80,7 @@ async function writeEnd(
     errors: [...record.errors],
   };
   const json = { contentType: "application/json", signal };
-  await storage.write({ bucket, key: keys.seal(queue.epoch(), seal.seal) }, jsonLine(seal), json);
+  await storage.write({ bucket, key: keys.seal(record.epoch, seal.seal) }, jsonLine(seal), json);
   const fence = await queue.sealed({ id, seal: seal.seal });
   if (fence.kind !== "sealed") return null;
   const plan = seal.plan === null ? null : await readJson(storage, { bucket, key: keys.plan(seal.plan).manifest }, planSchema, signal);

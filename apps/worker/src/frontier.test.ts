@@ -16,13 +16,18 @@ function batch({ confirmed, parts, leased = false }: { confirmed: number; parts:
   const queue: Partial<Queue> = {
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that the frontier looks at
     batch: () =>
-      Promise.resolve({ plan: "p", settled: false, confirmed: state.confirmed, frontier: confirmed + parts.length } as BatchRecord),
+      Promise.resolve({
+        epoch: 7,
+        plan: "p",
+        settled: false,
+        confirmed: state.confirmed,
+        frontier: confirmed + parts.length,
+      } as BatchRecord),
     lease: (name) =>
       Promise.resolve(
         leased ? null : { name, renew: () => Promise.resolve(true), release: () => Promise.resolve(void steps.push("let go")) },
       ),
     unconfirmedParts: () => Promise.resolve(parts.map((chunk): UnconfirmedPart => ({ chunk, part: choice(chunk), tally }))),
-    epoch: () => 7,
     confirmFrontier: ({ chunks }) => {
       steps.push(`confirmed ${chunks}`);
       state.confirmed = chunks;

@@ -56,7 +56,8 @@ export async function advanceFrontier(
     const unconfirmed = (await queue.unconfirmedParts(id)).filter(({ chunk }) => chunk >= from).toSorted((a, b) => a.chunk - b.chunk);
     const parts = unconfirmed.filter(({ chunk }, index) => chunk === from + index).map(({ part, tally }) => ({ ...part, tally }));
     if (parts.length === 0) return true;
-    const epoch = queue.epoch();
+    // Of the record as it was read before its parts: what was read across a rebuild isn't believed under the new epoch.
+    const { epoch } = record;
     const chunks = from + parts.length;
     const written: Frontier = { epoch, plan: record.plan, from, chunks, parts };
     const location = { bucket, key: batchKeys(id).frontier(epoch, chunks) };

@@ -20,7 +20,6 @@ function round({
   const done: string[] = [];
   const lease: Lease = { name: "reconcile", renew: () => Promise.resolve(true), release: () => Promise.resolve() };
   const queue: Partial<Queue> = {
-    ensureSentinel: () => Promise.resolve(),
     lease: () => Promise.resolve(lease),
     async *openBatches() {
       yield* open;
@@ -38,6 +37,7 @@ function round({
     },
     models: () => Promise.resolve(["k"]),
     sweepable: () => Promise.resolve([]),
+    relistAfter: () => Promise.resolve(null),
     dispatch: (model) => {
       done.push(`dispatched ${model}`);
       return Promise.resolve(0);
@@ -63,6 +63,7 @@ function round({
     metrics: createMetrics(() => Promise.resolve([])),
     log: openLog({ level: "silent", worker: "w" }),
     leaseMs: 1_000,
+    rebuildLeaseMs: 1_000,
     sweepMs: 1_000,
   });
   return { done, ran: reconciler.round(new AbortController().signal) };

@@ -1,21 +1,17 @@
 /**
  * Finds what a crash left half done, and takes it up: whatever fell over between any two commands, a batch always ends.
- * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`. One worker at a time, under a lease; harmless if two did it.
+ * Owns the look at the markers in S3 beside Redis; what Redis alone can mend is the queue's `repair`, and a Redis that was lost is rebuild.ts's. One worker at a time, under a lease; harmless if two did it.
  */
-import { batchRequest, end as endSchema, isCoded, isEnded } from "@flamboyance/contracts";
-import type { Lease, Queue } from "@flamboyance/queue";
-import { batchKeys, openPrefix, readJson, type Storage } from "@flamboyance/storage";
+import { batchRequest, end as endSchema, isEnded } from "@flamboyance/contracts";
+import type { Lease } from "@flamboyance/queue";
+import { batchKeys, openPrefix, readJson } from "@flamboyance/storage";
+import { isAway } from "./fate.ts";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
-import type { Metrics } from "./metrics.ts";
+import { rebuildAlone, relistEnded, type RebuildDependencies } from "./rebuild.ts";
 import { storeTime, sweepBatch } from "./sweep.ts";
 
-export interface ReconcileDependencies {
-  readonly storage: Storage;
-  readonly queue: Queue;
-  readonly serviceBucket: string;
-  readonly metrics: Metrics;
-  readonly log: Log;
+export interface ReconcileDependencies extends RebuildDependencies {
   readonly leaseMs: number;
   /** How old left-overs must be to be swept: older than any lock. */
   readonly sweepMs: number;
@@ -35,7 +31,6 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
   return {
     round: async (signal) => {
       const { queue, leaseMs } = dependencies;
-      await queue.ensureSentinel();
       const lease = await queue.lease("reconcile", leaseMs);
       if (lease === null) return;
       try {
@@ -43,6 +38,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
         await mendMarkers(dependencies, lease, looked, signal);
         for (const key of await queue.models()) await queue.dispatch(key);
         await sweepBatches(dependencies, lease, signal);
+        await relistEnded(dependencies, signal);
       } finally {
         await lease.release();
       }
@@ -120,16 +116,9 @@ async function alone(log: Log, id: string, look: () => Promise<void>): Promise<v
   }
 }
 
-function isAway(error: unknown): boolean {
-  return isCoded(error, "service_unavailable", "storage_unavailable", "aborted");
-}
-
-/** A marker without a record: where only batch.json stands, its submit broke off and goes on here. Anything more is a loss of Redis, which isn't mended here. */
-async function takeUp(
-  { storage, queue, serviceBucket: bucket, metrics, log }: ReconcileDependencies,
-  id: string,
-  signal: AbortSignal,
-): Promise<void> {
+/** A marker without a record: where only batch.json stands, its submit broke off and goes on here. A batch of which there is more is rebuilt. */
+async function takeUp(dependencies: ReconcileDependencies, id: string, signal: AbortSignal): Promise<void> {
+  const { storage, queue, serviceBucket: bucket, metrics, log } = dependencies;
   const keys = batchKeys(id);
   let others = 0;
   for await (const { key } of storage.list({ bucket, key: keys.folderPrefix }, { signal })) {
@@ -138,7 +127,7 @@ async function takeUp(
     break;
   }
   if (others > 0) {
-    log.warn({ batch: id }, "the batch has no record, but more than its request in S3: it waits for a rebuild");
+    await rebuildAlone(dependencies, id, signal);
     return;
   }
   const request = await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);

@@ -5,7 +5,7 @@
  * looks like any loser's. Refuses a batch without end.json, and uploads that a crash left open: they are the bucket's lifecycle rule's.
  *
  * Which batches are due stands in the queue (`sweepable`): looked at again until a look finds nothing, for a stalled process may still write. After a loss of
- * Redis that list is empty, and a rebuild refills it later, as it settles each batch again; until then left-overs cost space and nothing else.
+ * Redis that list is refilled: with open batches as each is settled, with the others as they are listed again (rebuild.ts).
  */
 import { end as endSchema, type End } from "@flamboyance/contracts";
 import { batchKeys, clockKey, readJson, type Storage } from "@flamboyance/storage";

@@ -12,6 +12,7 @@ import { openEngine } from "./engine.ts";
 import { runFinalize } from "./finalize.ts";
 import { trackFrontiers } from "./frontier.ts";
 import { Gate } from "./gate.ts";
+import { withFailpoints } from "./failpoints.ts";
 import { failure, openLog, type Log } from "./log.ts";
 import { startMetricsServer } from "./metrics-server.ts";
 import { createMetrics, type Metrics } from "./metrics.ts";
@@ -20,9 +21,11 @@ import { holdOpenBatches } from "./open-batches.ts";
 import { openPixelCache } from "./pixel-cache.ts";
 import { runPlan } from "./plan.ts";
 import { openReadAhead } from "./read-ahead.ts";
+import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
+import { Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
 
 export interface RunningWorker {
@@ -57,7 +60,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
       return (await started.queue.ping()) ? null : "Redis doesn't answer";
     },
   });
-  const queue = await openQueue({
+  const opened = await openQueue({
     url: config.redis.url,
     prefix: config.redis.prefix,
     lockMs: config.lockMs,
@@ -67,8 +70,14 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     retryCapMs: Math.min(30_000, config.lockMs),
     onFault: (error) => log.warn(failure(error), "the queue met a fault"),
   });
-  const storage = openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 });
-  const decoder = openDecoder({ threads: config.decodeThreads });
+  const { queue, storage, decoder } = withFailpoints(
+    {
+      queue: opened,
+      storage: openStorage({ ...config.s3, maxSockets: config.fetchConcurrency + 32 }),
+      decoder: openDecoder({ threads: config.decodeThreads }),
+    },
+    config.failpoints,
+  );
   const stops = startStopWatch(queue);
   const frontiers = trackFrontiers({ storage, queue, serviceBucket: config.bucket });
   // First no new work, then, when the running work has ended, nothing at all.
@@ -80,6 +89,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
+    solitude: new Solitude(),
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
   };
@@ -120,21 +130,16 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     isWanted: (key) => isWanted(queue, key),
   });
 
-  const reconciler = openReconciler({
-    storage,
-    queue,
-    serviceBucket: config.bucket,
-    metrics,
-    log,
-    leaseMs: Math.max(5_000, 2 * config.reconcileMs),
-    sweepMs: config.sweepMs,
-  });
-  await queue.ensureSentinel();
+  const repairing = { storage, queue, serviceBucket: config.bucket, metrics, log, rebuildLeaseMs: Math.max(5_000, config.lockMs) };
+  const reconciler = openReconciler({ ...repairing, leaseMs: Math.max(5_000, 2 * config.reconcileMs), sweepMs: config.sweepMs });
+  waitsFor = "what Redis doesn't hold is being rebuilt from S3";
+  // An S3 that is away now is asked again in the rounds below.
+  await rebuildLost(repairing, closing.signal).catch((error: unknown) => log.warn(failure(error), "Redis can't be rebuilt yet"));
   started = { queue, models };
   waitsFor = "the catalogue's models are being opened";
   // An S3 that is away now is asked again; until then the worker isn't ready.
   await models.refresh(closing.signal).catch((error: unknown) => log.warn(failure(error), "the catalogue can't be read"));
-  await announce(queue, worker, models, config);
+  await announce(queue, worker, models, config).catch((error: unknown) => log.warn(failure(error), "nothing can be handed out yet"));
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
     handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
@@ -147,9 +152,13 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
     repeat({ everyMs, signal, onFailure: (error) => log.warn({ what, ...failure(error) }, "a round failed") }, round);
   const rounds = [
+    every("sentinel", config.sentinelMs, closing.signal, async () => {
+      // What was rebuilt has no jobs yet.
+      if (await rebuildLost(repairing, closing.signal)) await reconciler.round(closing.signal);
+    }),
     every("reconcile", config.reconcileMs, closing.signal, () => reconciler.round(closing.signal)),
     every("models", config.modelMs, closing.signal, () => models.refresh(closing.signal)),
-    every("announce", config.lockMs / 3, closing.signal, () => announce(queue, worker, models, config)),
+    every("announce", config.lockMs / 6, closing.signal, () => announce(queue, worker, models, config)),
     // These go on while running chunks finish.
     every("stops", config.stopMs, stopped.signal, () => stops.look()),
     every("frontiers", config.frontierMs, stopped.signal, () => frontiers.advance(stopped.signal)),
@@ -183,7 +192,8 @@ async function announce(queue: Queue, worker: string, models: ServedModels, conf
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
-    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs);
+    // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's chunk finds it silent, too.
+    await queue.announce({ worker, model, slots: config.chunksAtOnce }, config.lockMs / 2);
     await queue.dispatch(model);
   }
 }

@@ -48,6 +48,17 @@ describe("startRedis", () => {
     await Promise.all([first.close(), second.close()]);
   });
 
+  it("comes back after a kill, at its address and with what it answered", async () => {
+    const redis = await startRedis({ folder });
+    expect(await redis.ask("SET answered yes")).toBe("+OK\r\n");
+    await redis.kill();
+    await expect(redis.ask("PING")).rejects.toThrow("ECONNREFUSED");
+    await redis.restart();
+    expect(await ask(redis.url, "GET answered")).toContain("yes");
+    await redis.close();
+    await expect(redis.ask("PING")).rejects.toThrow("ECONNREFUSED");
+  });
+
   it("is gone after close", async () => {
     const redis = await startRedis({ folder });
     await redis.close();

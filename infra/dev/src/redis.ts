@@ -7,12 +7,24 @@ import { once } from "node:events";
 import { mkdir } from "node:fs/promises";
 import { connect } from "node:net";
 import { join, resolve } from "node:path";
-import { findCommand, startChild } from "./child.ts";
+import { findCommand, startChild, type Child } from "./child.ts";
 import { portOrFree } from "./port.ts";
 
 export interface RunningRedis {
   readonly url: string;
   close(): Promise<void>;
+}
+
+/** One that a test ends and starts again: its address stays, and what its append-only file holds. */
+export interface OwnRedis extends RunningRedis {
+  /** The folder of its append-only file. */
+  readonly folder: string;
+  /** SIGKILL: what it answered stands in the file. Resolves when it is gone. */
+  kill(): Promise<void>;
+  /** After a kill. Resolves when it answers. */
+  restart(): Promise<void>;
+  /** One command in Redis's inline protocol, as `CONFIG SET maxmemory 0`; what it answers first. */
+  ask(command: string): Promise<string>;
 }
 
 export interface RedisOptions {
@@ -29,7 +41,7 @@ export async function useRedis(options: RedisOptions, environment: NodeJS.Proces
 }
 
 /** Starts redis-server or valkey-server from the PATH; `configuration_invalid` where there is neither. */
-export async function startRedis(options: RedisOptions): Promise<RunningRedis> {
+export async function startRedis(options: RedisOptions): Promise<OwnRedis> {
   const command = findCommand(["redis-server", "valkey-server"]);
   if (command === null)
     throw new CodedError(
@@ -38,23 +50,35 @@ export async function startRedis(options: RedisOptions): Promise<RunningRedis> {
     );
   const folder = resolve(options.folder);
   await mkdir(folder, { recursive: true });
+  const start = (port: number): Promise<Child> =>
+    startChild({
+      command,
+      args: ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--daemonize", "no", "--loglevel", "warning"].concat([
+        "--appendonly",
+        "yes",
+        "--maxmemory-policy",
+        "noeviction",
+        "--save",
+        "",
+      ]),
+      logFile: join(folder, "redis.log"),
+      isReady: () => isServing(port, folder),
+    });
   for (let tries = 1; ; tries++) {
     const port = await portOrFree(options.port);
     try {
-      const child = await startChild({
-        command,
-        args: ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder, "--daemonize", "no", "--loglevel", "warning"].concat([
-          "--appendonly",
-          "yes",
-          "--maxmemory-policy",
-          "noeviction",
-          "--save",
-          "",
-        ]),
-        logFile: join(folder, "redis.log"),
-        isReady: () => isServing(port, folder),
-      });
-      return { url: `redis://127.0.0.1:${port}`, close: () => child.close() };
+      let child = await start(port);
+      return {
+        url: `redis://127.0.0.1:${port}`,
+        folder,
+        close: () => child.close(),
+        kill: async () => {
+          child.kill("SIGKILL");
+          await child.exited;
+        },
+        restart: async () => void (child = await start(port)),
+        ask: (text) => askInline(port, text),
+      };
     } catch (error) {
       // Between our look and its start somebody else may have taken the port.
       if (tries === 3) throw error;
@@ -62,15 +86,20 @@ export async function startRedis(options: RedisOptions): Promise<RunningRedis> {
   }
 }
 
-/** Asks in Redis's inline protocol. The folder tells our server from another one that took the port meanwhile; a loading server answers with an error. */
+/** The folder tells our server from another one that took the port meanwhile; a loading server answers with an error. */
 async function isServing(port: number, folder: string): Promise<boolean> {
+  return (await askInline(port, "CONFIG GET dir")).includes(`\r\n${folder}\r\n`);
+}
+
+/** Asks in Redis's inline protocol and gives what comes first. */
+async function askInline(port: number, command: string): Promise<string> {
   const socket = connect(port, "127.0.0.1");
   try {
     const signal = AbortSignal.timeout(1_000);
     await once(socket, "connect", { signal });
-    socket.write("CONFIG GET dir\r\n");
+    socket.write(`${command}\r\n`);
     const [answer] = await once(socket, "data", { signal });
-    return String(answer).includes(`\r\n${folder}\r\n`);
+    return String(answer);
   } finally {
     socket.destroy();
   }

@@ -25,6 +25,8 @@ export interface SystemOptions {
   readonly ports?: { readonly api?: number; readonly s3?: number; readonly redis?: number };
   /** An S3 that runs already; without it the development server is started. */
   readonly s3?: S3Address;
+  /** A Redis that runs already, as tests lose one; without it that of REDIS_URL is taken, or one of our own. */
+  readonly redis?: { readonly url: string };
   readonly workers?: number;
   /** Further environment of api and workers. */
   readonly environment?: Readonly<Record<string, string>>;
@@ -39,8 +41,8 @@ export interface System {
   readonly workers: readonly Application[];
   /** One more worker, ready when this resolves. */
   addWorker(environment?: Readonly<Record<string, string>>): Promise<Application>;
-  /** Ends the api and starts it again on its port. */
-  restartApi(): Promise<void>;
+  /** Ends the api, where it still runs, and starts it again on its port. */
+  restartApi(): Promise<Application>;
   /** Ends everything that it started, the last started first. Safe to call twice. */
   close(): Promise<void>;
 }
@@ -60,7 +62,10 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
   try {
     const folder = resolve(options.folder);
     await mkdir(folder, { recursive: true });
-    const redis = await useRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) });
+    const redis =
+      options.redis === undefined
+        ? await useRedis({ folder: join(folder, "redis"), port: await portOrFree(options.ports?.redis) })
+        : { ...options.redis, close: () => Promise.resolve() };
     // In a Redis that others use too, everything of ours is under one prefix, and goes with us; from one that is gone it went by itself.
     const prefix = `flamboyance-${randomBytes(4).toString("hex")}`;
     const leaveRedis = async () => {
@@ -106,7 +111,7 @@ export async function startSystem(options: SystemOptions, prepare: (s3: S3Addres
     let runningApi = api;
     const restartApi = async () => {
       await runningApi.close();
-      runningApi = await startApi();
+      return (runningApi = await startApi());
     };
     return { apiUrl: api.url, apiKey, redis: { url: redis.url, prefix }, s3, api, workers, addWorker, restartApi, close };
   } catch (error) {

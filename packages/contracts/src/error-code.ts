@@ -74,6 +74,12 @@ export const errorTable = {
   image_unsupported: invalid("The item's bytes aren't an image of a supported form."),
   image_unreadable: invalid("The item's bytes begin like an image but can't be decoded."),
   prompt_too_long: invalid("The item's prompt is longer than the model's limit."),
+  poison_item: {
+    status: 500,
+    type: "server_error",
+    retryable: false,
+    meaning: "The worker's process died three times while it ran this item alone; it isn't tried again.",
+  },
   item_failed: { status: 500, type: "server_error", retryable: true, meaning: "The engine failed on this item alone." },
   batch_cancelled: invalid("The item never ran: its batch was cancelled.", 409),
   batch_expired: invalid("The item never ran: its batch's deadline passed.", 408),

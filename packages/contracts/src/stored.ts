@@ -7,7 +7,7 @@ import { lineError, requestCounts, usage } from "./batch.ts";
 import { columns, completionWindow, maxFailed, metadata, pixelMode, priority, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { quotas } from "./quotas.ts";
-import { batchOutcome } from "./status.ts";
+import { batchOutcome, recordStatus } from "./status.ts";
 import { weight } from "./tenant-key.ts";
 
 const modelReference = z.object({
@@ -163,6 +163,23 @@ export const seal = z.object({
   errors: z.array(lineError),
 });
 export type Seal = z.infer<typeof seal>;
+
+/**
+ * rebuilt/<epoch>.json: what a rebuild after a loss of Redis chose, written before it is published. The next rebuild begins with the newest one, and believes
+ * only what was written in its epoch or later.
+ */
+export const rebuilt = z.object({
+  epoch: z.int(),
+  status: recordStatus.exclude(batchOutcome.options),
+  plan: z.string().nullable(),
+  /** One per chunk of the plan, in order; null where the chunk has no part yet. */
+  parts: z.array(partChoice.nullable()),
+  /** The chunks up to the first without a part, which readers may see, and what their parts add to the counts. */
+  shown: z.object({ chunks: z.int(), tally }),
+  /** What it was sealed as; its plan and parts are those above. */
+  seal: seal.omit({ plan: true, parts: true }).nullable(),
+});
+export type Rebuilt = z.infer<typeof rebuilt>;
 
 /** end.json: the batch has ended; nothing of it changes any more. */
 export const end = z.object({

@@ -2,7 +2,7 @@
 // encoded image files on. `npm run bench:quality` holds the precisions side by side by the same measure (measure.ts). Owns the targets.
 import { cpus } from "node:os";
 import { parseArgs } from "node:util";
-import { precisionSchema, type Precision } from "@flamboyance/model";
+import { deviceChoiceSchema, precisionSchema, type Precision } from "@flamboyance/model";
 import { MEASURED_SCENES } from "./dataset.ts";
 import { answerAll, readScenes, withDemoModel, type Measure } from "./measure.ts";
 
@@ -18,6 +18,7 @@ Exits with 1 where a target is missed, or where int8 lies more than ${AWAY_POINT
   --precision <name>      fp32, int8 or int4; may be repeated, and then all stand side by side   (default: fp32)
   --scenes <n>            how many held-out scenes          (default and most: ${MEASURED_SCENES})
   --beams <n>             beams                             (default: 1)
+  --device <name>         cpu, webgpu or auto               (default: cpu)
 `;
 
 interface AimedMeasure extends Measure {
@@ -46,18 +47,20 @@ async function main(): Promise<number> {
       precision: { type: "string", multiple: true, default: ["fp32"] },
       scenes: { type: "string", default: String(MEASURED_SCENES) },
       beams: { type: "string", default: "1" },
+      device: { type: "string", default: "cpu" },
     },
   });
   if (values.help) {
     process.stdout.write(HELP);
     return 0;
   }
+  const device = deviceChoiceSchema.parse(values.device);
   const precisions = values.precision.map((name) => precisionSchema.parse(name));
   process.stdout.write(`${values.scenes} held-out scenes, beams: ${values.beams}, ${cpus()[0]?.model.trim() ?? "unknown processor"}\n\n`);
   const shares = new Map<Precision, number[]>();
   const missed: string[] = [];
   for (const precision of precisions) {
-    const { found, wrong } = await measureAll(precision, values.pieces, Number(values.scenes), Number(values.beams));
+    const { found, wrong } = await measureAll({ precision, pieces: values.pieces, device }, Number(values.scenes), Number(values.beams));
     shares.set(precision, found);
     missed.push(...missedTargets(precision, found, wrong));
   }
@@ -68,13 +71,13 @@ async function main(): Promise<number> {
 }
 
 /** Beside MEASURES: the shares that are right, and some of what is wrong. */
-async function measureAll(precision: Precision, pieces: string | undefined, scenes: number, beams: number) {
-  return withDemoModel({ pieces, precision }, async (model) => {
+async function measureAll(opened: Parameters<typeof withDemoModel>[0], scenes: number, beams: number) {
+  return withDemoModel(opened, async (model) => {
     const seen = await readScenes(model, scenes);
     const found: number[] = [];
     const wrong: string[][] = [];
     for (const [index, measure] of MEASURES.entries()) {
-      if (process.stderr.isTTY) process.stderr.write(`\r${precision}: ${index + 1} of ${MEASURES.length} measures `);
+      if (process.stderr.isTTY) process.stderr.write(`\r${opened.precision}: ${index + 1} of ${MEASURES.length} measures `);
       const answers = await answerAll(model, measure, seen, beams);
       const missed = answers.filter(({ got, wanted }) => got !== wanted);
       found.push(1 - missed.length / answers.length);

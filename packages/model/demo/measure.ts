@@ -9,6 +9,7 @@ import {
   importModel,
   openModel,
   type DecodeOptions,
+  type DeviceChoice,
   type Model,
   type Precision,
   type PromptPassage,
@@ -47,13 +48,17 @@ const MOST_SHOTS = 4;
 
 /** Imports pieces (left out: the shipped ones) and opens them for as long as `use` runs. */
 export async function withDemoModel<Result>(
-  { pieces, precision }: { readonly pieces?: string | undefined; readonly precision: Precision },
+  {
+    pieces,
+    precision,
+    device = "cpu",
+  }: { readonly pieces?: string | undefined; readonly precision: Precision; readonly device?: DeviceChoice },
   use: (model: Model) => Promise<Result>,
 ): Promise<Result> {
   const folder = await mkdtemp(join(tmpdir(), "flamboyance-demo-"));
   try {
     await importModel(demoPieces(pieces), join(folder, "model"), { precision });
-    const model = await openModel(join(folder, "model"));
+    const model = await openModel(join(folder, "model"), { device });
     try {
       return await use(model);
     } finally {

@@ -5,7 +5,8 @@
 import { CodedError } from "@flamboyance/contracts";
 import { folderFiles, type ModelDescription } from "./description.ts";
 import { readModelFolder } from "./folder.ts";
-import type { DeviceChoice, Media, ModelDevice } from "./model.ts";
+import type { DeviceChoice } from "./device/choose-device.ts";
+import type { Media, ModelDevice } from "./model.ts";
 import { openModel } from "./open-model.ts";
 
 export type ModelCheck =

@@ -8,7 +8,6 @@ export { importModel, type ImportOptions } from "./import-model.ts";
 export type { Pieces } from "./import/pieces.ts";
 export { findPreset, presets, quirks, type HubPiece, type Preset, type Quirk } from "./import/presets.ts";
 export type {
-  DeviceChoice,
   GenerationOptions,
   Media,
   Model,
@@ -27,6 +26,7 @@ export type {
   TokenLogProbability,
 } from "./model.ts";
 export { openModel } from "./open-model.ts";
+export { deviceChoiceSchema, type DeviceChoice } from "./device/choose-device.ts";
 export { endDeviceClaim, newDeviceClaims, type DeviceClaims } from "./device/device-claim.ts";
 export { chooseFrames } from "./pixels/choose-frames.ts";
 export { decodeFrames, decodePixels, type DecodeOptions, type FrameOptions } from "./pixels/image.ts";

@@ -2,6 +2,7 @@
  * What an open model is: the interface that the rest of the system codes against. Owns names, defaults and errors; refuses any way of doing it (open-model.ts).
  */
 import type { ModelDescription } from "./description.ts";
+import type { DeviceChoice } from "./device/choose-device.ts";
 import type { DeviceClaims } from "./device/device-claim.ts";
 import type { SamplingFilters } from "./sampling.ts";
 
@@ -127,9 +128,6 @@ export interface ModelStats {
   /** On a device: tensors that lie in its memory, and bytes that have crossed from and to the host. */
   readonly device?: { readonly tensors: number; readonly bytesToHost: number; readonly bytesToDevice: number };
 }
-
-/** `auto`: the device where there is one that is faster than the CPU and runs the model, else the CPU. */
-export type DeviceChoice = "cpu" | "webgpu" | "auto";
 
 /** Where a model computes. */
 export interface ModelDevice {

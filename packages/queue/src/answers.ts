@@ -6,8 +6,8 @@ const gone = z.object({ kind: z.literal("gone") });
 const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind), status: recordStatus });
 const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
 
-export const reserveAnswer = z.object({ kind: z.enum(["reserved", "mismatch"]) });
-export const reserveAgainAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean() });
+export const reserveAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("reserved"), now: z.int() }), bare("mismatch")]);
+export const reserveAgainAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),
@@ -35,7 +35,7 @@ export type HandOut = z.infer<typeof handOut>;
 export const dispatchAnswer = z.object({ chunks: z.array(handOut), overtakes: z.boolean() });
 export const orderAnswer = z.object({ kind: z.literal("ordered"), jobs: z.int() });
 export const claimAnswer = z.discriminatedUnion("kind", [
-  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int() }),
+  z.object({ kind: z.literal("run"), plan: z.string(), expiresAt: z.int(), suspect: z.boolean(), quarantined: z.array(z.int()) }),
   bare("parked"),
   bare("stopped"),
   bare("recorded"),
@@ -43,6 +43,7 @@ export const claimAnswer = z.discriminatedUnion("kind", [
   bare("superseded"),
   gone,
 ]);
+export const noteAnswer = z.object({ kind: z.enum(["noted", "superseded", "gone"]) });
 export const releaseAnswer = z.object({ kind: z.enum(["released", "gone"]) });
 export const recordAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("recorded"), last: z.boolean() }),
@@ -72,7 +73,15 @@ export const endAnswer = z.discriminatedUnion("kind", [
 ]);
 export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
-export const believeAnswer = z.object({ epoch: z.int(), runId: z.string(), created: z.boolean() });
+export const beginAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("taken"), lost: z.boolean(), now: z.int() }),
+  bare("held"),
+]);
+export const holdAnswer = z.object({ kind: z.enum(["held", "lost"]) });
+export const forgetAnswer = z.object({ kind: z.enum(["forgotten", "lost"]) });
+export const publishAnswer = z.object({ kind: z.enum(["published", "exists", "lost"]) });
+export const relistedAnswer = z.object({ kind: z.enum(["relisted", "lost"]) });
+export const believeAnswer = z.object({ kind: z.enum(["believed", "lost"]) });
 export const announceAnswer = bare("announced");
 export const liveAnswer = z.array(z.object({ key: z.string(), slots: z.number(), workers: z.int() }));
 export const sweepableAnswer = z.array(z.string());

@@ -17,12 +17,13 @@ import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { OpenCount, Queue } from "./queue.ts";
-import { parseRecord, shownOf, type BatchRecord } from "./record.ts";
-import type { RunScript } from "./script.ts";
+import { parseRecord, submittedFields, type BatchRecord } from "./record.ts";
+import { notBelieved, type RunScript } from "./script.ts";
 import { admit } from "./scripts/admit.ts";
 import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
+import { readBelieved } from "./sentinel.ts";
 import { newUlid, unpackUlid } from "./ulid.ts";
 
 type BatchesPart = Pick<
@@ -44,14 +45,21 @@ type BatchesPart = Pick<
   | "openCounts"
 >;
 
-export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: string; run: RunScript; jobs: Jobs }): BatchesPart {
+interface Dependencies extends Pick<Queue, "believed"> {
+  readonly redis: Redis;
+  readonly prefix: string;
+  readonly run: RunScript;
+  readonly jobs: Jobs;
+}
+
+export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies): BatchesPart {
   const readAll = async (ids: readonly string[]): Promise<(BatchRecord | null)[]> => {
-    const reading = redis.pipeline().exists(keyOf(prefix, "sentinel"));
+    const reading = redis.pipeline();
     for (const id of ids) reading.hgetall(keyOf(prefix, "batch", id));
-    const [sentinel, ...hashes] = await replies(reading);
-    const records = hashes.map((hash) => parseRecord(hashOf(hash)));
-    // Without the sentinel a missing record says nothing: it may be being rebuilt.
-    if (sentinel !== 1 && records.includes(null)) throw missingSentinel();
+    const { found, belief } = await readBelieved(reading, prefix);
+    const records = found.map((hash) => parseRecord(hashOf(hash)));
+    // A Redis that isn't believed may lack a record, or its last step; the rows of settled batches never change.
+    if (belief === null && records.some((record) => record?.settled !== true)) throw notBelieved();
     return records;
   };
 
@@ -59,13 +67,13 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     async reserve({ tenant, bodyHash, idempotencyKey, retry = false }) {
       if (idempotencyKey === undefined) {
         const asked = [keyHash(tenant, bodyHash), `batch_${newUlid()}`, retry ? 1 : 0];
-        const { id, known } = await run(submission.reserveAgain, asked, reserveAgainAnswer);
-        return { id, known };
+        const { id, known, now } = await run(submission.reserveAgain, asked, reserveAgainAnswer);
+        return { id, known, now };
       }
       const id = derivedId(tenant, idempotencyKey, bodyHash);
       const answer = await run(submission.reserve, [keyHash(tenant, idempotencyKey), id], reserveAnswer);
       if (answer.kind === "mismatch") throw mismatch();
-      return { id, known: true };
+      return { id, known: true, now: answer.now };
     },
 
     async reserved({ tenant, bodyHash, idempotencyKey, retry = false }) {
@@ -77,16 +85,16 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
 
     async reserveRetry({ id, token }) {
       const answer = await run(submission.reserveRetry, [id, token], reserveAnswer);
-      return answer.kind === "reserved";
+      return answer.kind === "reserved" ? { now: answer.now } : null;
     },
 
     admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "" } }) =>
       run(admit, [tenant, id, batches, items], admitAnswer),
 
     async submit(request: BatchRequest) {
-      const { id, tenant, model, created_at, expires_at, idempotency_key, weight, priority, max_failed = "" } = request;
+      const { id, tenant, model, created_at, idempotency_key } = request;
       const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
-      const given = [id, tenant, model.key, shownOf(request), created_at, expires_at, hash, weight, priority, max_failed];
+      const given = [id, tenant, model.key, created_at, hash, ...Object.entries(submittedFields(request)).flat()];
       const answer = await run(submission.submit, given, submitAnswer);
       if (answer.kind === "mismatch") throw mismatch();
       if (answer.kind === "created") await jobs.addBatchJob("plan", id);
@@ -132,6 +140,7 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
     },
 
     async *openBatches() {
+      const epoch = await believed();
       let cursor = "0";
       do {
         const [next, entries] = await reached(redis.zscan(keyOf(prefix, "open"), cursor, "COUNT", 100));
@@ -139,6 +148,8 @@ export function batchesOf({ redis, prefix, run, jobs }: { redis: Redis; prefix: 
         // Ids and scores by turns.
         yield* entries.filter((_, index) => index % 2 === 0);
       } while (cursor !== "0");
+      // Emptied meanwhile, it gave fewer than there are.
+      if (epoch === null || (await believed()) !== epoch) throw notBelieved();
     },
   };
 }
@@ -160,7 +171,8 @@ function hashOf(reply: unknown): Record<string, string> {
     : {};
 }
 
-function keyHash(tenant: string, key: string): string {
+/** What an idempotency key, or a body, is known by. */
+export function keyHash(tenant: string, key: string): string {
   return digest(tenant, key).toString("hex");
 }
 
@@ -175,8 +187,4 @@ function digest(...parts: readonly string[]): Buffer {
 
 function mismatch(): CodedError {
   return new CodedError("idempotency_mismatch", "The idempotency key was used with another body.");
-}
-
-function missingSentinel(): CodedError {
-  return new CodedError("service_unavailable", "The service's state in Redis is missing or being rebuilt.");
 }

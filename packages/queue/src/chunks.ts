@@ -1,27 +1,29 @@
 /** Plans and chunks: adopting, handing out, claiming, recording, and what is known of running chunks. The laws stand in the scripts. */
 import { isEnded } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { adoptAnswer, claimAnswer, dispatchAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
+import { adoptAnswer, claimAnswer, dispatchAnswer, noteAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
-import { replies } from "./connect.ts";
-import type { RunScript } from "./script.ts";
+import { notBelieved, type RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
-import { claim, release } from "./scripts/claim.ts";
+import { claim, note, release } from "./scripts/claim.ts";
 import { dispatch } from "./scripts/dispatch.ts";
 import { order } from "./scripts/order.ts";
 import { record } from "./scripts/record.ts";
+import { readBelieved } from "./sentinel.ts";
 import { newUlid, packUlid } from "./ulid.ts";
 
-type ChunksPart = Pick<Queue, "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "release" | "record" | "stopping">;
+type ChunksPart = Pick<
+  Queue,
+  "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "note" | "release" | "record" | "stopping"
+>;
 
-interface Dependencies {
+interface Dependencies extends Pick<Queue, "batch"> {
   readonly redis: Redis;
   readonly prefix: string;
   readonly run: RunScript;
   readonly jobs: Jobs;
-  readonly batch: Queue["batch"];
 }
 
 export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): ChunksPart {
@@ -58,6 +60,10 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
       return run(claim, [asked.id, asked.chunk, asked.attempt, asked.dispatch, asked.worker], claimAnswer);
     },
 
+    async note({ id, chunk, attempt, item }) {
+      return (await run(note, [id, chunk, attempt, item ?? "-"], noteAnswer)).kind === "noted";
+    },
+
     async release({ id, chunk, attempt }) {
       await run(release, [id, chunk, attempt], releaseAnswer);
     },
@@ -70,7 +76,9 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     async stopping(ids) {
       const reading = redis.pipeline();
       for (const id of ids) reading.hget(keyOf(prefix, "batch", id), "status");
-      const statuses = await replies(reading);
+      const { found: statuses, belief } = await readBelieved(reading, prefix);
+      // Where Redis was lost, work goes on: its parts are found by the rebuild.
+      if (belief === null) throw notBelieved();
       const reasons = ids.map((id, index): [string, StopReason | null] => [id, stopReason(statuses[index])]);
       return new Map(reasons.filter((entry): entry is [string, StopReason] => entry[1] !== null));
     },

@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { JobAborted, type Handler } from "./consume.ts";
 import type { Queue } from "./queue.ts";
-import { requestOf, startTestRedis, tallyOf, until, type TestRedis } from "./test-redis.ts";
+import { requestOf, startTestRedis, stateOf, tallyOf, until, type TestRedis } from "./test-redis.ts";
 import { newUlid } from "./ulid.ts";
 
 let redis: TestRedis;
@@ -190,32 +190,48 @@ describe("closing", () => {
 });
 
 describe("when Redis is started anew", () => {
-  it("consumers go on, and a batch ends with every chunk once", async () => {
+  it("consumers go on once it is rebuilt, and the batch ends with every chunk once", async () => {
     const restarted = await startTestRedis({ appendOnly: true });
-    const told: unknown[] = [];
-    const other = await restarted.queue({ ...short, onFault: (fault) => told.push(fault), sentinelIntervalMs: 20 });
+    const other = await restarted.queue(short);
     const request = requestOf();
     const { id } = request;
     const model = request.model.key;
+    const state = stateOf(request, 6);
     await other.submit(request);
-    await other.adoptPlan({ id, plan: newUlid(), items: 6, chunks: 6, refused: 0 });
+    await other.adoptPlan({ id, plan: state.plan?.plan ?? "", items: 24, chunks: 6, refused: 0 });
     await other.announce({ worker: "w", model, slots: 6 }, 60_000);
     await other.dispatch(model);
     const gate = Promise.withResolvers<undefined>();
+    const refused: unknown[] = [];
     const consumer = other.consume({ kind: "chunk", model, concurrency: 2 }, async ({ chunk, dispatch }) => {
       const attempt = newUlid();
       const claim = await other.claim({ id, chunk, attempt, dispatch, worker: "w" });
       await gate.promise;
-      if (claim.kind === "run") await other.record({ id, chunk, plan: claim.plan, attempt, cut: false, tally: tallyOf(1) });
+      if (claim.kind === "run") {
+        const part = { id, chunk, plan: claim.plan, attempt, cut: false, tally: tallyOf(1) };
+        await other.record(part).catch((error: unknown) => {
+          refused.push(error);
+          throw error;
+        });
+      }
       return "done";
     });
     await until(() => consumer.running() === 2);
     await restarted.restart();
     gate.resolve(undefined);
-    await until(async () => (await other.batch(id).catch(() => null))?.recorded === 6);
+    await until(() => refused.length >= 2);
+    expect(refused[0]).toMatchObject({ code: "service_unavailable" });
+
+    const rebuild = await other.beginRebuild(10_000);
+    expect(rebuild?.lost).toBe(true);
+    await rebuild?.forget(new AbortController().signal);
+    await rebuild?.publish(request, state);
+    await rebuild?.believe(2);
+    await other.announce({ worker: "w", model, slots: 6 }, 60_000);
+    await other.dispatch(model);
+    await until(async () => (await other.batch(id))?.recorded === 6);
     expect(await other.batch(id)).toMatchObject({ completed: 6 });
     expect(await other.repair(id)).toEqual([{ kind: "sealed", outcome: "completed" }]);
-    await until(() => told.some((fault) => String(fault).includes("started anew")));
     await restarted.close();
   });
 });

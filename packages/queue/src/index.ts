@@ -31,6 +31,8 @@ export type {
   SubmitAnswer,
   UnconfirmedPart,
 } from "./queue.ts";
+export type { EndedState, OpenState, Rebuild } from "./rebuild.ts";
 export type { BatchRecord } from "./record.ts";
+export { replayControls, type ControlEntry, type ReplayedControls } from "./replay.ts";
 export { legalStatuses } from "./scripts/control.ts";
 export { isUlid, newUlid } from "./ulid.ts";

@@ -233,7 +233,7 @@ async function openWorld(seed: number) {
     const parts = await queue.unconfirmedParts(ghost.id);
     const last = parts.at(-1);
     for (const { chunk, part, tally } of parts) expect(ghost.chosen.get(chunk)).toEqual({ part, tally });
-    if (last !== undefined) expect(await queue.confirmFrontier({ id: ghost.id, epoch: queue.epoch(), chunks: last.chunk + 1 })).toBe(true);
+    if (last !== undefined) expect(await queue.confirmFrontier({ id: ghost.id, epoch: 1, chunks: last.chunk + 1 })).toBe(true);
   }
 
   async function check(ghost: Ghost): Promise<void> {

@@ -4,17 +4,20 @@
  *
  * | key | type | what | bound | written by |
  * |---|---|---|---|---|
- * | sentinel | hash | `epoch`, `run_id`: this Redis is believed | 1 | sentinel |
- * | open | zset id → created_at | batches that aren't settled | open batches | submit, settle |
+ * | sentinel | hash | `epoch`, `run_id`: this run of Redis is believed | 1 | believe |
+ * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle |
  * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, swept |
+ * | relist | string id, or '' | after a rebuild: up to which batch, in the order of ids, those that ended are in their lists again | 1 | believe, relisted |
  * | models | set | model keys that a batch or a worker named | models | submit, announce |
  * | batch:ID | hash | the record: status, counts, times (record.ts) | about 1 KiB a batch | submit and all transitions |
  * | parts:ID | string | 17 bytes a chunk: flags (1 has a part, 2 cut, 4 the last one) and the attempt's ULID, packed | 17 B a chunk, until settled | record |
  * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
+ * | suspects:ID | hash chunk → the item that runs, `-` between two | chunks whose last claimant died over them: they run alone, item by item (claim.ts) | running, until the seal | claim, note, record |
+ * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process, until the seal | claim |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
- * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit |
- * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, end |
+ * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
+ * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, publish, end |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |
  * | next:ID | string token | the request that is being made the retry of this batch; expires after a minute | retries of a minute | reserveRetry |
@@ -25,17 +28,21 @@
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots` | who serves the model | workers | announce |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
+ * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
  */
 const names = {
   sentinel: "sentinel",
   open: "open",
   sweep: "sweep",
+  relist: "relist",
   models: "models",
   batch: "batch:",
   parts: "parts:",
   out: "out:",
   back: "back:",
+  suspects: "suspects:",
+  deaths: "deaths:",
   tallies: "tallies:",
   list: "list:",
   busy: "busy:",
@@ -53,11 +60,47 @@ const names = {
 
 export type KeyName = keyof typeof names;
 
+/** What a rebuild makes anew, by the words that keys begin with. All else stays: reservations, lists, what processes say of themselves. */
+const rebuiltNames: readonly string[] = [
+  ...(
+    [
+      "open",
+      "batch",
+      "parts",
+      "out",
+      "back",
+      "suspects",
+      "deaths",
+      "tallies",
+      "running",
+      "turns",
+      "rested",
+      "clock",
+      "ready",
+      "busy",
+    ] as const
+  ).map((name) => names[name]),
+  // BullMQ's jobs.
+  "plan:",
+  "finalize:",
+  "chunk-",
+];
+
+/** Whether a rebuild makes the key anew. */
+export function isRebuilt(prefix: string, key: string): boolean {
+  return rebuiltNames.some((name) =>
+    name.endsWith(":") || name.endsWith("-") ? key.startsWith(`${prefix}:${name}`) : key === `${prefix}:${name}`,
+  );
+}
+
 /** Bytes that one chunk takes in `parts`: a flag byte and a packed ULID. */
 export const partBytes = 17;
 
 /** Flags of a part's first byte. */
 export const partFlags = { has: 1, cut: 2, last: 4 } as const;
+
+/** An item at whose noting so many processes died isn't tried again. */
+export const deathsOfPoison = 3;
 
 /** An idempotency key is remembered for a day. */
 export const idempotencySeconds = 86_400;

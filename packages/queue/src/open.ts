@@ -1,4 +1,4 @@
-/** Opens the queue on one Redis: connections, scripts, jobs, and the sentinel's watch. Owns their lifetimes. */
+/** Opens the queue on one Redis: connections, scripts, jobs. Owns their lifetimes. */
 import { batchesOf } from "./batches.ts";
 import { chunksOf } from "./chunks.ts";
 import { connect, openPatient } from "./connect.ts";
@@ -7,9 +7,10 @@ import { endingOf } from "./ending.ts";
 import { openJobs } from "./jobs.ts";
 import { partsOf } from "./parts.ts";
 import type { Queue } from "./queue.ts";
+import { rebuildOf } from "./rebuild.ts";
 import { repairOf } from "./repair.ts";
 import { scriptRunner } from "./script.ts";
-import { watchSentinel } from "./sentinel.ts";
+import { believedOf } from "./sentinel.ts";
 import { workersOf } from "./workers.ts";
 
 export interface QueueOptions {
@@ -28,16 +29,14 @@ export interface QueueOptions {
   readonly graceMs?: number;
   /** Longest wait between two tries of a job whose handler threw. Default 30 s. */
   readonly retryCapMs?: number;
-  /** How often the sentinel is compared. Default 2 s. */
-  readonly sentinelIntervalMs?: number;
-  /** Hears of what no caller waits for: a consumer's lost lock, Redis away or started anew. Default: nobody. */
+  /** Hears of what no caller waits for: a consumer's lost lock, Redis away. Default: nobody. */
   readonly onFault?: (error: unknown) => void;
 }
 
 /** Connects; throws CodedError `service_unavailable` where Redis doesn't answer within 5 s. */
 export async function openQueue(options: QueueOptions): Promise<Queue> {
   const { url, prefix = "flamboyance", lockMs = 30_000, stalledIntervalMs = 15_000, quietMs = 60_000, graceMs = 30_000 } = options;
-  const { retryCapMs = 30_000, sentinelIntervalMs = 2_000, onFault = () => {} } = options;
+  const { retryCapMs = 30_000, onFault = () => {} } = options;
 
   const redis = await connect(url, options.signal);
   const run = scriptRunner(redis, prefix);
@@ -49,12 +48,9 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     redis.disconnect();
     patient.disconnect();
   };
-  const sentinel = await watchSentinel({ redis, prefix, run, intervalMs: sentinelIntervalMs, onFault }).catch(async (error: unknown) => {
-    await disconnect();
-    throw error;
-  });
 
-  const batches = batchesOf({ redis, prefix, run, jobs });
+  const believed = believedOf({ redis, prefix });
+  const batches = batchesOf({ redis, prefix, run, jobs, believed });
   const ending = endingOf({ run, jobs, quietMs });
   const workers = workersOf({ redis, prefix, run });
   return {
@@ -64,8 +60,8 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
     ...ending,
     ...workers,
     repair: repairOf({ run, jobs, graceMs, batch: batches.batch, expire: ending.expire, seal: ending.seal }),
-    epoch: sentinel.epoch,
-    ensureSentinel: sentinel.ensure,
+    believed,
+    ...rebuildOf({ redis, prefix, run }),
     consume(consumeOptions, handler) {
       const onClosed = (): void => void consumers.delete(consumer);
       const settings = { connection: patient, prefix, lockMs, stalledIntervalMs, retryCapMs, onFault, onClosed };
@@ -80,7 +76,6 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
         () => false,
       ),
     async close() {
-      sentinel.close();
       await Promise.all([...consumers].map((consumer) => consumer.close()));
       await disconnect();
     },

@@ -1,7 +1,7 @@
 /**
  * The door's words: every step of a batch's life that Redis decides, with its answers. Owns the interface only; the laws stand in the scripts.
- * A step that changes something throws CodedError `service_unavailable` while the sentinel is missing or Redis is away, `not_found` never:
- * an id without a record answers `gone` (its truth is in S3).
+ * A step that changes something throws CodedError `service_unavailable` while Redis is away or not believed (it was lost and isn't rebuilt yet), `not_found`
+ * never: an id without a record answers `gone` (its truth is in S3). So does a reading whose silence would be taken for there being nothing.
  */
 import type {
   After,
@@ -17,6 +17,7 @@ import type {
 } from "@flamboyance/contracts";
 import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
 import type { JobKind } from "./jobs.ts";
+import type { Rebuild } from "./rebuild.ts";
 import type { BatchRecord } from "./record.ts";
 
 /** The id has no record: never submitted, or known to S3 alone. */
@@ -100,7 +101,17 @@ export type SealAnswer =
   | Gone;
 
 export type ClaimAnswer =
-  | { readonly kind: "run"; readonly plan: string; readonly expiresAt: number }
+  /**
+   * `suspect`: the last claimant died over this chunk. It must run with no other chunk in its process, one item at a time, each noted before it runs, but for those
+   * that are `quarantined` (items of the batch, by number): they ended three processes, and get an error.
+   */
+  | {
+      readonly kind: "run";
+      readonly plan: string;
+      readonly expiresAt: number;
+      readonly suspect: boolean;
+      readonly quarantined: readonly number[];
+    }
   /** Paused: the chunk is taken back and will be handed out again. The job is done. */
   | { readonly kind: "parked" }
   /** Cancelling or expiring: no chunk starts any more. The job is done. */
@@ -187,16 +198,16 @@ export interface Queue {
   /**
    * The id to submit under. With a key: derived from tenant, key and body; same key, other body within a day: throws `idempotency_mismatch`.
    * Without one, `retry` (the client says that it repeats itself) gives the id of the same tenant and body of the last ten minutes.
-   * `known`: the id may have been here before; look for its record and its batch.json before writing.
+   * `known`: the id may have been here before; look for its record and its batch.json before writing. `now`: seconds of the clock that deadlines are judged by.
    */
-  reserve(reservation: Reservation): Promise<{ id: string; known: boolean }>;
+  reserve(reservation: Reservation): Promise<{ id: string; known: boolean; now: number }>;
   /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
   reserved(reservation: Reservation): Promise<string | null>;
   /**
    * Takes, for a minute, the place of the batch that comes after `id` in its lineage, for one request of them: its id is `retryId(id)`. Several callers with the same
-   * `token` (a hash of the request) hold it together; false where another one is under way.
+   * `token` (a hash of the request) hold it together; null where another one is under way. `now` as `reserve`'s.
    */
-  reserveRetry(retry: { id: string; token: string }): Promise<boolean>;
+  reserveRetry(retry: { id: string; token: string }): Promise<{ now: number } | null>;
   /** Takes the batch in among the tenant's, where its quotas have room: after the id is reserved, before anything is written. Safe to repeat. */
   admit(batch: { tenant: string; id: string; quotas: Quotas }): Promise<AdmitAnswer>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
@@ -213,6 +224,7 @@ export interface Queue {
   applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
   /** Second half; that of the highest number holds. The caller refuses a deadline that has passed. */
   applyDeadline(control: { id: string; number: number; completionWindow: string; expiresAt: number }): Promise<ControlAnswer>;
+  /** Where Redis isn't believed only rows of settled batches are given. */
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
@@ -242,6 +254,8 @@ export interface Queue {
   dispatch(model: string): Promise<number>;
   /** `attempt`: a fresh ULID in lower case (`newUlid`). `dispatch`: the job's number. */
   claim(claim: { id: string; chunk: number; attempt: string; dispatch: number; worker: string }): Promise<ClaimAnswer>;
+  /** The item of a suspect chunk that runs next; null: none. False where the claim is another's by now: nothing more of it may run. */
+  note(note: { id: string; chunk: number; attempt: string; item: number | null }): Promise<boolean>;
   /** A graceful hand-back: the claim ends, the chunk stays handed out. The handler then answers `hand_back`. */
   release(claim: { id: string; chunk: number; attempt: string }): Promise<void>;
   record(part: { id: string; chunk: number; plan: string; attempt: string; cut: boolean; tally: Tally }): Promise<RecordAnswer>;
@@ -265,14 +279,16 @@ export interface Queue {
   parts(range: { id: string; from?: number; count?: number }): Promise<(PartChoice | null)[]>;
   /** The recorded parts between `confirmed` and `frontier`, at most `limit` (10,000): what the next frontier object adds. */
   unconfirmedParts(id: string, limit?: number): Promise<UnconfirmedPart[]>;
-  /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the epoch is another or the parts aren't there. */
+  /** frontier/<epoch>-<chunks>.json stands and names the first `chunks` parts. False where the record's epoch is another or the parts aren't there. */
   confirmFrontier(frontier: { id: string; epoch: number; chunks: number }): Promise<boolean>;
 
   // Repair
-  /** The sentinel's epoch as last seen; 0 before any. */
-  epoch(): number;
-  /** Makes the sentinel where it is missing, its epoch above `above` and above all before. */
-  ensureSentinel(above?: number): Promise<void>;
+  /** The sentinel's epoch; null where this Redis isn't believed: the sentinel is missing, or names another run of the server. Then it is to be rebuilt. */
+  believed(): Promise<number | null>;
+  /** Takes the lease under which Redis is made to be believed again, or a batch is rebuilt alone; null where another has it. */
+  beginRebuild(ttlMs: number): Promise<Rebuild | null>;
+  /** After a rebuild: behind which id ended batches are still to be listed again, an empty text for all; null where they are. */
+  relistAfter(): Promise<string | null>;
   /** Batches that aren't settled, in no order, read page by page; one may come twice. */
   openBatches(): AsyncIterable<string>;
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
@@ -288,7 +304,7 @@ export interface Queue {
   depths(): Promise<Depth[]>;
   /** How many of the batches that aren't settled are in each status, by their model's key. */
   openCounts(): Promise<readonly OpenCount[]>;
-  /** Whether Redis answers; the sentinel may be missing. */
+  /** Whether Redis answers, believed or not. */
   ping(): Promise<boolean>;
   close(): Promise<void>;
 }

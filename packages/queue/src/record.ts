@@ -18,6 +18,8 @@ export interface BatchRecord extends Pick<
   readonly status: RecordStatus;
   /** Why it was paused by itself, where it was; null where its owner paused it, and where it isn't paused. */
   readonly pausedReason: string | null;
+  /** The sentinel's when the record came about, or of its own rebuild: what is written in S3 of this record carries it in its name. 0 in rows of ended batches. */
+  readonly epoch: number;
   /** The adopted plan; null until one is. */
   readonly plan: string | null;
   /** Items, chunks and refused lines of the adopted plan; 0 until one is. */
@@ -72,6 +74,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     tenant: fields.tenant,
     status: fields.status,
     pausedReason: fields.status === "paused" ? fields.paused_reason : null,
+    epoch: fields.epoch,
     plan: fields.plan,
     items: fields.items,
     chunks: fields.chunks,
@@ -101,9 +104,14 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   };
 }
 
-/** What the record keeps of the request, as its `shown` field. */
-export function shownOf(request: BatchRequest): string {
-  return JSON.stringify(shown.parse(request));
+/** A record's fields as they are stored; null: the field isn't there. */
+export type RecordFields = Readonly<Record<string, string | number | null>>;
+
+/** What the record keeps of the request, whatever becomes of it later. */
+export function submittedFields(request: BatchRequest): Readonly<Record<string, string | number>> {
+  const { id, tenant, created_at, expires_at, weight, priority, model, max_failed } = request;
+  const bounds = max_failed === undefined ? {} : { max_failed };
+  return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority, ...bounds };
 }
 
 const shown = batchRequest.pick({
@@ -136,6 +144,7 @@ const stored = z.object({
   priority: count,
   paused_reason: text,
   completion_window: text,
+  epoch: count,
   plan: text,
   items: count,
   chunks: count,

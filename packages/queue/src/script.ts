@@ -1,6 +1,6 @@
 /**
  * Runs scripts: by their hash, with the text where Redis doesn't know it yet, and with the answer parsed.
- * Refuses to go on without the sentinel: `unavailable` becomes `service_unavailable`.
+ * Refuses to go on where this Redis isn't believed: `unavailable` becomes `service_unavailable`.
  */
 import { CodedError } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
@@ -16,14 +16,17 @@ export function scriptRunner(redis: Redis, prefix: string): RunScript {
   return async (script, args, answer) => {
     const reply = await evaluate(redis, script, sentinel, args);
     const parsed: unknown = JSON.parse(reply);
-    if (noSentinel.safeParse(parsed).success) {
-      throw new CodedError("service_unavailable", "The service's state in Redis is missing or being rebuilt.");
-    }
+    if (refusal.safeParse(parsed).success) throw notBelieved();
     return answer.parse(parsed);
   };
 }
 
-const noSentinel = z.object({ kind: z.literal("unavailable") });
+/** Redis answers, and what it holds isn't the whole truth. */
+export function notBelieved(): CodedError {
+  return new CodedError("service_unavailable", "The service's state in Redis is missing or being rebuilt.");
+}
+
+const refusal = z.object({ kind: z.literal("unavailable") });
 
 async function evaluate(redis: Redis, script: Script, sentinel: string, args: readonly (string | number | Buffer)[]): Promise<string> {
   try {

@@ -1,6 +1,7 @@
+import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openQueue } from "./open.ts";
-import { endOf, requestOf, startTestRedis, tallyOf, until, type TestRedis } from "./test-redis.ts";
+import { endOf, requestOf, startTestRedis, tallyOf, type TestRedis } from "./test-redis.ts";
 import { newUlid } from "./ulid.ts";
 
 let redis: TestRedis;
@@ -9,14 +10,27 @@ beforeAll(async () => {
 });
 afterAll(() => redis.close());
 
-describe("without the sentinel", () => {
+const sentinel = "flamboyance:sentinel";
+
+describe.each([
+  ["without the sentinel", () => redis.raw.rename(sentinel, "kept"), () => redis.raw.rename("kept", sentinel)],
+  [
+    "with the sentinel of another run of the server",
+    async () => {
+      await redis.raw.copy(sentinel, "kept");
+      await redis.raw.hset(sentinel, "run_id", "f".repeat(40));
+    },
+    () => redis.raw.rename("kept", sentinel),
+  ],
+])("%s", (_name, lose, find) => {
   it("every writing step is refused as unavailable, and changes nothing", async () => {
     const queue = await redis.queue();
     const request = requestOf();
     await queue.submit(request);
     const { id } = request;
     const [plan, attempt, seal] = [newUlid(), newUlid(), newUlid()];
-    await redis.raw.rename("flamboyance:sentinel", "kept");
+    await lose();
+    expect(await queue.believed()).toBeNull();
     const before = await redis.raw.hgetall(`flamboyance:batch:${id}`);
 
     const steps = [
@@ -31,6 +45,7 @@ describe("without the sentinel", () => {
       () => queue.refusePlan({ id, errors: [] }),
       () => queue.dispatch(request.model.key),
       () => queue.claim({ id, chunk: 0, attempt, dispatch: 1, worker: "w" }),
+      () => queue.note({ id, chunk: 0, attempt, item: 1 }),
       () => queue.release({ id, chunk: 0, attempt }),
       () => queue.record({ id, chunk: 0, plan, attempt, cut: false, tally: tallyOf(1) }),
       () => queue.expire(id),
@@ -45,28 +60,54 @@ describe("without the sentinel", () => {
     for (const step of steps) await expect(step(), String(step)).rejects.toMatchObject({ code: "service_unavailable" });
 
     expect(await redis.raw.hgetall(`flamboyance:batch:${id}`)).toEqual(before);
-    // A missing record says nothing then; one that is there may be read.
-    await expect(queue.batch("batch_unknown")).rejects.toMatchObject({ code: "service_unavailable" });
-    expect(await queue.batch(id)).toMatchObject({ status: "validating" });
-    await redis.raw.rename("kept", "flamboyance:sentinel");
+    await find();
     expect(await queue.claimPlan(id)).toMatchObject({ kind: "run" });
+  });
+
+  it("nothing is taken for gone, or for what it was before its last step; what is settled may be read", async () => {
+    const queue = await redis.queue();
+    const [open, ended] = [requestOf(), requestOf()];
+    await queue.submit(open);
+    await queue.submit(ended);
+    await queue.copyEnd({ id: ended.id, end: endOf(newUlid(), "completed", [1, 1, 0]) });
+    await queue.settle({ id: ended.id, after: { delivery: null } });
+    await lose();
+
+    const readings = [
+      () => queue.batch(open.id),
+      () => queue.batch("batch_unknown"),
+      () => queue.batches({ tenant: "birds", limit: 10 }),
+      () => queue.batches({ tenant: "nobody", limit: 10 }),
+      () => queue.claimFinalize(open.id),
+      () => queue.parts({ id: open.id }),
+      () => queue.unconfirmedParts(open.id),
+      () => queue.repair(open.id),
+      () => queue.stopping([open.id]),
+      () => Array.fromAsync(queue.openBatches()),
+    ];
+    for (const reading of readings) await expect(reading(), String(reading)).rejects.toMatchObject({ code: "service_unavailable" });
+    expect(await queue.batch(ended.id)).toMatchObject({ status: "completed" });
+    await find();
+    expect(await queue.batch(open.id)).toMatchObject({ status: "validating" });
   });
 });
 
-describe("the sentinel", () => {
-  it("is made once, above the epoch it is told, and seen by every process", async () => {
-    const first = await redis.queue({ prefix: "other", sentinelIntervalMs: 10 });
-    const epoch = first.epoch();
-    const second = await openQueue({ url: redis.url, prefix: "other", sentinelIntervalMs: 10 });
-    expect(second.epoch()).toBe(epoch);
-    await second.ensureSentinel(epoch + 10);
-    expect(second.epoch()).toBe(epoch);
-
-    await redis.raw.del("other:sentinel");
-    await second.ensureSentinel(epoch + 10_000);
-    expect(second.epoch()).toBeGreaterThan(epoch + 10_000);
-    await until(() => first.epoch() === second.epoch());
-    await second.close();
+describe("Redis started anew", () => {
+  it("isn't believed, though everything is there again, by no process and on no connection", async () => {
+    const other = await startTestRedis({ appendOnly: true });
+    const queue = await other.queue();
+    const request = requestOf();
+    await queue.submit(request);
+    // A command that waits for the connection to come back must find no other belief than one that comes later.
+    const restarting = other.restart();
+    await once(other.raw, "close");
+    const early = Promise.allSettled([queue.takeNumber({ id: request.id, kind: "cancel" }), queue.batch(request.id)]);
+    await restarting;
+    expect(await other.raw.hget(`flamboyance:batch:${request.id}`, "status")).toBe("validating");
+    for (const outcome of await early) expect(outcome).toMatchObject({ status: "rejected", reason: { code: "service_unavailable" } });
+    await expect(queue.takeNumber({ id: request.id, kind: "cancel" })).rejects.toMatchObject({ code: "service_unavailable" });
+    expect(await queue.believed()).toBeNull();
+    await other.close();
   });
 });
 

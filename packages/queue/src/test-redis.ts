@@ -10,6 +10,8 @@ import type { BatchRequest, End, Tally } from "@flamboyance/contracts";
 import { Redis } from "ioredis";
 import { openQueue, type QueueOptions } from "./open.ts";
 import type { Queue } from "./queue.ts";
+import type { OpenState } from "./rebuild.ts";
+import { replayControls } from "./replay.ts";
 import { newUlid } from "./ulid.ts";
 
 export interface TestRedis {
@@ -17,7 +19,7 @@ export interface TestRedis {
   /** To look past the door, or to break something. */
   readonly raw: Redis;
   queue(options?: Partial<QueueOptions>): Promise<Queue>;
-  /** Stops the server and starts it anew on the same port and append-only file. */
+  /** Stops the server and starts it anew on the same port and append-only file: another run, that isn't believed. */
   restart(): Promise<void>;
   close(): Promise<void>;
 }
@@ -47,8 +49,8 @@ export async function startTestRedis({ appendOnly = false } = {}): Promise<TestR
     raw,
     async queue(options = {}) {
       const queue = await openQueue({ url, graceMs: 0, retryCapMs: 50, ...options });
-      await queue.ensureSentinel();
       queues.push(queue);
+      if ((await queue.believed()) === null) await believe(queue);
       return queue;
     },
     async restart() {
@@ -62,6 +64,29 @@ export async function startTestRedis({ appendOnly = false } = {}): Promise<TestR
       await stop();
       await rm(folder, { recursive: true, force: true });
     },
+  };
+}
+
+/** As a rebuild that finds nothing in S3; answers the epoch. */
+export async function believe(queue: Queue, epoch = 1): Promise<number> {
+  const rebuild = await queue.beginRebuild(10_000);
+  await rebuild?.believe(epoch);
+  return epoch;
+}
+
+/** What a rebuild may choose for a batch of so many chunks: in progress, without a part. */
+export function stateOf(request: BatchRequest, chunks: number, fields: Partial<OpenState> = {}): OpenState {
+  return {
+    epoch: 2,
+    status: "in_progress",
+    controls: replayControls("in_progress", request, []),
+    plan: { plan: newUlid(), items: 4 * chunks, chunks, refused: 0 },
+    parts: Array.from({ length: chunks }, () => null),
+    tally: tallyOf(0),
+    loose: new Map(),
+    inProgressAt: request.created_at,
+    seal: null,
+    ...fields,
   };
 }
 

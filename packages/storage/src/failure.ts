@@ -42,7 +42,7 @@ const codesByName: Readonly<Record<string, ErrorCode>> = {
   ConditionalRequestConflict: "storage_unavailable",
   OperationAborted: "storage_unavailable",
   // Our own credentials ran out, were rotated or are wrong, or our clock is: that says nothing of the object, and must never become an item's or a manifest's
-  // refusal. A HEAD's refusal has no name: its 403 stays `storage_forbidden`.
+  // refusal. A HEAD's refusal has no name: its 403 stays `storage_forbidden` (and is asked again once).
   ExpiredToken: "storage_unavailable",
   InvalidAccessKeyId: "storage_unavailable",
   InvalidToken: "storage_unavailable",

@@ -4,7 +4,21 @@ export { s3Of, s3Variables } from "./environment.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLines, type Line } from "./json-lines.ts";
-export { batchKeys, clockKey, modelKeys, modelsPrefix, openPrefix, type BatchKeys, type FinalKeys, type PlanKeys } from "./keys.ts";
+export {
+  batchKeys,
+  batchesPrefix,
+  clockKey,
+  epochKey,
+  epochsPrefix,
+  modelKeys,
+  modelsPrefix,
+  numberInName,
+  openPrefix,
+  partInName,
+  type BatchKeys,
+  type FinalKeys,
+  type PlanKeys,
+} from "./keys.ts";
 export type { ListedObject, ObjectDescription } from "./list-objects.ts";
 export { formatLocation, parseLocation, type Location } from "./location.ts";
 export { isModelName, listModelNames, readModelDescription } from "./model-catalogue.ts";

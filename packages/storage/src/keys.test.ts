@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { batchKeys, modelKeys, modelsPrefix, openPrefix } from "./keys.ts";
+import { batchKeys, epochKey, modelKeys, modelsPrefix, numberInName, openPrefix, partInName } from "./keys.ts";
 
 describe("the keys of a batch", () => {
   const keys = batchKeys("batch_1");
@@ -57,8 +57,14 @@ describe("the keys of a batch", () => {
     expect(parts.toSorted()).toEqual(parts);
   });
 
+  it("of a chunk stand behind the place before it, and not those of the chunk before", () => {
+    expect(keys.part("P", 10, "0", true) > keys.beforeParts("P", 10)).toBe(true);
+    expect(keys.part("P", 9, "z", false) < keys.beforeParts("P", 10)).toBe(true);
+  });
+
   it("lie below the prefixes that are listed", () => {
     expect(keys.part("P", 0, "A", false).startsWith(keys.partsPrefix)).toBe(true);
+    expect(keys.part("P", 0, "A", false).startsWith(keys.planParts("P"))).toBe(true);
     expect(keys.plan("P").manifest.startsWith(keys.planPrefix)).toBe(true);
     expect(keys.control(1, "U").startsWith(keys.controlPrefix)).toBe(true);
     expect(keys.frontier(1, 1).startsWith(keys.frontierPrefix)).toBe(true);
@@ -71,6 +77,24 @@ describe("the keys of a batch", () => {
     expect(keys.end.startsWith(keys.folderPrefix)).toBe(true);
     expect(keys.marker.startsWith(openPrefix)).toBe(true);
     expect(keys.marker.startsWith(keys.folderPrefix)).toBe(false);
+  });
+});
+
+describe("names", () => {
+  const keys = batchKeys("batch_1");
+  const ulid = "01jd2c9yq3v5f8m7k6h4n0p1rs";
+
+  it("say the number that they begin with", () => {
+    const numbered = [keys.control(7, ulid), keys.frontier(7, 3), keys.rebuilt(7), keys.seal(7, ulid), epochKey(7, ulid)];
+    expect(numbered.map(numberInName)).toEqual([7, 7, 7, 7, 7]);
+    expect(numberInName(epochKey(12_345_678_901, ulid))).toBe(12_345_678_901);
+    expect([`${keys.controlPrefix}notes.json`, keys.request, keys.plan(ulid).items].map(numberInName)).toEqual([null, null, null]);
+  });
+
+  it("say a part's chunk and attempt, and whether it was cut", () => {
+    expect(partInName(keys.part(ulid, 12, ulid, false))).toEqual({ chunk: 12, attempt: ulid, cut: false });
+    expect(partInName(keys.part(ulid, 0, ulid, true))).toEqual({ chunk: 0, attempt: ulid, cut: true });
+    expect(partInName(`${keys.partsPrefix}${ulid}/notes.jsonl`)).toBeNull();
   });
 });
 

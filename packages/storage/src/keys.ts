@@ -19,6 +19,10 @@ export interface BatchKeys {
   readonly partsPrefix: string;
   /** Every item of a chunk, as one attempt wrote it; `cut` where cancel or expiry cut it short. */
   part(plan: string, chunk: number, attempt: string, cut: boolean): string;
+  /** All parts of a plan. */
+  planParts(plan: string): string;
+  /** Stands just before the parts of this chunk and those behind it: for a listing that begins there. */
+  beforeParts(plan: string, chunk: number): string;
   readonly frontierPrefix: string;
   frontier(epoch: number, number: number): string;
   readonly rebuiltPrefix: string;
@@ -58,7 +62,7 @@ export interface FinalKeys {
 
 /** All keys of one batch. */
 export function batchKeys(id: string): BatchKeys {
-  const folderPrefix = `batches/${id}/`;
+  const folderPrefix = `${batchesPrefix}${id}/`;
   const below = (name: string): string => folderPrefix + name;
   return {
     marker: `${openPrefix}${id}`,
@@ -70,6 +74,8 @@ export function batchKeys(id: string): BatchKeys {
     plan: (plan) => planKeys(below(`plan/${plan}/`)),
     partsPrefix: below("parts/"),
     part: (plan, chunk, attempt, cut) => below(`parts/${plan}/${padded(chunk)}-${attempt}${cut ? "-cut" : ""}.jsonl`),
+    planParts: (plan) => below(`parts/${plan}/`),
+    beforeParts: (plan, chunk) => below(`parts/${plan}/${padded(chunk)}`),
     frontierPrefix: below("frontier/"),
     frontier: (epoch, number) => below(`frontier/${padded(epoch)}-${padded(number)}.json`),
     rebuiltPrefix: below("rebuilt/"),
@@ -89,8 +95,18 @@ export function batchKeys(id: string): BatchKeys {
   };
 }
 
+/** All batches' folders. */
+export const batchesPrefix = "batches/";
+
 /** The markers of all batches that aren't settled: `open/<id>`. */
 export const openPrefix = "open/";
+
+/** Every epoch that was taken, by whom: `epochs/<epoch>-<ulid>`. Those below the highest may go. */
+export const epochsPrefix = "epochs/";
+
+export function epochKey(epoch: number, ulid: string): string {
+  return `${epochsPrefix}${padded(epoch)}-${ulid}`;
+}
 
 /** An empty object, written anew to learn what time it is on the store's own clock, which every `lastModified` is told by. */
 export const clockKey = "clock";
@@ -101,6 +117,20 @@ export const modelsPrefix = "models/";
 /** A model's folder in the catalogue, and the file that makes it one. */
 export function modelKeys(name: string): { readonly folderPrefix: string; readonly manifest: string } {
   return { folderPrefix: `${modelsPrefix}${name}/`, manifest: `${modelsPrefix}${name}/flamingo.json` };
+}
+
+/** What the name of an object below `epochs/`, `control/`, `frontier/`, `rebuilt/` or `seals/` says: the number that it begins with. Null for a foreign name. */
+export function numberInName(key: string): number | null {
+  const match = /(?:^|\/)(?<number>\d{10,})(?:-[0-9a-z]+)?(?:\.json)?$/.exec(key);
+  return match === null ? null : Number(match.groups?.["number"]);
+}
+
+/** What a part's key says beside its plan; null for a foreign name. */
+export function partInName(key: string): { readonly chunk: number; readonly attempt: string; readonly cut: boolean } | null {
+  const match = /\/(?<chunk>\d{10,})-(?<attempt>[0-9a-z]{26})(?<cut>-cut)?\.jsonl$/.exec(key);
+  if (match?.groups === undefined) return null;
+  const { chunk, attempt = "", cut } = match.groups;
+  return { chunk: Number(chunk), attempt, cut: cut !== undefined };
 }
 
 function planKeys(folder: string): PlanKeys {

@@ -4,7 +4,7 @@
  */
 import { CreateBucketCommand, HeadBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { isCoded } from "@flamboyance/contracts";
-import { describeObject, listObjects, removeObjects, type ListedObject, type ObjectDescription } from "./list-objects.ts";
+import { describeObject, listFolders, listObjects, removeObjects, type ListedObject, type ObjectDescription } from "./list-objects.ts";
 import type { Location } from "./location.ts";
 import { readObject, readObjectRange, streamObject, type ObjectBytes, type ReadOptions } from "./read-object.ts";
 import { request } from "./request.ts";
@@ -54,6 +54,8 @@ export interface Storage {
     prefix: Location,
     options: { readonly signal: AbortSignal; readonly delimiter?: string; readonly startAfter?: string },
   ): AsyncIterable<ListedObject>;
+  /** The folders just below a prefix, as prefixes that end in a slash, in order; `startAfter` is one of them. */
+  folders(prefix: Location, options: { readonly signal: AbortSignal; readonly startAfter?: string }): AsyncIterable<string>;
   /** Takes objects away, in batches of 1,000; those that aren't there are no error. */
   remove(locations: Iterable<Location>, options: { readonly signal: AbortSignal }): Promise<void>;
   /** Writes and removes an empty object below the prefix: throws what a write there would. Where it may not be removed it stays, one a prefix. */
@@ -103,6 +105,7 @@ export function openStorage(options: StorageOptions): Storage {
     write: (location, bytes, writeOptions) => writeObject(client, location, bytes, writeOptions),
     writeStream: (location, pieces, writeOptions) => writeObjectStream(client, location, pieces, writeOptions),
     list: (prefix, listOptions) => listObjects(client, prefix, listOptions),
+    folders: (prefix, folderOptions) => listFolders(client, prefix, folderOptions),
     remove: (locations, removeOptions) => removeObjects(client, locations, removeOptions),
     probeWrite: async (prefix, { signal }) => {
       const probe = { bucket: prefix.bucket, key: `${prefix.key}.flamboyance-probe` };

@@ -8,6 +8,7 @@ import {
   AbortMultipartUploadCommand,
   CompleteMultipartUploadCommand,
   CreateMultipartUploadCommand,
+  HeadObjectCommand,
   PutObjectCommand,
   UploadPartCommand,
   type CompletedPart,
@@ -15,6 +16,7 @@ import {
 } from "@aws-sdk/client-s3";
 import { CodedError } from "@flamboyance/contracts";
 import { createHash } from "node:crypto";
+import { crc32 } from "node:zlib";
 import { abortFailure } from "./failure.ts";
 import { formatLocation, type Location } from "./location.ts";
 import { request } from "./request.ts";
@@ -134,7 +136,11 @@ async function startUpload(client: S3Client, location: Location, contentType: st
     complete: async (completeSignal) => {
       const inOrder = parts.toSorted((a, b) => (a.PartNumber ?? 0) - (b.PartNumber ?? 0));
       const command = new CompleteMultipartUploadCommand({ ...target, UploadId, MultipartUpload: { Parts: inOrder } });
-      await request(what, completeSignal, (handling) => client.send(command, handling));
+      const patient = { requestTimeout: completeTimeoutMs };
+      await request(what, completeSignal, (handling) => client.send(command, { ...handling, ...patient })).catch(async (error: unknown) => {
+        // Where the answer was lost the upload is gone, and another try says so: the object stands all the same.
+        if (completeSignal.aborted || !(await stands(client, location, inOrder, completeSignal))) throw error;
+      });
     },
     abandon: async () => {
       const command = new AbortMultipartUploadCommand({ ...target, UploadId });
@@ -145,6 +151,21 @@ async function startUpload(client: S3Client, location: Location, contentType: st
 }
 
 const abandonTimeoutMs = 5_000;
+/** A store may lay the parts together before it answers. */
+const completeTimeoutMs = 300_000;
+
+/** Whether these very parts are the object: by the checksum of their checksums, or the hash of their hashes. */
+async function stands(client: S3Client, location: Location, parts: readonly CompletedPart[], signal: AbortSignal): Promise<boolean> {
+  const command = new HeadObjectCommand({ Bucket: location.bucket, Key: location.key, ChecksumMode: "ENABLED" });
+  const found = await request(`HEAD ${formatLocation(location)}`, signal, (handling) => client.send(command, handling)).catch(() => null);
+  if (found === null) return false;
+  const checksums = Buffer.alloc(4);
+  checksums.writeUInt32BE(crc32(Buffer.concat(parts.map(({ ChecksumCRC32 = "" }) => Buffer.from(ChecksumCRC32, "base64")))));
+  const hashes = createHash("md5").update(Buffer.from(parts.map(({ ETag = "" }) => ETag.replaceAll('"', "")).join(""), "hex"));
+  return (
+    found.ChecksumCRC32 === `${checksums.toString("base64")}-${parts.length}` || found.ETag === `"${hashes.digest("hex")}-${parts.length}"`
+  );
+}
 
 /** Cuts pieces into parts; the last may be shorter, and only it says so. */
 async function* partsOf(

@@ -35,6 +35,7 @@ export const customerBucket = "customer";
 const environment = {
   FLAMBOYANCE_ENGINE: "none",
   FLAMBOYANCE_LOCK_SECONDS: "1.5",
+  FLAMBOYANCE_SENTINEL_SECONDS: "0.2",
   FLAMBOYANCE_RECONCILE_SECONDS: "0.5",
   FLAMBOYANCE_FRONTIER_SECONDS: "0.2",
   FLAMBOYANCE_STOP_SECONDS: "0.2",
@@ -51,6 +52,7 @@ export async function startService(
     workers?: number;
     environment?: Record<string, string>;
     s3?: RunningTestServer;
+    redis?: { readonly url: string };
     faults?: Parameters<typeof startTestServer>[0];
   } = {},
 ): Promise<Service> {
@@ -63,6 +65,7 @@ export async function startService(
     {
       folder,
       s3,
+      ...(options.redis === undefined ? {} : { redis: options.redis }),
       workers: options.workers ?? 1,
       environment: { ...environment, FLAMBOYANCE_ENGINE_GATE: gate.url, ...options.environment },
     },

@@ -89,6 +89,7 @@ function readingOnly(stream: Storage["stream"]): Storage {
     write: refuse,
     writeStream: refuse,
     list: refuse,
+    folders: refuse,
     remove: refuse,
     probeWrite: refuse,
     ensureBucket: refuse,

@@ -8,6 +8,7 @@ import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { finished, pipeline } from "node:stream/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Answer, FileSlice } from "./answer.ts";
 import { answerBucket, answerService, type BucketContext } from "./bucket-routes.ts";
 import { copyObject, deleteObject, putObject, readObject } from "./object-routes.ts";
@@ -39,8 +40,10 @@ export interface S3ServerOptions {
 
 export type Fault =
   | { readonly kind: "error"; readonly code: S3ErrorCode }
-  /** The connection is cut before any answer. */
-  | { readonly kind: "reset" }
+  /** The connection is cut before any answer: `reset` without a deed, `lostAnswer` when the deed is done. */
+  | { readonly kind: "reset" | "lostAnswer" }
+  /** The answer comes so much later. */
+  | { readonly kind: "slow"; readonly byMs: number }
   /** The answer never comes. */
   | { readonly kind: "silence" }
   /** The body is cut, or falls silent, after so many bytes of it. */
@@ -100,7 +103,10 @@ async function serve(context: Context, incoming: IncomingMessage, outgoing: Serv
     if (fault?.kind === "silence") return;
     if (fault?.kind === "error") throw new S3Error(fault.code, "Asked for by a test.");
     if (context.isDenied(request.bucket, request.key)) throw new S3Error("AccessDenied", "Access Denied");
-    await send(outgoing, incoming.method === "HEAD", await route(context, request, chain), fault);
+    if (fault?.kind === "slow") await sleep(fault.byMs);
+    const answer = await route(context, request, chain);
+    if (fault?.kind === "lostAnswer") await lose(incoming, answer);
+    else await send(outgoing, incoming.method === "HEAD", answer, fault);
   } catch (error) {
     if (incoming.destroyed && !incoming.complete) return;
     await sendError(incoming, outgoing, error);
@@ -127,6 +133,11 @@ async function route(context: Context, request: S3Request, chain: SigningChain):
   if (method === "GET" && ofUpload) return listParts(request, bucket);
   if (method === "GET" || method === "HEAD") return readObject(request, bucket);
   throw new S3Error("MethodNotAllowed", "The specified method is not allowed against this resource.");
+}
+
+async function lose(incoming: IncomingMessage, { body }: Answer): Promise<void> {
+  if (typeof body === "object") await body.file.close();
+  incoming.socket.destroy();
 }
 
 async function send(outgoing: ServerResponse, headOnly: boolean, answer: Answer, fault: Fault | null = null): Promise<void> {

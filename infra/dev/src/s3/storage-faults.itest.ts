@@ -1,6 +1,6 @@
 /** packages/storage against an S3 that fails: what passes is tried again, what doesn't is named, and nothing comes out short. */
 import { openStorage, type Location, type Storage, type StorageOptions } from "@flamboyance/storage";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { freePort } from "../port.ts";
 import type { Fault } from "./server.ts";
 import { startTestServer, type RunningTestServer } from "./test-servers.ts";
@@ -58,6 +58,17 @@ describe("a passing fault", () => {
     expect(requests).toEqual(["PUT", "PUT", "PUT", "GET", "GET", "GET", "HEAD", "HEAD"]);
   });
 
+  it("an answer that is lost or late leaves the deed done", async () => {
+    faults = [{ kind: "lostAnswer" }, { kind: "slow", byMs: 1 }];
+    await storage.write(at("object"), "arrived", text);
+    faults = [{ kind: "lostAnswer" }, { kind: "slow", byMs: 1 }];
+    expect(Buffer.from((await storage.read(at("object"), { signal })).bytes).toString()).toBe("arrived");
+    expect(requests).toEqual(["PUT", "PUT", "GET", "GET"]);
+    faults = Array.from({ length: 3 }, () => ({ kind: "lostAnswer" }));
+    await expect(storage.write(at("object"), "unheard", text)).rejects.toMatchObject({ code: "storage_unavailable" });
+    expect(Buffer.from((await storage.read(at("object"), { signal })).bytes).toString()).toBe("unheard");
+  });
+
   it("that doesn't pass is storage_unavailable", async () => {
     faults = Array.from({ length: 3 }, () => ({ kind: "error", code: "ServiceUnavailable" }));
     await expect(storage.read(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable", retryable: true });
@@ -81,6 +92,23 @@ describe("a passing fault", () => {
     await expect(lost.read(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
     await expect(lost.describe(at("object"), { signal })).rejects.toMatchObject({ code: "storage_unavailable" });
     lost.close();
+  });
+});
+
+describe("a clock that jumps", () => {
+  it.each([-1, 1])("%i day, and back, is nobody's refusal", async (days) => {
+    await storage.write(at("object"), "there", text);
+    const clock = vi.spyOn(Date, "now");
+    const looks = async () => {
+      expect(await storage.describe(at("object"), { signal })).toMatchObject({ sizeBytes: 5 });
+      expect((await storage.read(at("object"), { signal })).bytes).toHaveLength(5);
+      await storage.write(at("object"), "there", text);
+    };
+    const real = Date.now();
+    clock.mockReturnValue(real + days * 86_400_000);
+    await looks();
+    clock.mockRestore();
+    await looks();
   });
 });
 
@@ -216,6 +244,19 @@ describe("a part that fails", () => {
       parts(() => {}),
       text,
     );
+    expect((await storage.describe(at("object"), { signal }))?.sizeBytes).toBe(sizeBytes);
+  });
+
+  it("isn't a complete whose answer was lost: the object stands, and isn't sent again", async () => {
+    const [create, ...sent] = [null, null, null, null, null, null, null];
+    faults = [create, ...sent, { kind: "lostAnswer" }];
+    const { sizeBytes } = await storage.writeStream(
+      at("object"),
+      parts(() => {}),
+      text,
+    );
+    expect(requests.filter((method) => method === "PUT")).toHaveLength(sent.length);
+    expect(requests.slice(-3)).toEqual(["POST", "POST", "HEAD"]);
     expect((await storage.describe(at("object"), { signal }))?.sizeBytes).toBe(sizeBytes);
   });
 

@@ -166,6 +166,17 @@ describe.each(testServers())("storage on $name", (testServer) => {
     expect(await keysBelow("listed/")).toEqual([]);
   });
 
+  it("lists folders, however much lies in them, from one on", async () => {
+    const folders = ["a", "a-", "b é", "c"].map((name) => `folders/${name}/`);
+    for (const folder of folders) for (const name of ["1", "2", "deep/3"]) await storage.write(at(folder + name), "", text);
+    await storage.write(at("folders/none"), "", text);
+    const below = (options: { startAfter?: string } = {}) => Array.fromAsync(storage.folders(at("folders/"), { signal, ...options }));
+    // In byte order a slash stands behind a hyphen.
+    const inOrder = folders.toSorted();
+    expect(await below()).toEqual(inOrder);
+    for (const [index, folder] of inOrder.entries()) expect(await below({ startAfter: folder })).toEqual(inOrder.slice(index + 1));
+  });
+
   it("probes a prefix and leaves nothing there", async () => {
     await storage.probeWrite(at("probed/"), { signal });
     expect(await keysBelow("probed/")).toEqual([]);

@@ -132,7 +132,8 @@ export async function completeUpload(request: S3Request, bucket: Bucket, chain: 
     return { ...answer, headers: { ...answer.headers, ...checksumHeaders(facts) } };
   } catch (error) {
     await object.discard();
-    throw error;
+    // Another complete of it was quicker.
+    return goneMeanwhile(error);
   }
 }
 
@@ -236,7 +237,7 @@ const noSuchUpload = (): S3Error =>
     "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
   );
 
-/** The upload's folder went away while a part was taken in: it was aborted or completed. */
+/** The upload's folder went away meanwhile: it was aborted or completed. */
 function goneMeanwhile(error: unknown): never {
   throw error instanceof Error && "code" in error && error.code === "ENOENT" ? noSuchUpload() : error;
 }

@@ -2,7 +2,12 @@
  * Where a model computes: what was asked for, or the CPU where `auto` can't have it. Owns that decision and its reason; refuses opening anything itself.
  */
 import { CodedError, isCoded } from "@flamboyance/contracts";
-import type { DeviceChoice, ModelDevice } from "../model.ts";
+import { z } from "zod";
+import type { ModelDevice } from "../model.ts";
+
+/** `auto`: the device where there is one that is faster than the CPU and runs the model, else the CPU. */
+export const deviceChoiceSchema = z.enum(["cpu", "webgpu", "auto"]);
+export type DeviceChoice = z.infer<typeof deviceChoiceSchema>;
 
 export interface Openers<Opened> {
   cpu(): Promise<Opened>;

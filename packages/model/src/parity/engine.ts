@@ -9,8 +9,9 @@ import type { Memory } from "../generate/memory.ts";
 import { createRunner, type Runner } from "../generate/runner.ts";
 import { tensorSizes, type TensorSizes } from "../generate/tensor-sizes.ts";
 import { importModel } from "../import-model.ts";
+import type { DeviceChoice } from "../device/choose-device.ts";
 import type { Model } from "../model.ts";
-import { assembleModel } from "../open-model.ts";
+import { assembleModel, openModel } from "../open-model.ts";
 import type { Session } from "../session.ts";
 import { openTokenizer, type Tokenizer } from "../tokenizer.ts";
 import type { Reference } from "./reference.ts";
@@ -26,8 +27,12 @@ export interface EngineUnderTest {
   readonly model: Model;
 }
 
-/** Imports, opens, lets `work` use it, and leaves nothing behind. */
-export async function withEngine<Result>(reference: Reference, work: (engine: EngineUnderTest) => Promise<Result>): Promise<Result> {
+/** Imports, opens, lets `work` use it, and leaves nothing behind. `device`: where `model` computes; the parts beside it are always the CPU's. */
+export async function withEngine<Result>(
+  reference: Reference,
+  work: (engine: EngineUnderTest) => Promise<Result>,
+  device: DeviceChoice = "cpu",
+): Promise<Result> {
   const parent = await mkdtemp(join(tmpdir(), "flamboyance-parity-"));
   try {
     const folder = join(parent, basename(reference.folder));
@@ -36,14 +41,16 @@ export async function withEngine<Result>(reference: Reference, work: (engine: En
     // The references are tiny: a second thread would only be waited for.
     const vision = await openSession(join(folder, folderFiles.visionGraph), { threads: 1 });
     const decoder = await openSession(join(folder, folderFiles.decoderGraph), { threads: 1 });
-    const model = assembleModel({ description, tokenizer, vision, decoder });
+    const onCpu = assembleModel({ description, tokenizer, vision, decoder });
+    const model = device === "cpu" ? onCpu : await openModel(folder, { device });
     try {
       const sizes = tensorSizes(description.architecture);
       const memory = hostMemory(sizes);
       const runner = createRunner({ vision, decoder }, memory, sizes, description.preprocessing.imageSize);
       return await work({ description, tokenizer, vision, decoder, runner, memory, sizes, model });
     } finally {
-      await model.close();
+      if (model !== onCpu) await model.close();
+      await onCpu.close();
     }
   } finally {
     await rm(parent, { recursive: true, force: true });

@@ -7,19 +7,22 @@ import { basename, dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { isCoded } from "@flamboyance/contracts";
+import { deviceChoiceSchema } from "../device/choose-device.ts";
 import { compare, type Comparison } from "./compare.ts";
 import { compute } from "./compute.ts";
 import { withEngine } from "./engine.ts";
 import { readReference } from "./reference.ts";
 import { writeDump, writeTable } from "./write.ts";
 
-const help = `npm run parity -- [<reference-folder>…] [--dump <dir>]
+const help = `npm run parity -- [<reference-folder>…] [--dump <dir>] [--device <name>]
 
 Imports each folder's pieces, computes all that its expected.json and expected.safetensors hold, and prints
 reference × quantity → max error, limit, verdict. Without folders: all of packages/model/reference.
 
   --dump <dir>  also writes what was computed as actual.json and actual.safetensors, in the form of expected.*
                 (with several folders: in <dir>/<reference>)
+  --device <name>
+                cpu, webgpu or auto: where generations and ranks are computed, for their tokens and scores (default: cpu)
   --help        prints this
 
 Exits with 0 if everything holds, 1 if something is past its limit, 2 if a folder or flag is wrong.`;
@@ -30,10 +33,18 @@ process.exitCode = await main();
 
 async function main(): Promise<number> {
   try {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { dump: { type: "string" }, help: { type: "boolean" } } });
+    const { values, positionals } = parseArgs({
+      allowPositionals: true,
+      options: { dump: { type: "string" }, device: { type: "string", default: "cpu" }, help: { type: "boolean" } },
+    });
     if (values.help === true) {
       console.log(help);
       return 0;
+    }
+    const device = deviceChoiceSchema.safeParse(values.device);
+    if (!device.success) {
+      console.error(`parity: --device is cpu, webgpu or auto, not ${values.device}`);
+      return 2;
     }
     // A shell's reference/*/ names the folder of images too.
     const named = positionals
@@ -45,7 +56,7 @@ async function main(): Promise<number> {
     for (const folder of folders) {
       try {
         const reference = await readReference(folder);
-        const actual = await withEngine(reference, (engine) => compute(reference, engine));
+        const actual = await withEngine(reference, (engine) => compute(reference, engine), device.data);
         results.push({ reference: basename(folder), comparisons: compare(reference, actual) });
         if (values.dump !== undefined) await writeDump(folders.length === 1 ? values.dump : join(values.dump, basename(folder)), actual);
       } catch (error) {

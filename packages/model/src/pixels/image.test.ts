@@ -7,6 +7,7 @@ import sharp from "sharp";
 import { describe, expect, test } from "vitest";
 import { clipNormalisation } from "../description.ts";
 import { decodeFrameRasters, decodeFrames, decodePixels, decodeRaster, type FrameOptions } from "./image.ts";
+import type { Raster } from "./raster.ts";
 import { readSafetensors } from "../import/safetensors.ts";
 
 const reference = join(import.meta.dirname, "../../reference");
@@ -166,6 +167,28 @@ describe("fast pixels", () => {
     const bytes = await waves(611, 433).jpeg().toBuffer();
     const { width, height } = await decodeRaster(bytes, { maxPixels, shrinkFor: 32 });
     expect([width, height]).toEqual([90, 64]);
+  });
+
+  test.each([
+    // Sides that are 5 and 9 times what is left for Pillow, and one less: where sharp goes on to a quarter and an eighth.
+    { width: 407, height: 319, factor: 2 },
+    { width: 407, height: 320, factor: 4 },
+    { width: 711, height: 575, factor: 4 },
+    { width: 711, height: 576, factor: 8 },
+  ])("know how small sharp decodes a JPEG of $width × $height: by $factor", async ({ width, height, factor }) => {
+    // What only its last columns are white of is black where the decoder leaves them out.
+    const decoded = async (whiteColumns: number) => {
+      const lines = Uint8Array.from({ length: width * height }, (_, at) => (at % width >= width - whiteColumns ? 255 : 0));
+      const bytes = await sharp(lines, { raw: { width, height, channels: 1 } })
+        .jpeg({ quality: 100 })
+        .toBuffer();
+      return decodeRaster(bytes, { maxPixels, shrinkFor: 32 });
+    };
+    const brightest = ({ data }: Raster) => data.reduce((most, value) => Math.max(most, value), 0);
+    const leftOut = await decoded(factor - 1);
+    expect(brightest(leftOut)).toBeLessThan(40);
+    expect(brightest(await decoded(factor + 2))).toBeGreaterThan(40);
+    expect(leftOut.shrunkFrom?.across).toBeCloseTo((leftOut.width * width) / (width - (width % factor)), 10);
   });
 
   test("are the exact ones where an image isn't large enough, or of another form", async () => {

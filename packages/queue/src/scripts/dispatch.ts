@@ -33,8 +33,11 @@ local function next_chunk(id, record)
     if part_of(id, chunk) == 0 and not out_of(id, chunk) then return chunk end
     back = redis.call('ZPOPMIN', key_back(id))
   end
-  local chunk = number_of(record.next)
-  if chunk >= number_of(record.chunks) then return nil end
+  local chunk = first_without_part(id, number_of(record.next))
+  if chunk >= number_of(record.chunks) then
+    redis.call('HSET', key_batch(id), 'next', record.chunks)
+    return nil
+  end
   redis.call('HSET', key_batch(id), 'next', chunk + 1)
   return chunk
 end

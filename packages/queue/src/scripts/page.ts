@@ -1,10 +1,11 @@
 /**
  * page(tenant, after or '', count): the tenant's ids behind `after`, the newest first. Called by the api. → { kind: page, ids } | unknown (`after` isn't in the list)
+ *   Refused as a writing script is: a list that is being rebuilt isn't an empty one.
  *   One script, so that a submit between the look for the place and the reading moves nothing.
  */
-import { unguarded } from "./prelude.ts";
+import { writing } from "./prelude.ts";
 
-export const page = unguarded(
+export const page = writing(
   "page",
   `
 local tenant, after, count = ARGV[1], ARGV[2], tonumber(ARGV[3])

@@ -1,6 +1,8 @@
 /**
- * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), what failures a batch bears (failures.ts), and the one way to close a batch.
- * A writing script is refused while the sentinel is missing. Scripts answer JSON; `kind` says which answer it is.
+ * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), what failures a batch bears (failures.ts),
+ * what its tenant has under way (quotas.ts), and the one way to close a batch.
+ * A writing script is refused while this Redis isn't believed: the sentinel is missing, or names another run of the server, which may have known more.
+ * Scripts look for themselves, at each call: no connection can come back so fast that a command slips through. Scripts answer JSON; `kind` says which answer it is.
  *
  * The texts stand in .ts files, one a script, so that `tsc -b` alone carries them to dist and nothing is read from disk at run time.
  */
@@ -21,6 +23,10 @@ ${keysInLua()}
 local time = redis.call('TIME')
 local now = tonumber(time[1])
 local now_ms = now * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+-- Another one after every start, and on every replica that is promoted.
+local function run_id() return string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') end
+local function is_believed() return redis.call('HGET', KEYS[1], 'run_id') == run_id() end
 
 local function answer(value) return cjson.encode(value) end
 local gone = '{"kind":"gone"}'
@@ -51,6 +57,19 @@ local function part_of(id, chunk)
   return string.byte(bytes, 1), string.sub(bytes, 2)
 end
 
+-- The first chunk from this one on that has no part; with a limit, at most so many further on.
+local function first_without_part(id, chunk, limit)
+  local last = limit and chunk + limit
+  while part_of(id, chunk) ~= 0 do
+    local stretch = redis.call('GETRANGE', key_parts(id), chunk * ${partBytes}, (chunk + 1024) * ${partBytes} - 1)
+    local ahead = 0
+    while (string.byte(stretch, ahead * ${partBytes} + 1) or 0) ~= 0 do ahead = ahead + 1 end
+    chunk = chunk + ahead
+    if last and chunk >= last then return last end
+  end
+  return chunk
+end
+
 -- A chunk's hand-out, or nil.
 local function out_of(id, chunk)
   local entry = redis.call('HGET', key_out(id), chunk)
@@ -62,6 +81,12 @@ end
 local function put_out(id, chunk, entry)
   local text = string.format('%d %d %s %d %s', entry.dispatch, entry.at, entry.attempt or '-', entry.claimed or 0, entry.worker or '-')
   redis.call('HSET', key_out(id), chunk, text)
+end
+
+-- Whether the worker says that it serves the model; a dead one says nothing.
+local function is_serving(model, worker)
+  local expires_ms = string.match(redis.call('HGET', key_serving(model), worker) or '', '^(%d+) ')
+  return expires_ms ~= nil and tonumber(expires_ms) > now_ms
 end
 
 -- Chunks that an attempt runs just now.
@@ -83,7 +108,7 @@ local function forget_chunks(id, model)
   local unclaimed = 0
   for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do unclaimed = unclaimed + take_from_ready(model, id, chunk) end
   if unclaimed > 0 then give_turns_back(id, unclaimed) end
-  redis.call('DEL', key_out(id), key_back(id), key_tallies(id))
+  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_suspects(id), key_deaths(id))
   leave_turns(id)
 end
 
@@ -95,10 +120,10 @@ end
 `;
 
 const guard = `
-if redis.call('EXISTS', KEYS[1]) == 0 then return '{"kind":"unavailable"}' end
+if not is_believed() then return '{"kind":"unavailable"}' end
 `;
 
-/** A script that changes something: refused while the sentinel is missing. */
+/** A script that changes something of a batch, or whose silence would be taken for there being none: refused while this Redis isn't believed. */
 export function writing(name: string, body: string): Script {
   return built(name, prelude + guard + body);
 }

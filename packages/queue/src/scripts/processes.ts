@@ -1,23 +1,10 @@
 /**
  * What processes say of themselves; nothing here belongs to a batch, so none of it waits for the sentinel.
- * believe(runId, above): makes the sentinel where it is missing, its epoch above `above` and not below Redis's clock in seconds (so above all before).
- *   → { epoch, runId, created }. The rebuild of open batches will stand before it, under a lease.
  * announce(model, worker, slots, ttlMs): the worker serves the model for so long. → announced
  * live(model…): who serves what. → [{ key, slots, workers }]; forgets what has expired.
  * renew(name, token, ttlMs), letGo(name, token): a lease of the token's holder alone. → held | lost
  */
 import { unguarded } from "./prelude.ts";
-
-export const believe = unguarded(
-  "believe",
-  `
-local run_id, above = ARGV[1], tonumber(ARGV[2])
-local created = redis.call('EXISTS', KEYS[1]) == 0
-if created then redis.call('HSET', KEYS[1], 'epoch', math.max(now, above + 1), 'run_id', run_id) end
-local held = redis.call('HMGET', KEYS[1], 'epoch', 'run_id')
-return answer({ epoch = tonumber(held[1]), runId = held[2], created = created })
-`,
-);
 
 export const announce = unguarded(
   "announce",

@@ -35,17 +35,12 @@ for index, name in ipairs({ 'completed', 'failed', 'input_tokens', 'cached_token
 end
 redis.call('HSET', key_tallies(id), chunk, table.concat({ ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10] }, ' '))
 redis.call('HDEL', key_out(id), chunk)
+redis.call('HDEL', key_suspects(id), chunk)
 redis.call('ZREM', key_back(id), chunk)
 take_from_ready(record.model, id, chunk)
 
 -- The frontier moves over the parts that stand without a gap; a bounded stretch at a time, the next record goes on.
-local frontier = number_of(record.frontier)
-if part_of(id, frontier) ~= 0 then
-  local stretch = redis.call('GETRANGE', key_parts(id), frontier * ${partBytes}, (frontier + 1024) * ${partBytes} - 1)
-  local ahead = 0
-  while (string.byte(stretch, ahead * ${partBytes} + 1) or 0) ~= 0 do ahead = ahead + 1 end
-  redis.call('HSET', key, 'frontier', frontier + ahead)
-end
+redis.call('HSET', key, 'frontier', first_without_part(id, number_of(record.frontier), 1024))
 pause_if_doomed(id)
 return answer({ kind = 'recorded', last = last })
 `,

@@ -1,0 +1,36 @@
+import { afterEach, expect, it, vi } from "vitest";
+import { withFailpoints } from "./failpoints.ts";
+
+afterEach(() => vi.unstubAllGlobals());
+
+/** Rooms that write down what was done in them. */
+function rooms(done: string[]) {
+  const queue = { takeNumber: () => done.push("takeNumber"), batch: () => done.push("batch") };
+  const storage = { write: () => done.push("write"), read: () => done.push("read") };
+  return { queue, storage } as unknown as Parameters<typeof withFailpoints>[0];
+}
+
+it("nothing is wrapped where nobody asked for it", () => {
+  const given = rooms([]);
+  expect(withFailpoints(given, null)).toBe(given);
+});
+
+it("a step is taken once its ask is answered, with its name and what it is about; a look isn't asked for", async () => {
+  const done: string[] = [];
+  vi.stubGlobal("fetch", (url: URL) => {
+    done.push(`asked ${url.searchParams.get("point")} ${url.searchParams.get("about")}`);
+    return Promise.resolve(new Response(null));
+  });
+  const { queue, storage } = withFailpoints(rooms(done), "http://asks/step");
+  await queue.takeNumber({ id: "batch_1", kind: "cancel" });
+  await queue.batch("batch_1");
+  await storage.write({ bucket: "b", key: "open/batch_1" }, "", { contentType: "text/plain", signal: new AbortController().signal });
+  expect(done).toEqual(["asked takeNumber batch_1", "takeNumber", "batch", "asked write open/batch_1", "write"]);
+});
+
+it("a step is taken all the same where nobody answers", async () => {
+  const done: string[] = [];
+  vi.stubGlobal("fetch", () => Promise.reject(new TypeError("nobody")));
+  await withFailpoints(rooms(done), "http://asks/step").queue.takeNumber({ id: "batch_1", kind: "cancel" });
+  expect(done).toEqual(["takeNumber"]);
+});

@@ -1,0 +1,27 @@
+/** What result lines add to a batch's counts. */
+import type { ResultLine, Tally } from "@flamboyance/contracts";
+
+export const noTally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+
+export function addTallies(one: Tally, other: Tally): Tally {
+  return {
+    completed: one.completed + other.completed,
+    failed: one.failed + other.failed,
+    input_tokens: one.input_tokens + other.input_tokens,
+    cached_tokens: one.cached_tokens + other.cached_tokens,
+    output_tokens: one.output_tokens + other.output_tokens,
+  };
+}
+
+export function tallyOf({ response }: ResultLine): Tally {
+  const body = response?.body;
+  if (body === undefined || !("usage" in body)) return { ...noTally, failed: 1 };
+  const { prompt_tokens, completion_tokens, prompt_tokens_details } = body.usage;
+  return {
+    completed: 1,
+    failed: 0,
+    input_tokens: prompt_tokens,
+    cached_tokens: prompt_tokens_details.cached_tokens,
+    output_tokens: completion_tokens,
+  };
+}

@@ -1,0 +1,51 @@
+/** `npm run bench:service`: what the service takes beside its model. Owns the flags and the exit status: 1 where a batch's counts or lines are wrong. */
+import { parseArgs } from "node:util";
+import { measureEngine } from "./engine.ts";
+import { measureMemory } from "./memory.ts";
+import { measureThroughput } from "./throughput.ts";
+import { measureWorkers } from "./workers.ts";
+
+const help = `npm run bench:service -- [throughput | workers | memory | engine] [options]
+
+  throughput   items a second and processor time an item when the model costs nothing (default)
+                 --items <n> (20000)  --images <n> (2000)
+  workers      the same batch by one worker and by several, with an engine that waits
+                 --items <n> (3200)  --workers <n> (8)  --wait-ms <n> (50)
+  memory       Redis's, the worker's and the api's memory with a small and a large batch in flight
+                 --items <n>, may be repeated (100000 and 10000000)  --seconds <n> in flight (60)
+  engine       the whole service against the bare engine
+                 --model <folder>  --items <n> (48)
+`;
+
+async function main(): Promise<boolean> {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      items: { type: "string", multiple: true },
+      images: { type: "string", default: "2000" },
+      workers: { type: "string", default: "8" },
+      "wait-ms": { type: "string", default: "50" },
+      seconds: { type: "string", default: "60" },
+      model: { type: "string" },
+      help: { type: "boolean", default: false },
+    },
+  });
+  const [measure = "throughput"] = positionals;
+  const signal = AbortSignal.timeout(2 * 60 * 60_000);
+  const items = (values.items ?? []).map(Number);
+  const dataset = (standard: number) => ({ items: items[0] ?? standard, images: Number(values.images), imageSide: 256 });
+  if (!values.help) {
+    if (measure === "throughput") return measureThroughput(dataset(20_000), signal);
+    if (measure === "workers") {
+      const setting = { workers: Number(values.workers), waitMs: Number(values["wait-ms"]) };
+      return measureWorkers({ dataset: { ...dataset(3_200), images: 1 }, ...setting }, signal);
+    }
+    if (measure === "memory")
+      return measureMemory({ items: items.length === 0 ? [100_000, 10_000_000] : items, seconds: Number(values.seconds) }, signal);
+    if (measure === "engine" && values.model !== undefined) return measureEngine({ model: values.model, items: items[0] ?? 48 }, signal);
+  }
+  process.stdout.write(help);
+  return values.help;
+}
+
+process.exitCode = (await main()) ? 0 : 1;

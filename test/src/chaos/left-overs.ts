@@ -1,0 +1,78 @@
+/** What ended rounds left in S3, looked at once their sweep is due, and then taken away. Owns which objects may stay; an end that changed since shows here, too. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { end as endSchema } from "@flamboyance/contracts";
+import { serviceBucket } from "@flamboyance/dev/system";
+import { batchKeys, readJson } from "@flamboyance/storage";
+import type { Broken } from "./check-round.ts";
+import type { Stage } from "./stage.ts";
+
+/** From a batch's settling to its last look, and some patience for rounds whose faults hold the sweep up. */
+const dueAfterMs = 6_000;
+const patienceMs = 120_000;
+
+export interface Leftovers {
+  /** This batch ended as that; an unswept one is only held to its end. */
+  ended(id: string, status: string, unswept: boolean): void;
+  /** Looks at those that are due, or, waiting for them, at all. What broke, by batch. */
+  look(all: boolean): Promise<Map<string, Broken[]>>;
+}
+
+export function openLeftovers(stage: Stage): Leftovers {
+  const ended = new Map<string, { readonly status: string; readonly unswept: boolean; readonly atMs: number }>();
+  return {
+    ended: (id, status, unswept) => void ended.set(id, { status, unswept, atMs: performance.now() }),
+    look: async (all) => {
+      const broken = new Map<string, Broken[]>();
+      for (const [id, { status, unswept, atMs }] of ended) {
+        const ageMs = () => performance.now() - atMs;
+        if (all && ageMs() < dueAfterMs) await sleep(dueAfterMs - ageMs());
+        if (!all && ageMs() < dueAfterMs) continue;
+        let found = unswept ? [] : await surplus(stage, id);
+        if (!all && found.length > 0 && ageMs() < patienceMs) continue;
+        while (found.length > 0 && ageMs() < patienceMs) {
+          await sleep(250);
+          found = await surplus(stage, id);
+        }
+        const now = (await stage.client.batches.get(id)).status;
+        broken.set(id, [
+          ...(found.length === 0
+            ? []
+            : [{ law: "wrong", what: `left behind: ${found.slice(0, 5).join(", ")} (${found.length})` } as const]),
+          ...(now === status ? [] : [{ law: "wrong", what: `ended as ${status}, and is ${now} now` } as const]),
+        ]);
+        await takeAway(stage, id);
+        ended.delete(id);
+      }
+      return broken;
+    },
+  };
+}
+
+/** The batch's objects that no document names. */
+async function surplus({ storage }: Stage, id: string): Promise<string[]> {
+  const signal = AbortSignal.timeout(30_000);
+  const { folderPrefix, end: endKey } = batchKeys(id);
+  const end = await readJson(storage, { bucket: serviceBucket, key: endKey }, endSchema, signal);
+  const keys: string[] = [];
+  for await (const { key } of storage.list({ bucket: serviceBucket, key: folderPrefix }, { signal }))
+    keys.push(key.slice(folderPrefix.length));
+  const seal = end?.seal ?? "";
+  const plan = keys.filter((key) => key.startsWith("plan/"));
+  const plans = new Set(plan.map((key) => key.split("/")[1]));
+  return keys.filter((key) => {
+    if (["batch.json", "end.json", "after.json"].includes(key) || key.startsWith("control/")) return false;
+    if (key.startsWith(`final/${seal}/`) || (key.startsWith("seals/") && key.endsWith(`-${seal}.json`))) return false;
+    // One plan alone: the seal's.
+    return !(key.startsWith("plan/") && plans.size === 1);
+  });
+}
+
+async function takeAway({ storage }: Stage, id: string): Promise<void> {
+  const signal = AbortSignal.timeout(30_000);
+  const keys: string[] = [];
+  for await (const { key } of storage.list({ bucket: serviceBucket, key: batchKeys(id).folderPrefix }, { signal })) keys.push(key);
+  await storage.remove(
+    keys.map((key) => ({ bucket: serviceBucket, key })),
+    { signal },
+  );
+}

@@ -1,0 +1,89 @@
+/** `npm run chaos -- --rounds 20 --seed 1`: whole services under seeded faults, round after round. Exits non-zero where a law was broken. */
+import { parseArgs } from "node:util";
+import { openLeftovers } from "./left-overs.ts";
+import { writeManifests } from "./manifests.ts";
+import { isLoss, planRound } from "./plan-round.ts";
+import { openLedger, table, type Ledger } from "./report.ts";
+import { runRound } from "./run-round.ts";
+import { openStage } from "./stage.ts";
+
+const usage = `npm run chaos -- [--rounds 20] [--seed 1] [--from 1] [--lanes 1] [--state <file>]
+
+  --rounds  how many rounds: one batch of at least 200 items each, on three workers, under three to six faults
+  --seed    of all chance in the plans; round n of a seed is planned the same each time
+  --from    the first round's number, to repeat one
+  --lanes   services side by side, each with rounds of its own
+  --state   a file that keeps what was done: the same command goes on where it was broken off
+  --plan    prints the plans and runs nothing`;
+
+const { values } = parseArgs({
+  options: {
+    rounds: { type: "string", default: "20" },
+    seed: { type: "string", default: "1" },
+    from: { type: "string", default: "1" },
+    lanes: { type: "string", default: "1" },
+    state: { type: "string" },
+    plan: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+const [rounds = 0, seed = 0, from = 0, lanes = 0] = [values.rounds, values.seed, values.from, values.lanes].map(Number);
+const numbers = Array.from({ length: rounds }, (_, index) => from + index);
+
+if (values.help) console.log(usage);
+else if (values.plan) for (const number of numbers) console.log(JSON.stringify(planRound(seed, number)));
+else {
+  const ledger = await openLedger(values.state ?? null, seed);
+  const done = new Set(ledger.lines.map(({ round }) => round));
+  const left = numbers.filter((number) => !done.has(number));
+  await Promise.all(Array.from({ length: Math.min(lanes, left.length) }, () => runLane(left, ledger)));
+  console.log(table(ledger.lines));
+  process.exitCode = ledger.lines.every(({ broken }) => broken.length === 0) ? 0 : 1;
+}
+
+/** One service; takes the next number as long as there is one. */
+async function runLane(left: number[], ledger: Ledger): Promise<void> {
+  const stage = await openStage();
+  try {
+    const manifests = await writeManifests(stage);
+    const leftovers = openLeftovers(stage);
+    const held = new Map<string, Parameters<Ledger["add"]>[0]>();
+    const settle = async (all: boolean): Promise<void> => {
+      for (const [id, broken] of await leftovers.look(all)) {
+        const line = held.get(id);
+        if (line !== undefined) await ledger.add({ ...line, broken: [...line.broken, ...broken] });
+        held.delete(id);
+        if (broken.length > 0) console.log(`round ${line?.round} (${id}): ${JSON.stringify(broken)}`);
+      }
+    };
+    for (let number = left.shift(); number !== undefined; number = left.shift()) {
+      const plan = planRound(seed, number);
+      const manifest = manifests[plan.manifest];
+      if (manifest === undefined) throw new Error("no such manifest");
+      // The list of what is to be swept goes with Redis.
+      if (plan.faults.some(isLoss)) await settle(true);
+      const { id, status, met, broken, unswept, again, ms } = await runRound(stage, plan, manifest);
+      const line = {
+        round: number,
+        status,
+        wish: plan.wish.kind,
+        planned: plan.faults.map(({ kind }) => kind),
+        met: met.map(({ kind }) => kind),
+        broken,
+        again,
+        ms,
+      };
+      console.log(`round ${number}: ${status ?? "nothing"}, ${(ms / 1_000).toFixed(1)} s, ${line.met.join(", ")}`);
+      if (broken.length > 0) console.log(`  ${JSON.stringify({ id, broken, plan, folder: stage.folder })}`);
+      if (id === null || status === null || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
+      else {
+        held.set(id, line);
+        leftovers.ended(id, status, unswept);
+      }
+      await settle(false);
+    }
+    await settle(true);
+  } finally {
+    await stage.close();
+  }
+}
