@@ -78,7 +78,7 @@ describe("a delete", () => {
     await service.ended(id);
     await wholeBatch(service, id, customIds);
     const tenant = (await service.queue.batch(id))?.tenant;
-    await service.queue.startDelete(id);
+    await service.queue.startDelete({ id });
     const decided = JSON.stringify({ tenant, deleted_at: 1, because: "asked" });
     await service.storage.write({ bucket: serviceBucket, key: batchKeys(id).deleted }, decided, {
       contentType: "application/json",

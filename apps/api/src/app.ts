@@ -5,7 +5,7 @@
 import fastifySwagger from "@fastify/swagger";
 import { CodedError, limits, type TenantKey } from "@flamboyance/contracts";
 import Fastify, { LogController, type FastifyInstance } from "fastify";
-import { serializerCompiler, validatorCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
+import { serializerCompiler, type ZodTypeProvider } from "fastify-type-provider-zod";
 import { newUlid } from "@flamboyance/queue";
 import { adminRoutes } from "./admin-routes.ts";
 import { audit } from "./audit.ts";
@@ -21,6 +21,7 @@ import { operationRoutes } from "./operation-routes.ts";
 import { limitRates } from "./rate-limit.ts";
 import { openKeyRing } from "./recognise-key.ts";
 import { openTenantStore } from "./tenant-store.ts";
+import { validatorCompiler } from "./validate.ts";
 
 export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "buckets" | "bucket"> {
   /** The configuration's; all others stand in the bucket. */

@@ -1,14 +1,20 @@
 /** Routes of batches: submit, list, look, control, results. Each parses, asks, and shows; decisions lie in the files named after them. */
+import type { IncomingHttpHeaders } from "node:http";
 import {
   batch,
+  batchErrors,
   batchList,
+  completionWindow,
   createDatasetBatch,
   deletedBatch,
   dryRunReport,
   errorBody,
+  errorTable,
+  isErrorCode,
   limits,
   priority,
   resultsPage,
+  retryBatch,
   shownStatus,
   type Batch,
   type Control,
@@ -22,9 +28,11 @@ import type { ApiContext } from "./context.ts";
 import { conflict, controlBatch, followControl } from "./control.ts";
 import { deleteBatch } from "./delete-batch.ts";
 import { findBatch, type FoundBatch } from "./find-batch.ts";
+import { countFailures, findLineage, withLines } from "./lineage.ts";
 import { readReport } from "./report.ts";
-import { readResults } from "./results.ts";
+import { readLineage, readResults } from "./results.ts";
 import { encodeCursor } from "./results-cursor.ts";
+import { retryBatch as retry } from "./retry.ts";
 import { submitBatch } from "./submit.ts";
 
 const failures = { "4xx": errorBody, "5xx": errorBody };
@@ -33,7 +41,7 @@ const writeTimeoutMs = 10_000;
 const controls = [
   { kind: "cancel", summary: "Stop a batch; what is done stays and can be read." },
   { kind: "pause", summary: "Pause a batch: what runs is finished, nothing further starts, and the deadline stays." },
-  { kind: "resume", summary: "Let a paused batch go on." },
+  { kind: "resume", summary: "Let a paused batch go on; one that its max_failed paused goes on without it." },
 ] as const;
 
 export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContext }> = (app, { context }, done) => {
@@ -48,10 +56,12 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     return new Set((await queue.liveModels()).map((model) => model.key));
   }
 
-  async function controlled(request: FastifyRequest, id: string, control: Control): Promise<Batch> {
+  async function controlled(request: FastifyRequest, id: string, asked: Control): Promise<Batch> {
     const { tenant } = callerOf(request);
     const found = await findBatch(context, tenant, id, request.signal);
-    if (found.kind === "stored") throw conflict(control.kind, found.request.id, found.end.status);
+    if (found.kind === "stored") throw conflict(asked.kind, found.request.id, found.end.status);
+    const lifts = asked.kind === "resume" && found.record.pausedReason !== null;
+    const control: Control = lifts ? { kind: "resume", lifts: "max_failed" } : asked;
     await controlBatch(context, control, found.record, AbortSignal.timeout(writeTimeoutMs));
     const shown = await view(await findBatch(context, tenant, id, request.signal));
     // The control stands and is answered for: what fails here is reconcile's.
@@ -67,23 +77,15 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         operationId: "createBatch",
         summary: "Submit a batch over a dataset.",
         tags: ["batches"],
-        headers: z.object({
-          "idempotency-key": z
-            .string()
-            .min(1)
-            .max(255)
-            .optional()
-            .describe("For a day, the same key with the same body answers the same batch; with another body, 422."),
-        }),
+        headers: idempotencyKey("For a day, the same key with the same body answers the same batch; with another body, 422."),
         body: createDatasetBatch,
         response: { 200: batch, ...failures },
       },
     },
     async (request) => {
       const caller = callerOf(request);
-      // What OpenAI's clients send where they try again; they have no idempotency key.
-      const retry = Number(request.raw.headers["x-stainless-retry-count"] ?? 0) > 0;
-      const submission = { caller, body: request.body, idempotencyKey: request.headers["idempotency-key"] ?? null, retry };
+      const { headers, body } = request;
+      const submission = { caller, body, idempotencyKey: headers["idempotency-key"] ?? null, retry: isRepeated(request.raw.headers) };
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
       request.made = id;
@@ -184,6 +186,76 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     (request) => controlled(request, request.params.id, { kind: "priority", priority: request.body.priority }),
   );
 
+  app.post(
+    "/v1/batches/:id/retry",
+    {
+      config: { scope: "submit" },
+      schema: {
+        operationId: "retryBatch",
+        summary: "Run the failed items of an ended batch again, as a new batch; its retries before count as one with it.",
+        tags: ["batches"],
+        params: batchPath,
+        headers: idempotencyKey("The same key answers the same retry; with other error codes, 422."),
+        body: retryBatch.nullish(),
+        response: { 200: batch, ...failures },
+      },
+    },
+    async (request) => {
+      const { headers, params, body } = request;
+      const caller = callerOf(request);
+      const asked = { id: params.id, body: body ?? {}, idempotencyKey: headers["idempotency-key"] ?? null };
+      const submission = { caller, ...asked, repeated: isRepeated(request.raw.headers) };
+      // A caller that hangs up doesn't stop a submit half-way.
+      const id = await retry(context, submission, AbortSignal.timeout(writeTimeoutMs));
+      request.made = `${params.id} → ${id}`;
+      return view(await findBatch(context, caller.tenant, id, request.signal));
+    },
+  );
+
+  app.post(
+    "/v1/batches/:id/deadline",
+    {
+      config: { scope: "control" },
+      schema: {
+        operationId: "setBatchDeadline",
+        summary: "Change until when a batch must be done, counted from its submit.",
+        tags: ["batches"],
+        params: batchPath,
+        body: z.strictObject({ completion_window: completionWindow }),
+        response: { 200: batch, ...failures },
+      },
+    },
+    (request) => controlled(request, request.params.id, { kind: "deadline", completion_window: request.body.completion_window }),
+  );
+
+  app.get(
+    "/v1/batches/:id/errors",
+    {
+      config: { scope: "read" },
+      schema: {
+        operationId: "listErrors",
+        summary: "An ended batch's failed lines by cause, the most frequent first.",
+        tags: ["batches"],
+        params: batchPath,
+        querystring: z.object({ lineage }),
+        response: { 200: batchErrors, ...failures },
+      },
+    },
+    async (request) => {
+      const { tenant } = callerOf(request);
+      const { id } = request.params;
+      const { members } = await findLineage(context, tenant, id, request.signal);
+      const own = members.filter((member) => member.request.id === id);
+      const status = own[0]?.state.kind === "runs" ? own[0].state.status : null;
+      if (status !== null && !request.query.lineage) throw conflict("errors", id, status);
+      // A retry alone: nothing before it counts.
+      const read = request.query.lineage ? withLines(members) : withLines(own);
+      const { codes } = await countFailures(context, read, request.signal);
+      const data = [...codes].map(([code, count]) => ({ code, count, ...traitsOf(code) }));
+      return { object: "list" as const, data: data.toSorted((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1)) };
+    },
+  );
+
   app.get(
     "/v1/batches/:id/report",
     {
@@ -213,14 +285,22 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
           after: z.string().min(1).max(1_000).optional().describe("`next` of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.resultsPage).default(100),
           status: z.enum(["completed", "failed"]).optional().describe("Only these lines."),
+          lineage,
         }),
         response: { 200: resultsPage, ...failures },
       },
     },
     async (request) => {
-      const { after, limit, status } = request.query;
-      const found = await findBatch(context, callerOf(request).tenant, request.params.id, request.signal);
-      const page = await readResults(context, found, { after: after ?? null, limit, only: status ?? null }, request.signal);
+      const { after, limit, status, lineage: merged } = request.query;
+      const { tenant } = callerOf(request);
+      const found = await findBatch(context, tenant, request.params.id, request.signal);
+      const asked = { after: after ?? null, limit, only: status ?? null };
+      const page = merged
+        ? {
+            ...(await readLineage(context, await findLineage(context, tenant, request.params.id, request.signal), asked, request.signal)),
+            ended: true,
+          }
+        : await readResults(context, found, asked, request.signal);
       return {
         object: "list" as const,
         data: [...page.lines],
@@ -233,3 +313,21 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
 
   done();
 };
+
+const lineage = z
+  .stringbool({ truthy: ["true"], falsy: ["false"] })
+  .default(false)
+  .describe(
+    "Of the batch and its retries that have ended, whichever of them is asked: the newest line of each item, in the order of the first batch's.",
+  );
+
+const idempotencyKey = (meaning: string) => z.object({ "idempotency-key": z.string().min(1).max(255).optional().describe(meaning) });
+
+/** What OpenAI's clients send where they try again; they have no idempotency key. */
+function isRepeated(headers: IncomingHttpHeaders): boolean {
+  return Number(headers["x-stainless-retry-count"] ?? 0) > 0;
+}
+
+function traitsOf(code: string): { readonly meaning: string | null; readonly retryable: boolean } {
+  return isErrorCode(code) ? errorTable[code] : { meaning: null, retryable: false };
+}

@@ -2,7 +2,16 @@
  * The Batch object as the wire shows it, from the record in Redis or, where that is gone, from S3's batch.json and end.json.
  * Owns the mapping of names and times. Refuses to look anything up.
  */
-import { shownStatus, type After, type Batch, type BatchRequest, type End, type LineError, type Usage } from "@flamboyance/contracts";
+import {
+  shownStatus,
+  type After,
+  type Batch,
+  type BatchRequest,
+  type End,
+  type LineError,
+  type RecordStatus,
+  type Usage,
+} from "@flamboyance/contracts";
 import type { BatchRecord } from "@flamboyance/queue";
 import { formatLocation } from "@flamboyance/storage";
 
@@ -16,7 +25,7 @@ export interface ViewContext {
 export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewContext): Batch {
   const { status } = record;
   const endedAt = (as: Batch["status"]) => (status === as ? record.endedAt : null);
-  const waits = (status === "validating" || status === "in_progress") && !servedModels.has(record.model.key);
+  const waits = waitsForWorker(status, record.model.key, servedModels);
   return {
     ...fixedFields,
     id: record.id,
@@ -39,12 +48,21 @@ export function viewRecord(record: BatchRecord, { bucket, servedModels }: ViewCo
     task: record.task,
     input: record.input,
     output: record.output,
+    retry_of: record.retry?.lineage.at(-1) ?? null,
     results: locations(bucket, record.files),
     priority: record.priority,
+    never_ran: record.neverRan,
+    max_failed: record.max_failed ?? null,
+    paused_reason: record.pausedReason,
     waiting_for: waits ? `worker for ${record.model.name}` : null,
     ...(record.dry_run === true ? { dry_run: true } : {}),
     delivery: record.delivery,
   };
+}
+
+/** Whether the batch would run if a worker served its model. */
+export function waitsForWorker(status: RecordStatus, modelKey: string, servedModels: ReadonlySet<string>): boolean {
+  return (status === "validating" || status === "in_progress") && !servedModels.has(modelKey);
 }
 
 /** An ended batch that has no record any more. */
@@ -72,9 +90,13 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     task: request.task,
     input: request.input,
     output: request.output,
+    retry_of: request.retry?.lineage.at(-1) ?? null,
     results: locations(bucket, end.files),
-    // As submitted: what was asked later went with the record.
+    // As submitted, and so are window and deadline: what was asked later went with the record.
     priority: request.priority,
+    never_ran: end.never_ran ?? 0,
+    max_failed: request.max_failed ?? null,
+    paused_reason: null,
     waiting_for: null,
     ...(request.dry_run === true ? { dry_run: true } : {}),
     delivery: after?.delivery ?? (request.output === null || end.files === null ? null : { status: "pending", error: null }),

@@ -1,5 +1,5 @@
 /** Who is calling, once the key is recognised, and what that key may do. */
-import { accessOf, type Access, type Scope, type TenantKey } from "@flamboyance/contracts";
+import { accessOf, type Access, type Quotas, type Scope, type TenantKey } from "@flamboyance/contracts";
 
 export interface Caller {
   readonly tenant: string;
@@ -9,10 +9,12 @@ export interface Caller {
   readonly access: Access;
   /** The tenant's share of the workers. */
   readonly weight: number;
+  /** What the tenant may have at once. */
+  readonly quotas: Quotas;
 }
 
 /** Of a key that the configuration holds. */
 export function configuredCaller(entry: TenantKey): Caller {
-  const { tenant, name, scopes, weight } = entry;
-  return { tenant, key: `${tenant}/${name}`, scopes, weight, access: accessOf(entry) };
+  const { tenant, name, scopes, weight, quotas } = entry;
+  return { tenant, key: `${tenant}/${name}`, scopes, weight, quotas, access: accessOf(entry) };
 }

@@ -43,6 +43,11 @@ it("names the variable that is wrong", () => {
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([entry, entry]) })).toThrow(/one key twice/);
   const second = { ...entry, name: "second", sha256: "0".repeat(64), weight: 2 };
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([entry, second]) })).toThrow(/two weights/);
+  const bounded = { ...second, weight: 1, quotas: { running_batches: 2 } };
+  expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([entry, bounded]) })).toThrow(/two quotas/);
+  expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([{ ...bounded, quotas: { batches: 2 } }]) })).toThrow(
+    /wrong at 0.quotas/,
+  );
   expect(() => readConfig({ ...least, FLAMBOYANCE_KEYS: JSON.stringify([{ ...entry, weight: 0 }]) })).toThrow(/wrong at 0.weight/);
 });
 

@@ -1,148 +1,87 @@
 /**
- * A page of results of an ended batch: output.jsonl and errors.jsonl of its seal, merged by the places that their lines' ids carry.
- * Owns the way into the middle of such a file without an index. Refuses everything but the final files: parts may have been swept.
+ * A page of results of ended batches, one alone or a batch with its retries: the output.jsonl and errors.jsonl of each seal, merged in the manifest's order, the newest
+ * line of each item. Owns the way into the middle of such files without an index. Refuses everything but the final files: parts may have been swept.
  */
-import {
-  CodedError,
-  comparePositions,
-  linePosition,
-  resultLine,
-  type End,
-  type LinePosition,
-  type ResultLine,
-} from "@flamboyance/contracts";
-import { readLines, type Location, type Storage } from "@flamboyance/storage";
+import { CodedError, comparePositions, isCoded, lineSucceeded, type End, type LinePosition, type ResultLine } from "@flamboyance/contracts";
+import { firstResultLineFrom, ResultFile, takeNext, type Location, type Storage } from "@flamboyance/storage";
 import { invalidCursor, type FileOffsets, type ResultsCursor } from "./results-cursor.ts";
-import type { Page, PageRequest } from "./running-results.ts";
+import { scannedLines, type Page, type PageRequest } from "./running-results.ts";
 
 export interface EndedFiles {
-  readonly bucket: string;
   readonly seal: string;
   /** Null where the batch ended without a plan: there are no lines. */
   readonly files: End["files"];
 }
 
+/** `ended`: from the oldest batch to the newest. */
 export async function endedPage(
   storage: Storage,
-  ended: EndedFiles,
+  { bucket, ended }: { readonly bucket: string; readonly ended: readonly EndedFiles[] },
   { cursor, limit, only }: PageRequest,
   signal: AbortSignal,
 ): Promise<Page> {
-  if (ended.files === null) return { lines: [], next: cursor, more: false };
-  const at = (key: string): Location => ({ bucket: ended.bucket, key });
-  const output = at(ended.files.output.key);
-  const errors = at(ended.files.errors.key);
-  const start = await offsets(storage, ended.seal, cursor, { output, errors }, signal);
-  const completed = new FileLines(storage, only === "failed" ? null : output, start.outputBytes, signal);
-  const failed = new FileLines(storage, only === "completed" ? null : errors, start.errorsBytes, signal);
+  const starts = await Promise.all(ended.map((batch) => openFiles(storage, bucket, batch, cursor, signal)));
+  const files = starts.flatMap(({ output, errors, offsets }, batch) => [
+    // A failed line of an older batch counts only where no newer one has a line of the item.
+    new ResultFile(storage, only === "failed" && batch === 0 ? null : output, { offsetBytes: offsets.outputBytes, signal }),
+    // What succeeded isn't run again.
+    new ResultFile(storage, only === "completed" ? null : errors, { offsetBytes: offsets.errorsBytes, signal }),
+  ]);
   const lines: ResultLine[] = [];
   let last = cursor.last;
   try {
-    for (
-      let nearest = await firstOf(completed, failed);
-      nearest !== null && lines.length < limit;
-      nearest = await firstOf(completed, failed)
-    ) {
-      const taken = nearest.take();
-      lines.push(taken.value);
-      last = taken.position;
+    for (let scanned = 0; lines.length < limit && scanned < scannedLines; scanned++) {
+      const next = await takeNext(files);
+      if (next === null) break;
+      const { value, position } = next.line;
+      if (only === null || (only === "completed") === lineSucceeded(value)) lines.push(value);
+      last = position;
     }
-    const more = (await firstOf(completed, failed)) !== null;
-    const files = { seal: ended.seal, outputBytes: completed.offsetBytes, errorsBytes: failed.offsetBytes };
-    // Offsets of a file that `only` leaves out would be wrong for another `only`: the places decide then.
-    return { lines, next: { ...cursor, last, place: null, files: only === null ? files : null }, more };
+    const more = (await Promise.all(files.map((file) => file.peek()))).some((line) => line !== null);
+    const offsets = ended.map(({ seal }, batch) => ({
+      seal,
+      outputBytes: files[2 * batch]?.offsetBytes ?? 0,
+      errorsBytes: files[2 * batch + 1]?.offsetBytes ?? 0,
+    }));
+    // Offsets of a file that `only` leaves out would be wrong for another `only`: the places decide then. So they do where a cursor would grow too long.
+    const known = only === null && offsets.length <= mostOffsets ? offsets : null;
+    return { lines, next: { ...cursor, last, place: null, files: known }, more };
+  } catch (error) {
+    if (isCoded(error, "storage_invalid_response") && cursor.files !== null) throw invalidCursor();
+    throw error;
   } finally {
-    await completed.close();
-    await failed.close();
+    await Promise.all(files.map((file) => file.close()));
   }
 }
 
-async function offsets(
+/** Batches whose offsets a cursor holds. */
+const mostOffsets = 8;
+
+async function openFiles(
+  storage: Storage,
+  bucket: string,
+  { seal, files }: EndedFiles,
+  cursor: ResultsCursor,
+  signal: AbortSignal,
+): Promise<{ readonly output: Location | null; readonly errors: Location | null; readonly offsets: FileOffsets }> {
+  if (files === null) return { output: null, errors: null, offsets: { seal, outputBytes: 0, errorsBytes: 0 } };
+  const output = { bucket, key: files.output.key };
+  const errors = { bucket, key: files.errors.key };
+  return { output, errors, offsets: await offsetsOf(storage, seal, cursor, { output, errors }, signal) };
+}
+
+async function offsetsOf(
   storage: Storage,
   seal: string,
   { last, files }: ResultsCursor,
   { output, errors }: { readonly output: Location; readonly errors: Location },
   signal: AbortSignal,
 ): Promise<FileOffsets> {
-  if (files?.seal === seal) return files;
+  const known = files?.find((offsets) => offsets.seal === seal);
+  if (known !== undefined) return known;
   if (last === null) return { seal, outputBytes: 0, errorsBytes: 0 };
   const [outputBytes, errorsBytes] = await Promise.all([seek(storage, output, last, signal), seek(storage, errors, last, signal)]);
   return { seal, outputBytes, errorsBytes };
-}
-
-async function firstOf(a: FileLines, b: FileLines): Promise<FileLines | null> {
-  const [left, right] = [await a.peek(), await b.peek()];
-  if (left === null || right === null) return left === null ? (right === null ? null : b) : a;
-  return comparePositions(left.position, right.position) < 0 ? a : b;
-}
-
-interface FileLine {
-  readonly value: ResultLine;
-  readonly position: LinePosition;
-  readonly startBytes: number;
-  readonly endBytes: number;
-}
-
-/** One file's lines from an offset on, with a look at the next one. */
-class FileLines {
-  readonly #lines: AsyncGenerator<FileLine> | null;
-  #held: FileLine | null = null;
-  /** Where the next line that wasn't taken begins. */
-  offsetBytes: number;
-
-  constructor(storage: Storage, location: Location | null, offsetBytes: number, signal: AbortSignal) {
-    this.#lines = location === null ? null : readFile(storage, location, offsetBytes, signal);
-    this.offsetBytes = offsetBytes;
-  }
-
-  async peek(): Promise<FileLine | null> {
-    if (this.#held !== null || this.#lines === null) return this.#held;
-    const next = await this.#lines.next();
-    this.#held = next.done === true ? null : next.value;
-    return this.#held;
-  }
-
-  /** The line that `peek` showed. */
-  take(): FileLine {
-    const line = this.#held;
-    if (line === null) throw new Error("no line was looked at");
-    this.#held = null;
-    this.offsetBytes = line.endBytes;
-    return line;
-  }
-
-  async close(): Promise<void> {
-    await this.#lines?.return(undefined);
-  }
-}
-
-const lineBytes = 16 * 1024 * 1024;
-
-async function* readFile(storage: Storage, location: Location, offsetBytes: number, signal: AbortSignal): AsyncGenerator<FileLine> {
-  for await (const line of readLines(storage.stream(location, { signal, offsetBytes }), { maxLineBytes: lineBytes })) {
-    const value = line.kind === "line" ? parseLine(line.text) : null;
-    if (value === null) {
-      // Our files are whole: a reading that doesn't begin with a line began inside of one, by a cursor that nobody was given.
-      if (offsetBytes > 0 && line.number === 1) throw invalidCursor();
-      throw new CodedError("internal_error", `${location.key}: line ${line.number} isn't ours`);
-    }
-    const startBytes = offsetBytes + line.offsetBytes;
-    yield { value, position: positionOf(value, location), startBytes, endBytes: startBytes + line.sizeBytes + 1 };
-  }
-}
-
-function parseLine(text: string): ResultLine | null {
-  try {
-    return resultLine.safeParse(JSON.parse(text)).data ?? null;
-  } catch {
-    return null;
-  }
-}
-
-function positionOf(value: ResultLine, location: Location): LinePosition {
-  const position = linePosition(value.id);
-  if (position === null) throw new CodedError("internal_error", `${location.key}: a line has the foreign id ${value.id}`);
-  return position;
 }
 
 /** Where the first line behind `last` begins: halves the file, a line being where its newline says. A few dozen small reads, whatever its size. */
@@ -154,26 +93,9 @@ async function seek(storage: Storage, location: Location, last: LinePosition, si
   let high = description.sizeBytes;
   while (low < high) {
     const middle = Math.floor((low + high) / 2);
-    const line = await firstLineFrom(storage, location, middle, signal);
+    const line = await firstResultLineFrom(storage, location, middle, signal);
     if (line === null || comparePositions(line.position, last) > 0) high = middle;
     else low = line.endBytes;
   }
   return low;
-}
-
-/** The first line that begins at or behind this byte; null behind the last. */
-async function firstLineFrom(storage: Storage, location: Location, offsetBytes: number, signal: AbortSignal): Promise<FileLine | null> {
-  if (offsetBytes === 0) return firstIn(readFile(storage, location, 0, signal));
-  // The byte before tells whether a line begins just here.
-  const from = offsetBytes - 1;
-  for await (const line of readLines(storage.stream(location, { signal, offsetBytes: from }), { maxLineBytes: lineBytes })) {
-    return firstIn(readFile(storage, location, from + line.offsetBytes + line.sizeBytes + 1, signal));
-  }
-  return null;
-}
-
-async function firstIn<Value>(values: AsyncGenerator<Value>): Promise<Value | null> {
-  const first = await values.next();
-  await values.return(undefined);
-  return first.done === true ? null : first.value;
 }

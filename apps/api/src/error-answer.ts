@@ -4,8 +4,6 @@
  */
 import { CodedError, isCoded, toErrorBody, type ErrorCode } from "@flamboyance/contracts";
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from "fastify";
-import { hasZodFastifySchemaValidationErrors } from "fastify-type-provider-zod";
-import { z } from "zod";
 
 /** The codes that a request may be answered with. Any other one that gets here is our fault: its message may tell what isn't the caller's. */
 const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
@@ -22,7 +20,10 @@ const answerable: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "output_not_writable",
   "manifest_not_found",
   "manifest_forbidden",
+  "empty_file",
   "conflict",
+  "nothing_to_retry",
+  "quota_exceeded",
   "payload_too_large",
   "service_unavailable",
 ]);
@@ -31,6 +32,9 @@ const passing: ReadonlySet<ErrorCode> = new Set<ErrorCode>(["storage_unavailable
 
 /** Seconds after which a client may try again, on 429 and 503. */
 const retryAfterSeconds = 2;
+
+/** The same, where a quota is used up. */
+const quotaRetrySeconds = 60;
 
 export function answerErrors(app: FastifyInstance): void {
   app.setErrorHandler((error: FastifyError, request, reply) => answerError(error, request, reply));
@@ -45,6 +49,8 @@ export function answerError(error: unknown, request: FastifyRequest, reply: Fast
   const coded = toCoded(error, request.id);
   if (coded.code === "internal_error") request.log.error({ err: error }, "a request failed by our own fault");
   else if (coded.status >= 500) request.log.warn({ err: error }, "a request failed by a passing fault");
+  // Batches end in minutes or hours: a client that tries again by itself would only wait.
+  if (coded.code === "quota_exceeded") void reply.headers({ "retry-after": String(quotaRetrySeconds), "x-should-retry": "false" });
   // Unless whoever refused it knows better.
   if ((coded.status === 503 || coded.status === 429) && !reply.hasHeader("retry-after"))
     void reply.header("retry-after", String(retryAfterSeconds));
@@ -64,7 +70,6 @@ function toCoded(error: unknown, requestId: string): CodedError {
     // A storage code is about the service's own bucket here: submit gives each refusal of a caller's bucket its meaning.
     return answerable.has(error.code) ? error : internal(requestId, error);
   }
-  if (hasZodFastifySchemaValidationErrors(error)) return invalidRequest(error);
   if (isFastifyError(error)) {
     if (error.code === "FST_ERR_HANDLER_TIMEOUT") return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
@@ -84,39 +89,6 @@ function whyGivenUp(reason: unknown): string {
 
 function internal(requestId: string, cause: unknown): CodedError {
   return new CodedError("internal_error", `The service failed on this request (${requestId}).`, { cause });
-}
-
-interface ValidationFailure {
-  readonly validation: readonly { readonly instancePath: string; readonly params: object; readonly message?: string }[];
-}
-
-function invalidRequest({ validation }: ValidationFailure): CodedError {
-  const first = validation[0];
-  const steps = (first?.instancePath ?? "").split("/").filter((step) => step !== "");
-  const { path, message } = sharpest({ path: steps, message: first?.message ?? "doesn't fit", ...first?.params });
-  const place = path.reduce<string>((text, step) => (/^\d+$/.test(step) ? `${text}[${step}]` : text === "" ? step : `${text}.${step}`), "");
-  return place === ""
-    ? new CodedError("invalid_request", message)
-    : new CodedError("invalid_request", `${place}: ${message}`, { param: place });
-}
-
-const issueSchema = z.object({
-  path: z.array(z.coerce.string()),
-  message: z.string(),
-  /** Of an unknown field. */
-  keys: z.array(z.string()).optional(),
-  /** Of a union: what each of its forms says. */
-  errors: z.array(z.array(z.unknown())).optional(),
-});
-
-/** The issue that helps most: an unknown field by its name; of a union, the form that comes nearest. `examples[0].image` is its place. */
-function sharpest(issue: unknown): { path: string[]; message: string } {
-  const { path, message, keys, errors } = issueSchema.parse(issue);
-  if (keys?.[0] !== undefined) return { path: [...path, keys[0]], message: "is not a known field" };
-  const nearest = errors?.filter((issues) => issues.length > 0).toSorted((a, b) => a.length - b.length)[0];
-  if (nearest === undefined) return { path, message };
-  const inner = sharpest(nearest.find((one) => issueSchema.safeParse(one).data?.keys !== undefined) ?? nearest[0]);
-  return { path: [...path, ...inner.path], message: inner.message };
 }
 
 function isFastifyError(error: unknown): error is FastifyError {

@@ -12,12 +12,17 @@ interface Rooms {
 
 const queueSteps: readonly (keyof Queue)[] = [
   "reserve",
+  "reserveRetry",
+  "admit",
   "submit",
   "takeNumber",
   "applyCancel",
   "applyPause",
   "applyResume",
   "applyPriority",
+  "applyDeadline",
+  "startDelete",
+  "forgetDeleted",
   "dispatch",
   "repair",
 ];

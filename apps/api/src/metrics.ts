@@ -6,6 +6,7 @@ import { recordStatus } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import type { FastifyInstance } from "fastify";
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import { waitsForWorker } from "./batch-view.ts";
 
 /** Throws where what it asks doesn't answer. */
 export type Check = (signal: AbortSignal) => Promise<void>;
@@ -52,9 +53,33 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
       labelNames: ["status"],
       registers: [],
       async collect() {
-        const counts = await within(queue.openStatuses(), null);
+        const counts = await within(queue.openCounts(), null);
         this.reset();
-        if (counts !== null) for (const status of recordStatus.options) this.set({ status }, counts.get(status) ?? 0);
+        if (counts === null) return;
+        for (const status of recordStatus.options) {
+          const found = counts.filter((group) => group.status === status);
+          this.set(
+            { status },
+            found.reduce((total, { count }) => total + count, 0),
+          );
+        }
+      },
+    }),
+  );
+  registry.registerMetric(
+    new Gauge({
+      name: "flamboyance_batches_waiting",
+      help: "Batches that wait for a worker with their model, by its key; no line for a model that is served or that nobody wants.",
+      labelNames: ["model_key"],
+      registers: [],
+      async collect() {
+        const answers = await within(Promise.all([queue.openCounts(), queue.liveModels()]), null);
+        this.reset();
+        if (answers === null) return;
+        const [counts, live] = answers;
+        const served = new Set(live.map(({ key }) => key));
+        for (const { model: model_key, status, count } of counts)
+          if (waitsForWorker(status, model_key, served)) this.inc({ model_key }, count);
       },
     }),
   );

@@ -12,10 +12,10 @@ import { within } from "./metrics.ts";
 const burstSeconds = 10;
 
 /** On every route of this scope, once it is known who calls. */
-export function limitRates(app: FastifyInstance, queue: Pick<Queue, "admit">, perSecond: number): void {
+export function limitRates(app: FastifyInstance, queue: Pick<Queue, "allowCall">, perSecond: number): void {
   const burst = Math.max(1, Math.floor(perSecond * burstSeconds));
   app.addHook("onRequest", async (request, reply) => {
-    const waitMs = await within(queue.admit({ who: callerOf(request).key, perSecond, burst }), 0);
+    const waitMs = await within(queue.allowCall({ who: callerOf(request).key, perSecond, burst }), 0);
     if (waitMs === 0) return;
     const seconds = Math.ceil(waitMs / 1_000);
     void reply.header("retry-after", String(seconds));

@@ -6,7 +6,16 @@ const signal = new AbortController().signal;
 const number = "01kb1s3j9v5n0c8x2m4q6r7t9w";
 const id = `birds_${number}`;
 const { key, sha256 } = await newKey(id);
-const tenant: Tenant = { object: "tenant", tenant: "birds", read: ["birds"], write: [], credentials: [], weight: 2, updated_at: 0 };
+const tenant: Tenant = {
+  object: "tenant",
+  tenant: "birds",
+  read: ["birds"],
+  write: [],
+  credentials: [],
+  weight: 2,
+  quotas: {},
+  updated_at: 0,
+};
 const stored: FoundKey = {
   key: { tenant: "birds", name: "main", sha256, scopes: ["read"], created_at: 0, expires_at: null },
   tenant,

@@ -83,8 +83,8 @@ export function openKeyRing({ entries, find, believedMs, most = 10_000, stranger
       signal.throwIfAborted();
       if (found === null || !timingSafeEqual(hash, Buffer.from(found.key.sha256, "hex"))) return null;
       if (found.endsAt !== null && found.endsAt <= Date.now() / 1_000) return null;
-      const { read, write, credentials, weight, tenant } = found.tenant;
-      return { tenant, key: id, scopes: found.key.scopes, access: { read, write, credentials }, weight };
+      const { read, write, credentials, weight, quotas, tenant } = found.tenant;
+      return { tenant, key: id, scopes: found.key.scopes, access: { read, write, credentials }, weight, quotas };
     },
     forget: (which) => {
       if ("id" in which) beliefs.delete(which.id);

@@ -4,12 +4,20 @@ import { decodeCursor, encodeCursor, firstCursor, type ResultsCursor } from "./r
 const batchId = "batch_01hzzzzzzzzzzzzzzzzzzzzzzz";
 const cursors: ResultsCursor[] = [
   firstCursor(batchId),
-  { batchId, last: { item: 7, refusedLine: null }, place: { chunk: 1, line: 3 }, files: null },
-  { batchId, last: { item: 7, refusedLine: 12 }, place: null, files: { seal: "s", outputBytes: 10, errorsBytes: 0 } },
+  { batchId, lineage: null, last: { item: 7, refusedLine: null }, place: { chunk: 1, line: 3 }, files: null },
+  { batchId, lineage: null, last: { item: 7, refusedLine: 12 }, place: null, files: [{ seal: "s", outputBytes: 10, errorsBytes: 0 }] },
 ];
 
 it("comes back as it was", () => {
   for (const cursor of cursors) expect(decodeCursor(encodeCursor(cursor), batchId)).toEqual(cursor);
+});
+
+it("of a lineage isn't one of its first batch alone, nor the other way round", () => {
+  const cursor = { ...firstCursor(batchId, 3), last: { item: 1, refusedLine: null } };
+  expect(decodeCursor(encodeCursor(cursor), batchId, "lineage")).toEqual(cursor);
+  const invalid = expect.objectContaining({ code: "invalid_cursor", param: "after" });
+  expect(() => decodeCursor(encodeCursor(cursor), batchId)).toThrow(invalid);
+  expect(() => decodeCursor(encodeCursor(firstCursor(batchId)), batchId, "lineage")).toThrow(invalid);
 });
 
 it("is refused by another batch, and where it is damaged", () => {

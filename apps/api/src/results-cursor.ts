@@ -7,25 +7,29 @@ import type { LinePlace } from "@flamboyance/storage";
 import { z } from "zod";
 
 const cursorSchema = z.object({
-  /** The batch's id without `batch_`, so that another batch's cursor is noticed. */
+  /** The batch's id without `batch_`, so that another batch's cursor is noticed; of a lineage its first batch's. */
   b: z.string(),
+  /** Of a lineage: how many of its batches are read, as many as had ended when the reading began. */
+  n: z.int().min(1).optional(),
   /** The last given line's item, and the manifest line where it was a refused one. */
   i: z.int().min(0).optional(),
   l: z.int().min(0).optional(),
   /** While the batch runs: chunk and line there. */
   p: z.tuple([z.int().min(0), z.int().min(0)]).optional(),
-  /** Once it has ended: the seal, and bytes of its output.jsonl and errors.jsonl that were read. */
-  e: z.tuple([z.string(), z.int().min(0), z.int().min(0)]).optional(),
+  /** Once it has ended: the seal, and bytes of its output.jsonl and errors.jsonl that were read; of a lineage each batch's. */
+  f: z.array(z.tuple([z.string(), z.int().min(0), z.int().min(0)])).optional(),
 });
 
 export interface ResultsCursor {
   readonly batchId: string;
+  /** Of a lineage: how many of its ended batches are read; null where a batch is read alone. */
+  readonly lineage: number | null;
   /** Lines up to and including this one were given; null: none yet. */
   readonly last: LinePosition | null;
   /** Where to go on in the parts. */
   readonly place: LinePlace | null;
-  /** Where to go on in the final files of this seal. */
-  readonly files: FileOffsets | null;
+  /** Where to go on in the final files of these seals. */
+  readonly files: readonly FileOffsets[] | null;
 }
 
 export interface FileOffsets {
@@ -34,31 +38,34 @@ export interface FileOffsets {
   readonly errorsBytes: number;
 }
 
-export function firstCursor(batchId: string): ResultsCursor {
-  return { batchId, last: null, place: null, files: null };
+/** `lineage`: how many batches. */
+export function firstCursor(batchId: string, lineage: number | null = null): ResultsCursor {
+  return { batchId, lineage, last: null, place: null, files: null };
 }
 
-export function encodeCursor({ batchId, last, place, files }: ResultsCursor): string {
+export function encodeCursor({ batchId, lineage, last, place, files }: ResultsCursor): string {
   const value: z.infer<typeof cursorSchema> = {
     b: batchId.replace(/^batch_/, ""),
+    ...(lineage === null ? {} : { n: lineage }),
     ...(last === null ? {} : { i: last.item }),
     ...(last === null || last.refusedLine === null ? {} : { l: last.refusedLine }),
     ...(place === null ? {} : { p: [place.chunk, place.line] }),
-    ...(files === null ? {} : { e: [files.seal, files.outputBytes, files.errorsBytes] }),
+    ...(files === null ? {} : { f: files.map(({ seal, outputBytes, errorsBytes }) => [seal, outputBytes, errorsBytes]) }),
   };
   return Buffer.from(JSON.stringify(value)).toString("base64url");
 }
 
-/** Throws `invalid_cursor` where the text isn't a cursor of this batch. */
-export function decodeCursor(text: string, batchId: string): ResultsCursor {
+/** Throws `invalid_cursor` where the text isn't a cursor of this batch, read alone or as the first of its lineage. */
+export function decodeCursor(text: string, batchId: string, read: "alone" | "lineage" = "alone"): ResultsCursor {
   const value = parse(text);
-  if (value === null || `batch_${value.b}` !== batchId) throw invalidCursor();
-  const { i, l, p, e } = value;
+  if (value === null || `batch_${value.b}` !== batchId || (value.n === undefined) !== (read === "alone")) throw invalidCursor();
+  const { n, i, l, p, f } = value;
   return {
     batchId,
+    lineage: n ?? null,
     last: i === undefined ? null : { item: i, refusedLine: l ?? null },
     place: p === undefined ? null : { chunk: p[0], line: p[1] },
-    files: e === undefined ? null : { seal: e[0], outputBytes: e[1], errorsBytes: e[2] },
+    files: f === undefined ? null : f.map(([seal, outputBytes, errorsBytes]) => ({ seal, outputBytes, errorsBytes })),
   };
 }
 

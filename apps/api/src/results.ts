@@ -1,16 +1,19 @@
-/** Results of a batch, one page: from its parts while it runs, from its final files once it has ended. */
+/** Results of a batch, one page: from its parts while it runs, from its final files once it has ended; or of a batch with its retries, from the final files of all. */
 import { isEnded } from "@flamboyance/contracts";
 import type { ApiContext } from "./context.ts";
 import { endedPage } from "./ended-results.ts";
 import type { FoundBatch } from "./find-batch.ts";
-import { decodeCursor, firstCursor } from "./results-cursor.ts";
+import type { Lineage } from "./lineage.ts";
+import { decodeCursor, firstCursor, invalidCursor } from "./results-cursor.ts";
 import { runningPage, type Page, type PageRequest } from "./running-results.ts";
+
+type PageAsked = { readonly after: string | null } & Pick<PageRequest, "limit" | "only">;
 
 /** `ended`: nothing will be added behind the last line. Throws `invalid_cursor`. */
 export async function readResults(
   context: ApiContext,
   found: FoundBatch,
-  { after, limit, only }: { readonly after: string | null } & Pick<PageRequest, "limit" | "only">,
+  { after, limit, only }: PageAsked,
   signal: AbortSignal,
 ): Promise<Page & { readonly ended: boolean }> {
   const id = found.kind === "record" ? found.record.id : found.request.id;
@@ -19,6 +22,24 @@ export async function readResults(
     return { ...(await runningPage(context, found.record, page, signal)), ended: false };
   }
   const { seal, files } = found.kind === "record" ? found.record : found.end;
-  const ended = { bucket: context.bucket, seal: seal ?? "", files };
+  const ended = { bucket: context.bucket, ended: [{ seal: seal ?? "", files }] };
   return { ...(await endedPage(context.storage, ended, page, signal)), ended: true };
+}
+
+/**
+ * Of a batch and its retries, the newest line of each item. Only what has ended is read, so that a reading sees one state: its cursor goes on with the batches that it
+ * began with, whatever ends meanwhile. Throws `invalid_cursor`, also where one of them was deleted since.
+ */
+export async function readLineage(
+  context: ApiContext,
+  { members }: Lineage,
+  { after, limit, only }: PageAsked,
+  signal: AbortSignal,
+): Promise<Page> {
+  const ended = members.flatMap(({ state }) => (state.kind === "ended" ? [{ seal: state.seal, files: state.files }] : []));
+  const first = members[0]?.request.id ?? "";
+  const cursor = after === null ? firstCursor(first, ended.length) : decodeCursor(after, first, "lineage");
+  if (cursor.lineage === null || cursor.lineage > ended.length) throw invalidCursor();
+  const read = { bucket: context.bucket, ended: ended.slice(0, cursor.lineage) };
+  return endedPage(context.storage, read, { cursor, limit, only }, signal);
 }

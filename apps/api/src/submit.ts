@@ -16,6 +16,7 @@ import {
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, inputForm, parseGlob, parseLocation, type Buckets, type Location, type Storage } from "@flamboyance/storage";
+import { admit } from "./admit.ts";
 import type { Caller } from "./caller.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
 import { hasBegun, readRequest } from "./stored-batch.ts";
@@ -40,7 +41,7 @@ export interface Submission {
 
 /** Resolves with the batch's id once its record stands, or with that of the batch that the same submit made before. */
 export async function submitBatch(context: SubmitContext, submission: Submission, signal: AbortSignal): Promise<string> {
-  const { queue, storage, bucket } = context;
+  const { queue } = context;
   const reservation = {
     tenant: submission.caller.tenant,
     bodyHash: createHash("sha256").update(canonical(submission.body)).digest("hex"),
@@ -56,24 +57,37 @@ export async function submitBatch(context: SubmitContext, submission: Submission
 
   const { id, known, now } = await queue.reserve(reservation);
   if (known && (await queue.batch(id)) !== null) return id;
+  await admit(queue, submission.caller, id);
+  await enterBatch(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
+  return id;
+}
 
+/** The steps after the id is reserved. `known`: the id may have been here before. Answers the request that stands: where it was known, perhaps another than this. */
+export async function enterBatch(
+  context: Pick<SubmitContext, "queue" | "storage" | "bucket">,
+  wanted: BatchRequest,
+  known: boolean,
+  signal: AbortSignal,
+): Promise<BatchRequest> {
+  const { queue, storage, bucket } = context;
+  const { id } = wanted;
   const keys = batchKeys(id);
   // Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin.
   if (known && (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
     throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
   }
-  const request = await putRequest(context, freeze(id, now, submission, { name: model.name, key: model.key }), known, signal);
-  if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return id;
+  const request = await putRequest(context, wanted, known, signal);
+  if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return request;
   if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
     throw new CodedError("service_unavailable", `${id} is being rebuilt.`);
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
-  return id;
+  return request;
 }
 
 /** Writes batch.json. Where the id was known before, what stands there is the request: a submit of before came as far, or runs beside this one. */
 async function putRequest(
-  { storage, bucket }: SubmitContext,
+  { storage, bucket }: Pick<SubmitContext, "storage" | "bucket">,
   request: BatchRequest,
   known: boolean,
   signal: AbortSignal,
@@ -127,10 +141,12 @@ function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }:
     completion_window: body.completion_window,
     metadata: body.metadata,
     weight: caller.weight,
+    quotas: caller.quotas,
     priority: body.priority ?? 0,
     ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
     ...(body.deduplicate === false ? { deduplicate: false } : {}),
     ...(body.dry_run === true ? { dry_run: true } : {}),
+    ...(body.max_failed === undefined ? {} : { max_failed: body.max_failed }),
   };
 }
 
@@ -199,13 +215,20 @@ async function checkInput(storage: Storage, body: CreateDatasetBatch, location: 
       }
     }
     if (kind === "manifest") {
-      if ((await storage.describe(location, { signal })) === null) {
-        throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
-      }
+      const manifest = await storage.describe(location, { signal });
+      if (manifest === null) throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input" });
+      if (manifest.sizeBytes === 0) throw new CodedError("empty_file", `input: ${text} is empty.`, { param: "input" });
       return;
     }
-    // Whether the bucket answers is the question; a prefix without objects is a batch that fails with empty_file.
-    for await (const _ of storage.list({ bucket: location.bucket, key: parseGlob(text, body).prefix }, { signal })) return;
+    checkWords(body);
+    const glob = parseGlob(text, body);
+    let looked = 0;
+    for await (const { key } of storage.list({ bucket: location.bucket, key: glob.prefix }, { signal })) {
+      looked += 1;
+      // Behind so many that don't match one may yet: plan looks at all.
+      if (glob.matches(key) || looked === keysLookedAt) return;
+    }
+    throw new CodedError("empty_file", `input: there is nothing at ${text}.`, { param: "input" });
   } catch (error) {
     if (isCoded(error, "storage_not_found"))
       throw new CodedError("manifest_not_found", `input: there is no ${text}.`, { param: "input", cause: error });
@@ -218,6 +241,17 @@ async function checkInput(storage: Storage, body: CreateDatasetBatch, location: 
     }
     throw error;
   }
+}
+
+/** Keys of a prefix that are looked at for one that matches. */
+const keysLookedAt = 1_000;
+
+/** A prefix's images bring no words of their own, so a task that needs some needs the batch's. */
+function checkWords({ task, question, prompt, labels }: CreateDatasetBatch): void {
+  const needed = { caption: null, vqa: "question", prompt: "prompt", classify: "labels" } as const;
+  const field = needed[task];
+  if (field === null || { question, prompt, labels }[field] !== undefined) return;
+  throw new CodedError("invalid_request", `${field}: is needed, for the images of a prefix bring none of their own.`, { param: field });
 }
 
 async function checkOutput(storage: Storage, location: Location, signal: AbortSignal): Promise<void> {

@@ -136,7 +136,7 @@ describe("too many calls", () => {
 
 it("the log of answers says which path was asked for, and nothing of what follows it", async () => {
   const lines: string[] = [];
-  const url = await service.another({ logTo: { write: (line) => void lines.push(line) } });
+  const url = await service.another({ logLevel: "info", logTo: { write: (line) => void lines.push(line) } });
   await fetch(`${url}/v1/models?api_key=a-secret-in-the-wrong-place`, { headers: { authorization: `Bearer ${service.keys.demo}` } });
   await expect.poll(() => lines.some((line) => line.includes('"url":"/v1/models"')), { timeout: 20_000 }).toBe(true);
   expect(lines.join("")).not.toContain("a-secret-in-the-wrong-place");

@@ -1,5 +1,15 @@
 /** A worker's steps, one by one and by hand: plan, record parts, confirm the frontier, seal, end. */
-import { succeededLine, failedLine, refusedResultLine, type End, type RefusedLine, type ResultLine } from "@flamboyance/contracts";
+import {
+  failedLine,
+  linePosition,
+  refusedResultLine,
+  succeededLine,
+  type End,
+  type ErrorCode,
+  type RefusedLine,
+  type ResultLine,
+  type Summary,
+} from "@flamboyance/contracts";
 import { newUlid } from "@flamboyance/queue";
 import { batchKeys, encodePlanIndex } from "@flamboyance/storage";
 import { modelKey, serviceBucket, type Service } from "./service.ts";
@@ -12,8 +22,12 @@ export interface HandPlan {
   readonly refused: readonly RefusedLine[];
 }
 
-/** Which items fail. */
-const fails = (item: number) => item % 3 === 2;
+export interface HandItems {
+  /** Which numbers fail, and of what. Default: every third. */
+  readonly fails?: (item: number) => ErrorCode | null;
+  /** Of a retry: the numbers of its items. Default: their places. */
+  readonly numbers?: readonly number[];
+}
 
 /** Adopts a plan of chunks with so many items each, and of lines refused before some items (`[line, before item]`). */
 export async function plan(
@@ -21,6 +35,7 @@ export async function plan(
   id: string,
   items: readonly number[],
   refused: readonly (readonly [number, number])[] = [],
+  { fails = (item) => (item % 3 === 2 ? "image_not_found" : null), numbers }: HandItems = {},
 ) {
   const keys = batchKeys(id);
   const name = newUlid();
@@ -33,7 +48,12 @@ export async function plan(
   const made: HandPlan = {
     id,
     plan: name,
-    chunks: planned.map((chunk) => Array.from({ length: chunk.items }, (_, at) => lineOf(id, chunk.firstItem + at))),
+    chunks: planned.map((chunk) =>
+      Array.from({ length: chunk.items }, (_, at) => {
+        const number = numbers?.[chunk.firstItem + at] ?? chunk.firstItem + at;
+        return lineOf(id, number, fails(number));
+      }),
+    ),
     refused: refused.map(([line, beforeItem]) => ({
       code: "invalid_line",
       message: "m",
@@ -78,7 +98,7 @@ export async function confirm({ queue }: Service, { id }: HandPlan, chunks: numb
   if (!(await queue.confirmFrontier({ id, epoch: 1, chunks }))) throw new Error("the frontier wasn't confirmed");
 }
 
-/** Seals a batch whose chunks are all recorded, writes its final files and ends it. */
+/** Seals a batch whose chunks are all recorded, writes its final files and ends it: as completed, or as what stopped it. */
 export async function finish({ queue, put }: Service, batch: HandPlan): Promise<End> {
   const { id } = batch;
   const seal = newUlid();
@@ -92,22 +112,36 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
   const text = (some: readonly ResultLine[]) => some.map((line) => `${JSON.stringify(line)}\n`).join("");
   await put(serviceBucket, keys.output, text(completed));
   await put(serviceBucket, keys.errors, text(failed));
-  await put(serviceBucket, keys.summary, "{}");
+  const usage = {
+    input_tokens: 10,
+    input_tokens_details: { cached_tokens: 4 },
+    output_tokens: 3,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: 13,
+  };
+  const counts = { total: lines.length, completed: completed.length, failed: failed.length };
+  const summary: Summary = {
+    id,
+    status: sealed.outcome,
+    model: "demo",
+    model_key: modelKey,
+    task: "caption",
+    counts,
+    usage,
+    ...codesOf(failed),
+    copied: { items: 0, input_tokens: 0, output_tokens: 0 },
+    files: {},
+  };
+  await put(serviceBucket, keys.summary, JSON.stringify(summary));
   const end: End = {
     seal,
-    status: "completed",
+    status: sealed.outcome,
     ended_at: 2_000_000_000,
     in_progress_at: 1_900_000_000,
     finalizing_at: 1_950_000_000,
     cancelling_at: null,
-    counts: { total: lines.length, completed: completed.length, failed: failed.length },
-    usage: {
-      input_tokens: 10,
-      input_tokens_details: { cached_tokens: 4 },
-      output_tokens: 3,
-      output_tokens_details: { reasoning_tokens: 0 },
-      total_tokens: 13,
-    },
+    counts,
+    usage,
     errors: [],
     files: {
       output: { key: keys.output, sha256: "", lines: completed.length },
@@ -121,9 +155,19 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
   return end;
 }
 
-function lineOf(batchId: string, item: number): ResultLine {
+function codesOf(failed: readonly ResultLine[]): Pick<Summary, "codes" | "refused"> {
+  const [codes, refused]: [Record<string, number>, Record<string, number>] = [{}, {}];
+  for (const { id, error, response } of failed) {
+    const code = error?.code ?? (response !== null && "error" in response.body ? response.body.error.code : null) ?? "?";
+    codes[code] = (codes[code] ?? 0) + 1;
+    if (linePosition(id)?.refusedLine !== null) refused[code] = (refused[code] ?? 0) + 1;
+  }
+  return { codes, refused };
+}
+
+function lineOf(batchId: string, item: number, fails: ErrorCode | null): ResultLine {
   const identity = { batchId, item, customId: `item ${item}` };
-  if (fails(item)) return failedLine(identity, "image_not_found", "There is no such image.");
+  if (fails !== null) return failedLine(identity, fails, "It failed.");
   return succeededLine(identity, {
     created: 1,
     model: "demo",

@@ -1,6 +1,6 @@
 import { CodedError } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { imagesBucket, serviceBucket, startService, type Service } from "./service.ts";
+import { imagesBucket, serviceBucket, startService, type Service, modelKey } from "./service.ts";
 
 const fields = ["code", "message", "param", "type"];
 
@@ -76,6 +76,10 @@ describe("every answer", () => {
     expect(text).toContain('flamboyance_dependency_up{dependency="s3"} 1');
     expect(text).toMatch(/flamboyance_http_request_duration_seconds_count\{method="POST",route="\/v1\/batches",status="200"\} 1/);
     expect(text).toMatch(/flamboyance_batches\{status="validating"\} 1/);
+    expect(text).toContain(`flamboyance_batches_waiting{model_key="${modelKey}"} 1`);
+    await service.queue.announce({ worker: "w", model: modelKey, slots: 2 }, 60_000);
+    expect((await service.ask("/metrics", { key: null })).text).not.toContain("flamboyance_batches_waiting{");
+    await service.queue.withdraw("w", modelKey);
   });
 });
 

@@ -94,6 +94,7 @@ describe("submit", () => {
   it("freezes which columns are whose and what of a prefix is meant, and nothing where nobody said", async () => {
     const columns = { image: "url", custom_id: "id" };
     expect(await stored(batchKeys(await submitted({ columns })).request)).toMatchObject({ columns });
+    await service.put(imagesBucket, "a.jpg", "whatever a worker finds");
     const narrowed = { input: "s3://demo-images/", include: ["**/*.jpg"], exclude: ["drafts/"] };
     expect(await stored(batchKeys(await submitted(narrowed)).request)).toMatchObject(narrowed);
     for (const field of ["columns", "include", "exclude"]) {
@@ -108,9 +109,32 @@ describe("submit", () => {
     }
   });
 
-  it("takes a prefix or a pattern for input, also one without objects", async () => {
-    for (const input of ["s3://demo-images/", "s3://demo-images/2024/**/*.{jpg,png}", "s3://demo-images/none/"]) {
-      expect((await submit({ input })).status).toBe(200);
+  it("takes a prefix or a pattern for input, where something matches it", async () => {
+    await service.put(imagesBucket, "2024/may/a.png", "whatever a worker finds");
+    for (const input of ["s3://demo-images/", "s3://demo-images/2024/**/*.{jpg,png}"]) expect((await submit({ input })).status).toBe(200);
+    await service.put(imagesBucket, "empty.jsonl", "");
+    const empty = { status: 400, body: { error: { code: "empty_file", param: "input" } } };
+    for (const input of [
+      "s3://demo-images/none/",
+      "s3://demo-images/2024/*.png",
+      "s3://demo-images/2024/**/*.gif",
+      "s3://demo-images/empty.jsonl",
+    ])
+      expect(await submit({ input }), input).toMatchObject(empty);
+    expect(await submit({ input: "s3://demo-images/2024/", exclude: ["may/"] })).toMatchObject(empty);
+  });
+
+  it("wants the words that a task needs and a prefix's images don't bring", async () => {
+    const input = "s3://demo-images/";
+    for (const [task, param, words] of [
+      ["vqa", "question", "What?"],
+      ["prompt", "prompt", "The colour is"],
+      ["classify", "labels", ["a bird", "a cat"]],
+    ] as const) {
+      expect(await submit({ task, input })).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param } } });
+      expect((await submit({ task, input, [param]: words })).status).toBe(200);
+      // A manifest's lines may bring their own.
+      expect((await submit({ task })).status).toBe(200);
     }
   });
 
@@ -159,6 +183,21 @@ describe("submit", () => {
         body: { error: { code: "invalid_request", type: "invalid_request_error", param } },
       });
     }
+  });
+
+  it("says in plain words what doesn't fit", async () => {
+    const cases: [object, string][] = [
+      [{ task: "sing" }, "task: must be one of caption, vqa, classify, prompt"],
+      [{ model: undefined }, "model: is needed"],
+      [{ model: 7 }, "model: must be a text"],
+      [{ generation: { max_new_tokens: 0 } }, "generation.max_new_tokens: must be at least 1"],
+      [{ generation: { temperature: 0 } }, "generation.temperature: must be more than 0"],
+      [{ examples: "none" }, "examples: must be a list"],
+      [{ examples: [{ text: 4 }] }, "examples[0].text: must be a text"],
+      [{ inptu: "s3://demo-images/" }, "inptu: is not a known field"],
+    ];
+    for (const [changes, message] of cases) expect((await submit(changes)).body.error.message).toBe(message);
+    expect((await service.ask("/v1/batches", { method: "POST", body: "[]" })).body.error.message).toBe("The request must be an object.");
   });
 
   it("refuses what isn't JSON, and what is too large", async () => {

@@ -31,8 +31,8 @@ function handOver() {
     process.exit(2);
   }
   const child = spawn(node, [script, ...process.argv.slice(2)], { stdio: "inherit" });
-  // A terminal sends Ctrl-C to both of us: the child decides what it means.
-  process.on("SIGINT", () => {});
+  // A terminal sends Ctrl-C to both of us, and the child decides what it means; whoever has no terminal sends it to one of us.
+  process.on("SIGINT", () => process.stdin.isTTY || process.stdout.isTTY || child.kill("SIGINT"));
   for (const signal of ["SIGTERM", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => {
     console.error(`flamboyance: ${error.message}`);

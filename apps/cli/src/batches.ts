@@ -1,5 +1,5 @@
 /** Batches on the screen: one, or the newest ones. */
-import type { Batch } from "@flamboyance/contracts";
+import type { Batch, BatchErrors } from "@flamboyance/contracts";
 import { formatTable, formatTime } from "./table.ts";
 
 export function formatBatches(batches: readonly Batch[], columns?: number): string {
@@ -10,7 +10,7 @@ export function formatBatches(batches: readonly Batch[], columns?: number): stri
       batch.id,
       batch.status,
       `${completed + failed}/${total}`,
-      String(failed),
+      String(failed - batch.never_ran),
       formatTime(batch.created_at),
       batch.model,
       batch.task,
@@ -26,11 +26,17 @@ export function formatBatch(batch: Batch): string {
     ["id", batch.id],
     ["status", batch.status],
     ["waiting for", batch.waiting_for],
+    ["paused", batch.paused_reason],
+    ["max failed", batch.max_failed === null ? null : String(batch.max_failed)],
     ["priority", batch.priority === 0 ? null : String(batch.priority)],
     ["model", `${batch.model}, ${batch.task}`],
+    ["retry of", batch.retry_of],
     ["input", batch.input],
     ["output", batch.output],
-    ["lines", `${completed} completed, ${failed} failed of ${total}`],
+    [
+      "lines",
+      `${completed} completed, ${failed - batch.never_ran} failed${batch.never_ran === 0 ? "" : `, ${batch.never_ran} never ran`} of ${total}`,
+    ],
     [
       "tokens",
       `${batch.usage.input_tokens} in (${batch.usage.input_tokens_details.cached_tokens} from the shared prefix), ${batch.usage.output_tokens} out`,
@@ -52,4 +58,10 @@ export function formatBatch(batch: Batch): string {
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name.padEnd(12)}${value ?? ""}\n`)
     .join("");
+}
+
+export function formatErrors(errors: BatchErrors["data"], columns?: number): string {
+  if (errors.length === 0) return "no item failed\n";
+  const rows = errors.map(({ code, count, retryable, meaning }) => [code, String(count), retryable ? "yes" : "no", meaning ?? ""]);
+  return formatTable(["code", "lines", "may pass", "meaning"], rows, columns);
 }

@@ -13,6 +13,8 @@ export const exitCodes = {
   notCompleted: 3,
   /** Nobody answers at the address. */
   noAnswer: 4,
+  /** The batch completed, and some of its items failed. */
+  someFailed: 5,
   /** Ctrl-C. */
   detached: 130,
 } as const;

@@ -21,3 +21,10 @@ export function decimal(text: string): number {
   if (!/^-?\d{1,9}(\.\d{1,9})?$/.test(text)) throw new InvalidArgumentError("a number is needed, as 0.8.");
   return Number(text);
 }
+
+/** A whole number, or a share as it stands, `5%`. */
+export function numberOrShare(text: string): number | string {
+  if (text.endsWith("%")) return text;
+  if (!/^\d{1,9}$/.test(text)) throw new InvalidArgumentError("a whole number or a share is needed, as 5%.");
+  return Number(text);
+}

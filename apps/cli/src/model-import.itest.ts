@@ -68,7 +68,7 @@ it("ends with 130 at Ctrl-C, and leaves nothing half", async () => {
   const { code, err } = await run(pieces, { signal: AbortSignal.abort() });
   expect({ code, err }).toEqual({
     code: 130,
-    err: "flamboyance: Given up. What was downloaded is kept: the same command goes on with it.\n",
+    err: "flamboyance: Given up; nothing was written.\n",
   });
   expect(await readdir(parent)).toEqual([]);
 });

@@ -32,7 +32,12 @@ export async function importModelFolder(terminal: Terminal, folder: string, flag
   try {
     await importFolder(terminal, folder, flags);
   } catch (error) {
-    if (terminal.signal.aborted) throw new Detached("Given up. What was downloaded is kept: the same command goes on with it.");
+    if (terminal.signal.aborted) {
+      const fetches = pieceNames.some((name) => flags[name] === undefined);
+      throw new Detached(
+        fetches ? "Given up. What was downloaded is kept: the same command goes on with it." : "Given up; nothing was written.",
+      );
+    }
     throw error;
   }
 }

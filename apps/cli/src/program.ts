@@ -1,15 +1,15 @@
 /** Every command with its flags, help and examples. Owns the grammar only: what a command does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { pixelMode, task, type Control, type NewApiKey, type Scope } from "@flamboyance/contracts";
+import { pixelMode, task, type Batch, type Control, type NewApiKey, type Scope } from "@flamboyance/contracts";
 import type { DeviceChoice, Precision } from "@flamboyance/model";
 import { Command, CommanderError, Option } from "commander";
-import { formatBatch, formatBatches } from "./batches.ts";
+import { formatBatch, formatBatches, formatErrors } from "./batches.ts";
 import { connect, defaultCacheFolder, defaultHubEndpoint, defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, type ExitCode } from "./failure.ts";
-import { atLeastOne, decimal, integer, wholeNumber } from "./flag-number.ts";
+import { atLeastOne, decimal, integer, numberOrShare, wholeNumber } from "./flag-number.ts";
 import { importModelFolder, listPresets, type ImportFlags } from "./model-import.ts";
 import { showDryRun } from "./report.ts";
-import { showResults } from "./results.ts";
+import { showResults, type ResultsFlags } from "./results.ts";
 import { collectPairs, readSubmission, type SubmitFlags } from "./submission.ts";
 import { formatTable, formatTime } from "./table.ts";
 import {
@@ -18,10 +18,11 @@ import {
   formatNewKey,
   formatTenant,
   formatTenants,
-  readCredentials,
+  readTenant,
   readDuration,
   scopeNames,
   type BootstrapFlags,
+  type TenantFlags,
 } from "./tenants.ts";
 import { print, type Terminal } from "./terminal.ts";
 import { watchBatch } from "./watch.ts";
@@ -67,7 +68,7 @@ Environment:
 
 Exit codes:
   0 done   1 the service refused or failed   2 a flag, file or variable is wrong
-  3 the batch ended, but not as completed   4 nobody answers   130 Ctrl-C
+  3 the batch ended, but not as completed   4 nobody answers   5 the batch completed, but some items failed   130 Ctrl-C
 
 Examples:
   flamboyance submit --model demo --task caption --input 's3://photos/2024/**/*.jpg' --watch
@@ -86,6 +87,14 @@ Examples:
       .addHelpText("after", `\nExamples:\n${examples.replaceAll(/^/gm, "  ")}`);
   const remote = (name: string, description: string, examples: string) =>
     command(program, name, description, examples).option("--url <url>", `where the service is (FLAMBOYANCE_URL, ${defaultUrl})`);
+
+  const submitted = async (client: Client, batch: Batch, flags: CommonFlags & { readonly watch?: boolean }) => {
+    if (flags.watch === true) {
+      await print(err, `${batch.id} submitted\n`);
+      finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
+    } else if (flags.json === true) await line(batch);
+    else await say(`${batch.id}\n`);
+  };
 
   remote(
     "submit",
@@ -141,6 +150,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .addOption(new Option("--on-invalid <what>", "what a bad line of the manifest does").choices(["fail", "skip"]))
     .option("--completion-window <time>", "until when it must be done, as 90m, 24h (default), 7d")
     .option("--priority <number>", "which of your batches goes first: the highest, -10 to 10 (0)", integer)
+    .option("--max-failed <number>", "pause it once more items failed than this, or than this share, as 5%", numberOrShare)
     .option("--metadata <key=value>", "your own words on the batch; may be repeated", collectPairs("--metadata", "key=value"))
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
     .option("--result-formats <format...>", "tables of all lines beside the JSON lines: csv, parquet")
@@ -155,11 +165,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
         ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
       });
       if (body.dry_run === true) finish(await showDryRun(client, terminal, batch, { json: flags.json === true }));
-      else if (flags.watch === true) {
-        await print(err, `${batch.id} submitted\n`);
-        finish(await watchBatch(client, terminal, batch.id, { json: flags.json === true }));
-      } else if (flags.json === true) await line(batch);
-      else await say(`${batch.id}\n`);
+      else await submitted(client, batch, flags);
     });
 
   remote("watch", "Watch a batch to its end. Ctrl-C leaves it running.", "flamboyance watch batch_01k…")
@@ -180,19 +186,50 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     "Read a batch's results in the manifest's order, also while it runs: JSON lines, as in output.jsonl.",
     `flamboyance results batch_01k… > lines.jsonl
 flamboyance results batch_01k… --follow --table
-flamboyance results batch_01k… --status failed --output failed.jsonl`,
+flamboyance results batch_01k… --status failed --output failed.jsonl
+flamboyance results batch_01k… --lineage > all.jsonl`,
   )
     .argument("<id>", "the batch")
     .addOption(new Option("--status <status>", "only these lines").choices(["completed", "failed"]))
     .option("--follow", "wait for further lines until the batch has ended", false)
+    .option("--lineage", "with its retries that have ended: the newest line of each item", false)
     .option("--table", "a table of items and answers for the screen", false)
     .option("--output <path>", "a file, written whole or not at all")
+    .action(async (id: string, flags: CommonFlags & ResultsFlags) => showResults(clientOf(flags), terminal, id, flags));
+  remote(
+    "errors",
+    "Show why items of an ended batch failed: each cause and how often.",
+    "flamboyance errors batch_01k…\nflamboyance errors batch_01k… --lineage --json",
+  )
+    .argument("<id>", "the batch")
+    .option("--lineage", "with its retries that have ended: the newest line of each item", false)
+    .action(async (id: string, flags: CommonFlags & { lineage: boolean }) => {
+      const errors = await clientOf(flags).batches.errors(id, { lineage: flags.lineage, signal });
+      if (flags.json === true) for (const error of errors) await line(error);
+      else await say(formatErrors(errors, columns()));
+    });
+  remote(
+    "retry",
+    "Run the failed items of an ended batch again, as a new batch. Its results and the batch's are read as one with `results --lineage`.",
+    "flamboyance retry batch_01k…\nflamboyance retry batch_01k… --code image_not_found --code item_failed --watch",
+  )
+    .argument("<id>", "the batch, or a retry of it")
+    .option("--code <code...>", "only items that failed with these codes (`flamboyance errors` shows them)")
+    .option("--idempotency-key <key>", "the same key answers the same retry")
+    .option("--watch", "watch it to its end")
     .action(
-      async (id: string, flags: CommonFlags & { status?: "completed" | "failed"; follow: boolean; table: boolean; output?: string }) =>
-        showResults(clientOf(flags), terminal, id, flags),
+      async (id: string, flags: CommonFlags & { readonly code?: string[]; readonly idempotencyKey?: string; readonly watch?: boolean }) => {
+        const client = clientOf(flags);
+        const batch = await client.batches.retry(id, {
+          signal,
+          ...(flags.code === undefined ? {} : { errorCodes: flags.code }),
+          ...(flags.idempotencyKey === undefined ? {} : { idempotencyKey: flags.idempotencyKey }),
+        });
+        await submitted(client, batch, flags);
+      },
     );
 
-  const control = (kind: Exclude<Control["kind"], "priority">, description: string) =>
+  const control = (kind: Exclude<Control["kind"], "priority" | "deadline">, description: string) =>
     remote(kind, description, `flamboyance ${kind} batch_01k…`)
       .argument("<id>", "the batch")
       .action(async (id: string, flags: CommonFlags) => {
@@ -201,7 +238,7 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
       });
   control("cancel", "Stop a batch. What is done stays and can be read.");
   control("pause", "Pause a batch. What runs is finished, nothing further starts, and the deadline stays.");
-  control("resume", "Let a paused batch go on.");
+  control("resume", "Let a paused batch go on; one that its max_failed paused goes on without it.");
   remote(
     "priority",
     "Change which of your batches goes first: the highest, from -10 to 10.",
@@ -212,6 +249,18 @@ flamboyance results batch_01k… --status failed --output failed.jsonl`,
     .action(async (id: string, priority: number, flags: CommonFlags) => {
       const batch = await clientOf(flags).batches.setPriority(id, priority, { signal });
       await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, priority ${batch.priority}\n`));
+    });
+
+  remote(
+    "deadline",
+    "Change until when a batch must be done, counted from its submit; what isn't done then has expired.",
+    "flamboyance deadline batch_01k… 48h",
+  )
+    .argument("<id>", "the batch")
+    .argument("<time>", "from the submit on, as 90m, 48h, 7d")
+    .action(async (id: string, time: string, flags: CommonFlags) => {
+      const batch = await clientOf(flags).batches.setDeadline(id, time, { signal });
+      await (flags.json === true ? line(batch) : say(`${batch.id} ${batch.status}, until ${formatTime(batch.expires_at)}\n`));
     });
 
   remote("delete", "Delete an ended batch and its results for good. What was copied to its output stays.", "flamboyance delete batch_01k…")
@@ -298,23 +347,18 @@ Environment:
   remoteOf(
     tenant,
     "set",
-    "Say what a tenant may read and write, and its share of the workers; what was said before is replaced.",
-    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3",
+    "Say what a tenant may read and write, and its share of the workers and its quotas; what was said before is replaced.",
+    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000",
   )
     .argument("<name>", "the tenant")
     .option("--read <pattern...>", "what may be read: a bucket, bucket/folder/, https://host; * stands for any characters of a name")
     .option("--write <pattern...>", "where results may be copied: a bucket, bucket/folder/")
     .option("--credentials <path>", "whose keys open which buckets: a JSON list of {buckets, secret, endpoint, region, path_style}")
     .option("--weight <number>", "its share of the workers, 1 to 100 (1)", wholeNumber)
-    .action(async (name: string, flags: CommonFlags & { read?: string[]; write?: string[]; credentials?: string; weight?: number }) => {
-      const credentials = flags.credentials === undefined ? [] : await readCredentials(flags.credentials);
-      const facts = {
-        read: flags.read ?? [],
-        write: flags.write ?? [],
-        credentials,
-        ...(flags.weight === undefined ? {} : { weight: flags.weight }),
-      };
-      const put = await clientOf(flags).tenants.put(name, facts, { signal });
+    .option("--running-batches <number>", "quota: batches that haven't ended, at once", atLeastOne)
+    .option("--items-queued <number>", "quota: items of these that have no line yet", atLeastOne)
+    .action(async (name: string, flags: CommonFlags & TenantFlags) => {
+      const put = await clientOf(flags).tenants.put(name, await readTenant(flags), { signal });
       await (flags.json === true ? line(put) : say(formatTenant(put)));
     });
   remoteOf(tenant, "show", "Show one tenant.", "flamboyance tenant show birds")

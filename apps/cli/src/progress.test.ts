@@ -68,7 +68,20 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     "cancelling_at",
     "cancelled_at",
   ];
-  const nulls = ["errors", "input_file_id", "output_file_id", "error_file_id", "metadata", "output", "results", "waiting_for", "delivery"];
+  const nulls = [
+    "errors",
+    "retry_of",
+    "max_failed",
+    "paused_reason",
+    "input_file_id",
+    "output_file_id",
+    "error_file_id",
+    "metadata",
+    "output",
+    "results",
+    "waiting_for",
+    "delivery",
+  ];
   return batchSchema.parse({
     id: "batch_1",
     object: "batch",
@@ -78,6 +91,7 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     status,
     created_at: 1,
     priority: 0,
+    never_ran: 0,
     request_counts: { total, completed, failed: 0 },
     usage: {
       input_tokens: 0,

@@ -1,5 +1,5 @@
 /** A batch's progress on the screen: a bar with rate and time left; without a terminal, a line at each change that matters. */
-import type { Batch } from "@flamboyance/contracts";
+import { isEnded, type Batch } from "@flamboyance/contracts";
 import { SingleBar } from "cli-progress";
 import { formatDuration } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
@@ -36,7 +36,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
     show(batch) {
       const { total, completed, failed } = batch.request_counts;
       const done = completed + failed;
-      const shown = { status: statusText(batch), pace: paceText(batch, pace), failed: failed === 0 ? "" : `  ${failed} failed` };
+      const shown = { status: statusText(batch), pace: paceText(batch, pace), failed: failedText(batch) };
       if (!started) bar.start(total, done, shown);
       started = true;
       bar.setTotal(total);
@@ -60,13 +60,20 @@ function openLines(err: Terminal["err"], nowMs: () => number): Progress {
       const now = `${statusText(batch)} ${tenths}`;
       if (now === last) return;
       last = now;
-      err.write(`${statusText(batch)} ${done}/${total}${text === "" ? "" : `  ${text}`}${failed === 0 ? "" : `  ${failed} failed`}\n`);
+      err.write(`${statusText(batch)} ${done}/${total}${text === "" ? "" : `  ${text}`}${failedText(batch)}\n`);
     },
     stop() {},
   };
 }
 
+/** While a batch is being cancelled, items that never ran count as failed too, and nobody can tell them apart before the end. */
+function failedText({ cancelling_at, status, never_ran, request_counts: { failed } }: Batch): string {
+  if (cancelling_at !== null && !isEnded(status)) return "";
+  return failed === never_ran ? "" : `  ${failed - never_ran} failed`;
+}
+
 function statusText(batch: Batch): string {
+  if (batch.paused_reason !== null) return `${batch.status} (${batch.paused_reason})`;
   return batch.waiting_for === null ? batch.status : `${batch.status} (waiting for a ${batch.waiting_for})`;
 }
 

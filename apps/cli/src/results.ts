@@ -9,6 +9,7 @@ import { print, type Terminal } from "./terminal.ts";
 export interface ResultsFlags {
   readonly status?: "completed" | "failed";
   readonly follow: boolean;
+  readonly lineage: boolean;
   readonly table: boolean;
   readonly output?: string;
 }
@@ -16,8 +17,10 @@ export interface ResultsFlags {
 export async function showResults(client: Client, terminal: Terminal, id: string, flags: ResultsFlags): Promise<void> {
   const { signal, out } = terminal;
   if (flags.table && flags.output !== undefined) throw new UsageError("--table is for the screen; --output writes JSON lines");
+  if (flags.follow && flags.lineage) throw new UsageError("--lineage reads what has ended: there is nothing to --follow");
   const lines = client.batches.results(id, {
     follow: flags.follow,
+    lineage: flags.lineage,
     signal,
     ...(flags.status === undefined ? {} : { status: flags.status }),
   });

@@ -1,6 +1,6 @@
 /** From flags and files to the body of a submit. Owns which flag is which field; refuses to judge values: the schema of contracts does. */
 import { readFile } from "node:fs/promises";
-import { createDatasetBatch, type CreateDatasetBatchInput } from "@flamboyance/contracts";
+import { createDatasetBatch, plainWords, type CreateDatasetBatchInput } from "@flamboyance/contracts";
 import { z } from "zod";
 import { UsageError } from "./failure.ts";
 
@@ -38,6 +38,7 @@ export interface SubmitFlags {
   readonly resultFormats?: readonly string[];
   readonly deduplicate?: boolean;
   readonly dryRun?: boolean;
+  readonly maxFailed?: number | string;
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
@@ -83,13 +84,14 @@ export async function readSubmission(
     // Without the flag it is true: then the file's word stands.
     deduplicate: flags.deduplicate === false ? false : undefined,
     dry_run: flags.dryRun,
+    max_failed: flags.maxFailed,
     metadata: flags.metadata,
   };
   for (const [field, value] of Object.entries(given)) if (value !== undefined) body[field] = value;
   const named = Object.entries(generation).filter(([, value]) => value !== undefined);
   if (named.length > 0) body["generation"] = { ...object.safeParse(body["generation"]).data, ...Object.fromEntries(named) };
 
-  const parsed = createDatasetBatch.safeParse(body);
+  const parsed = createDatasetBatch.safeParse(body, { error: plainWords });
   if (!parsed.success) throw new UsageError(firstIssue(parsed.error));
   return parsed.data;
 }
@@ -139,8 +141,7 @@ function firstIssue(error: z.ZodError): string {
   const place = issue?.path.join(".") ?? "";
   // Of a list's element its flag.
   const flag = flagOf[place] ?? flagOf[place.replace(/\.\d+$/, "")];
-  const missing = issue?.code === "invalid_type" && issue.message.endsWith("received undefined");
-  const reason = missing ? "is needed" : (issue?.message ?? "doesn't fit");
+  const reason = issue?.message ?? "doesn't fit";
   return `${flag ?? place}${place === "" && flag === undefined ? "" : " "}${reason}`;
 }
 
@@ -163,6 +164,7 @@ const flagOf: Readonly<Record<string, string>> = {
   result_formats: "--result-formats",
   completion_window: "--completion-window",
   priority: "--priority",
+  max_failed: "--max-failed",
   "generation.max_new_tokens": "--max-new-tokens",
   "generation.min_new_tokens": "--min-new-tokens",
   "generation.num_beams": "--num-beams",

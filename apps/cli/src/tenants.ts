@@ -1,6 +1,16 @@
 /** Tenants and keys on the screen, and the key that is made without a service. */
 import { readFile } from "node:fs/promises";
-import { access, newTenantKey, scope, type Access, type ApiKey, type NewApiKey, type Scope, type Tenant } from "@flamboyance/contracts";
+import {
+  access,
+  newTenantKey,
+  scope,
+  type Access,
+  type ApiKey,
+  type NewApiKey,
+  type PutTenantInput,
+  type Scope,
+  type Tenant,
+} from "@flamboyance/contracts";
 import { ZodError } from "zod";
 import { UsageError } from "./failure.ts";
 import { formatTable, formatTime } from "./table.ts";
@@ -11,10 +21,16 @@ export function formatTenants(tenants: readonly Tenant[], columns?: number): str
   return formatTable(["tenant", "weight", "reads", "writes"], rows, columns);
 }
 
-export function formatTenant({ tenant, weight, read, write, credentials }: Tenant): string {
+export function formatTenant({ tenant, weight, quotas, read, write, credentials }: Tenant): string {
   const facts = [
     ["tenant", tenant],
     ["weight", String(weight)],
+    [
+      "quotas",
+      Object.entries(quotas)
+        .map(([quota, most]) => `${quota} ${most}`)
+        .join(", ") || "none",
+    ],
     ["reads", read.join(" ") || "nothing"],
     ["writes", write.join(" ") || "nothing"],
     ...credentials.map(({ buckets, secret }) => ["keys", `${secret}, for ${buckets.join(" ")}`]),
@@ -38,8 +54,31 @@ export function formatNewKey({ key, id, scopes }: NewApiKey): string {
   return `key, shown only now: ${key}\nid:                  ${id}\nscopes:              ${scopes.join(" ")}\n`;
 }
 
+export interface TenantFlags {
+  readonly read?: string[];
+  readonly write?: string[];
+  readonly credentials?: string;
+  readonly weight?: number;
+  readonly runningBatches?: number;
+  readonly itemsQueued?: number;
+}
+
+/** All that a tenant is said to be: what no flag says is as it is without one. */
+export async function readTenant({ read, write, credentials, weight, runningBatches, itemsQueued }: TenantFlags): Promise<PutTenantInput> {
+  return {
+    read: read ?? [],
+    write: write ?? [],
+    credentials: credentials === undefined ? [] : await readCredentials(credentials),
+    ...(weight === undefined ? {} : { weight }),
+    quotas: {
+      ...(runningBatches === undefined ? {} : { running_batches: runningBatches }),
+      ...(itemsQueued === undefined ? {} : { items_queued: itemsQueued }),
+    },
+  };
+}
+
 /** A JSON list of `{buckets, secret, endpoint?, region?, path_style?}`. */
-export async function readCredentials(path: string): Promise<Access["credentials"]> {
+async function readCredentials(path: string): Promise<Access["credentials"]> {
   const wrong = (reason: string) => new UsageError(`--credentials ${path} ${reason}`);
   const text = await readFile(path, "utf8").catch(() => {
     throw wrong("can't be read");

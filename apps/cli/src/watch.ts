@@ -18,7 +18,8 @@ export async function watchBatch(client: Client, terminal: Terminal, id: string,
     progress.stop();
   }
   await print(terminal.out, json ? `${JSON.stringify(batch)}\n` : summary(batch));
-  return batch.status === "completed" ? exitCodes.done : exitCodes.notCompleted;
+  if (batch.status !== "completed") return exitCodes.notCompleted;
+  return batch.request_counts.failed === 0 ? exitCodes.done : exitCodes.someFailed;
 }
 
 /** How a batch ended, in a few lines. */
@@ -26,12 +27,14 @@ export function summary(batch: Batch): string {
   const { total, completed, failed } = batch.request_counts;
   const endedAt = batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at;
   const took = endedAt === null ? "" : `, ${formatDuration(endedAt - batch.created_at)}`;
-  const lines = [`${batch.id} ${batch.status}: ${completed} of ${total} completed, ${failed} failed${took}`];
+  const neverRan = batch.never_ran === 0 ? "" : `, ${batch.never_ran} never ran`;
+  const lines = [`${batch.id} ${batch.status}: ${completed} of ${total} completed, ${failed - batch.never_ran} failed${neverRan}${took}`];
   for (const { code, message, param, line } of batch.errors?.data ?? [])
     lines.push(`  ${line === null ? "" : `line ${line}: `}${param === null ? "" : `${param}: `}${message} (${code})`);
   if (batch.output !== null && batch.delivery?.status === "failed")
     lines.push(`  not delivered to ${batch.output}: ${batch.delivery.error ?? ""}`);
   else if (batch.output !== null && batch.results !== null) lines.push(`  copied to ${batch.output}`);
+  if (failed > 0) lines.push(`  see why with: flamboyance errors ${batch.id}`);
   if (total > 0) lines.push(`  read them with: flamboyance results ${batch.id}`);
   return `${lines.join("\n")}\n`;
 }

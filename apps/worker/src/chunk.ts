@@ -2,7 +2,15 @@
  * The chunk job: claim → read the items → run them → write the part whole → record it, first wins.
  * A suspect chunk (its last claimant died over it) runs alone and item by item. Owns what happens to a chunk that is stopped (cut short, handed back) or that meets a passing fault (thrown: tried again).
  */
-import { item as itemSchema, neverRanLine, type Item, type PartChoice, type ResultLine, type Tally } from "@flamboyance/contracts";
+import {
+  item as itemSchema,
+  itemNumber,
+  neverRanLine,
+  type Item,
+  type PartChoice,
+  type ResultLine,
+  type Tally,
+} from "@flamboyance/contracts";
 import { CodedError } from "@flamboyance/contracts";
 import { newUlid, type Job, type Queue } from "@flamboyance/queue";
 import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines, type Storage } from "@flamboyance/storage";
@@ -144,7 +152,8 @@ async function runItems(
     underWay.add(settled);
   };
   const pass = (item: Item) => dependencies.itemGate.enter(either, framesOf(sourcesOf(item, batch.request.frames, model.maxFrames)));
-  const run = (item: Item, index: number) => runItem(dependencies, model, batch, { item, number: firstItem + index }, either);
+  const run = (item: Item, index: number) =>
+    runItem(dependencies, model, batch, { item, number: itemNumber(item, firstItem + index) }, either);
   const copy = await copyOf(dependencies, model, batch, { items, firstItem }, either);
   for (const [index, item] of items.entries()) {
     const kind = item.same_as ?? firstItem + index;
@@ -180,7 +189,7 @@ async function copyOf(
   const earlier = places.size === 0 ? new Map<number, ResultLine>() : await readEarlierLines(dependencies, batch, places, signal);
   return (item, index, line) => {
     const like = line ?? earlier.get(item.same_as ?? -1) ?? null;
-    const identity = { batchId: batch.request.id, item: firstItem + index, customId: item.custom_id };
+    const identity = { batchId: batch.request.id, item: itemNumber(item, firstItem + index), customId: item.custom_id };
     return like === null ? null : copyLine({ batch, model, worker: dependencies.worker }, like, item, identity);
   };
 }
@@ -198,7 +207,7 @@ function partOf(
     const result = results[index] ?? null;
     if (result === null) {
       tally.failed += 1;
-      return jsonLine(neverRanLine({ batchId, item: firstItem + index, customId: item.custom_id }, neverRan));
+      return jsonLine(neverRanLine({ batchId, item: itemNumber(item, firstItem + index), customId: item.custom_id }, neverRan));
     }
     tally.completed += result.tally.completed;
     tally.failed += result.tally.failed;

@@ -3,15 +3,7 @@
  * Only what succeeded is copied; an item whose like failed, or isn't done, runs by itself.
  */
 import { itemsPerChunk } from "./chunk-ledger.ts";
-import {
-  linePosition,
-  lineSucceeded,
-  resultLine,
-  succeededLine,
-  type Item,
-  type ItemIdentity,
-  type ResultLine,
-} from "@flamboyance/contracts";
+import { lineSucceeded, resultLine, succeededLine, type Item, type ItemIdentity, type ResultLine } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, readLines, type Storage } from "@flamboyance/storage";
 import { isOwnFault } from "./fate.ts";
@@ -71,10 +63,9 @@ export async function readEarlierLines(
     if (part === undefined || part === null || part.cut) continue;
     const pieces = storage.stream({ bucket, key: keys.part(plan.plan, chunk, part.attempt, part.cut) }, { signal });
     for await (const line of readLines(pieces, { maxLineBytes: longestLineBytes })) {
-      if (line.kind !== "line") continue;
-      // Most lines of a part aren't wanted: their id is enough.
-      const place = linePosition(/^\{"id":"([^"]+)"/.exec(line.text)?.[1] ?? "")?.item;
-      if (place !== undefined && wanted.includes(place)) found.set(place, resultLine.parse(JSON.parse(line.text)));
+      // One line an item, in order: a line's id has the item's number, which in a retry isn't its place.
+      const place = chunk * size + line.number - 1;
+      if (line.kind === "line" && wanted.includes(place)) found.set(place, resultLine.parse(JSON.parse(line.text)));
     }
   }
   return found;

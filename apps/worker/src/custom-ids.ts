@@ -1,15 +1,16 @@
 /**
  * Which custom_ids a manifest has shown. Owns the memory of them: 64 bits of a hash each, at most 16 bytes per id from some thousands of ids on.
- * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does.
+ * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does; of many ids each is of megabytes, which go back to the
+ * system when the plan is done.
  *
- * Two different ids with equal hashes would pass for duplicates: one chance in 90 million at ten million ids (the table's number is 8 bits more).
+ * Two different ids with equal hashes would pass for duplicates: one chance in 23 million at ten million ids (the table's number is 6 bits more).
  * The hash begins at a random number of its own for each manifest, so that nobody can choose such ids; a cryptographic one took a quarter of a plan's time.
  * Past `mostRemembered` ids no further one is remembered (a stated bound of memory: 256 MiB): a later duplicate of a remembered one is still found.
  */
 import { randomInt } from "node:crypto";
 
 const mostRemembered = 16_000_000;
-const tables = 256;
+const tables = 64;
 /** Full to three quarters, a table becomes half as large again: 8 bytes a slot make 10.7 to 16 bytes an id. */
 const fullest = 0.75;
 const growth = 1.5;

@@ -44,7 +44,10 @@ function outbox(...faults: CodedError[]) {
   };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a delivery uses
   const given = storage as Storage;
-  return { written, try: (end: End) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service" }, request, end, signal) };
+  return {
+    written,
+    try: (end: End, asked = request) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service" }, asked, end, signal),
+  };
 }
 const away = () => new CodedError("storage_unavailable", "PUT s3://photos/out/output.jsonl: SlowDown (HTTP 503)");
 
@@ -68,4 +71,13 @@ it("is given up a day after the end, with the fault as its reason", async () => 
 it("that is refused fails at once", async () => {
   const refusal = new CodedError("storage_forbidden", "PUT s3://photos/out/output.jsonl: AccessDenied (HTTP 403)");
   expect(await outbox(refusal).try(endedAgo(0))).toEqual({ status: "failed", error: `storage_forbidden: ${refusal.message}` });
+});
+
+it("goes nowhere that its tenant may not write, whatever the request says", async () => {
+  for (const output of ["s3://others/out/", "s3://photos/elsewhere/", "s3://service/batches/"]) {
+    const box = outbox();
+    const asked = requestOf({ output, access: { read: ["photos", "others"], write: ["photos/out/", "service"], credentials: [] } });
+    expect(await box.try(endedAgo(0), asked)).toMatchObject({ status: "failed", error: expect.stringContaining("storage_forbidden") });
+    expect(box.written).toEqual([]);
+  }
 });

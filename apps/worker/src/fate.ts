@@ -24,6 +24,7 @@ const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "empty_file",
   "too_many_tasks",
   "bad_example",
+  "nothing_to_retry",
 ]);
 
 /** True for a fault that belongs to the item or the input itself. */

@@ -5,14 +5,15 @@
 import { createHash } from "node:crypto";
 import {
   CodedError,
+  linePosition,
   lineSucceeded,
   type BatchRequest,
   type End,
   type Plan,
   type ResultFormat,
   type ResultLine,
-  type ResultsSummary,
   type Seal,
+  type Summary,
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
@@ -68,7 +69,7 @@ export async function writeFinalFiles(
       await (lineSucceeded(value) ? output : errors).write(text);
       for (const table of tables) await table.add(value);
     }
-    const { counts, usage } = totals.counted();
+    const { counts, never_ran, usage } = totals.counted();
     // A part that isn't whole must never become an end.
     if (counts.total !== plan.items + refused)
       throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
@@ -81,7 +82,7 @@ export async function writeFinalFiles(
       files[`results.${format}`] = table;
       written[format] = { key, sha256: table.sha256, lines: table.lines };
     }
-    const said: ResultsSummary = {
+    const figures: Summary = {
       id,
       status: seal.outcome,
       model: request.model.name,
@@ -89,17 +90,18 @@ export async function writeFinalFiles(
       task: request.task,
       counts,
       usage,
-      codes: totals.codes(),
+      ...totals.codes(),
       copied: totals.copied(),
       files: Object.fromEntries(
         Object.entries(files).map(([name, { sizeBytes, sha256, lines }]) => [name, { size_bytes: sizeBytes, sha256, lines }]),
       ),
     };
-    const summary = jsonLine(said);
+    const summary = jsonLine(figures);
     await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
     return {
       ...frame,
       counts,
+      never_ran,
       usage,
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
@@ -115,28 +117,35 @@ export async function writeFinalFiles(
 
 class Totals {
   #tally = noTally;
+  #neverRan = 0;
   readonly #copied = { items: 0, input_tokens: 0, output_tokens: 0 };
   readonly #codes = new Map<string, number>();
+  readonly #refused = new Map<string, number>();
 
   add(line: ResultLine): void {
     const added = tallyOf(line);
     this.#tally = addTallies(this.#tally, added);
-    const body = line.response?.body;
+    const { id, response, error, flamingo } = line;
+    const body = response?.body;
     if (added.failed === 0) {
-      if (line.flamingo?.copied_from === undefined || body === undefined || !("usage" in body)) return;
+      if (flamingo?.copied_from === undefined || body === undefined || !("usage" in body)) return;
       this.#copied.items += 1;
       this.#copied.input_tokens += body.usage.prompt_tokens;
       this.#copied.output_tokens += body.usage.completion_tokens;
       return;
     }
-    const code = line.error?.code ?? (body !== undefined && "error" in body ? body.error.code : null) ?? "unknown";
+    const isRefused = linePosition(id)?.refusedLine !== null;
+    if (response === null && !isRefused) this.#neverRan += 1;
+    const code = error?.code ?? (body !== undefined && "error" in body ? body.error.code : null) ?? "unknown";
     this.#codes.set(code, (this.#codes.get(code) ?? 0) + 1);
+    if (isRefused) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
-  counted(): Pick<End, "counts" | "usage"> {
+  counted(): Pick<End, "counts" | "never_ran" | "usage"> {
     const { completed, failed, input_tokens, cached_tokens, output_tokens } = this.#tally;
     return {
       counts: { total: completed + failed, completed, failed },
+      never_ran: this.#neverRan,
       usage: {
         input_tokens,
         input_tokens_details: { cached_tokens },
@@ -147,12 +156,16 @@ class Totals {
     };
   }
 
-  copied(): ResultsSummary["copied"] {
+  copied(): Summary["copied"] {
     return { ...this.#copied };
   }
 
-  /** Failed lines by code, in the codes' order. */
-  codes(): Record<string, number> {
-    return Object.fromEntries([...this.#codes].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+  /** Failed lines by code, in the codes' order, and which of them are refused lines. */
+  codes(): Pick<Summary, "codes" | "refused"> {
+    return { codes: inOrder(this.#codes), refused: inOrder(this.#refused) };
   }
+}
+
+function inOrder(counts: ReadonlyMap<string, number>): Record<string, number> {
+  return Object.fromEntries([...counts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }

@@ -27,7 +27,7 @@ export class FirstItems {
 
   /** The place of the first item like this one; null where it is the first, or that isn't remembered. */
   find(item: Item, place: number): number | null {
-    const { custom_id: _id, line: _line, ...shownAndAsked } = item;
+    const { custom_id: _id, line: _line, number: _number, ...shownAndAsked } = item;
     const digest = hash("sha1", JSON.stringify(shownAndAsked), "buffer");
     const table = this.#tables[digest[8] ?? 0];
     // Never 0: that marks an empty slot.

@@ -7,6 +7,7 @@ import {
   isCoded,
   limits,
   manifestLine,
+  plainWords,
   type BatchRequest,
   type ErrorCode,
   type Item,
@@ -99,7 +100,7 @@ function readRow(line: number, fields: Fields, request: BatchRequest, owner: Own
     kind: "refused",
     refused: { code, message, param, line, custom_id: customId },
   });
-  const parsed = manifestLine.safeParse(fields);
+  const parsed = manifestLine.safeParse(fields, { error: plainWords });
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const param = issue?.code === "unrecognized_keys" ? issue.keys[0] : issue?.path.join(".");

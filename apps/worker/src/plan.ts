@@ -18,6 +18,7 @@ import { stopKind } from "./job-stop.ts";
 import { openLineFile } from "./line-file.ts";
 import { readManifest } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
+import { readFollowedPlan, readRetryItems } from "./retry-items.ts";
 import type { StopWatch } from "./stop-watch.ts";
 import { shownImage } from "./web-image.ts";
 
@@ -46,7 +47,13 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
       return "done";
     }
     const { plan, items, chunks, refused } = outcome.plan;
-    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused });
+    const itemsQueued = request.quotas?.items_queued;
+    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, itemsQueued });
+    if (adopted.kind === "over") {
+      const message = `its ${items} items and the ${adopted.have} that you have queued are more than the ${adopted.most} that you may have (items_queued)`;
+      await queue.refusePlan({ id, errors: [{ code: "quota_exceeded", message, param: null, line: null }] });
+      return "done";
+    }
     if (adopted.kind === "adopted" && !adopted.sealed) await queue.dispatch(request.model.key);
     return "done";
   } catch (error) {
@@ -66,7 +73,10 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   const plan = newUlid();
   const keys = batchKeys(request.id).plan(plan);
   try {
-    const examples = await writeExamples(dependencies, request, keys, signal);
+    const examples =
+      request.retry === undefined
+        ? await writeExamples(dependencies, request, keys, signal)
+        : await copyExamples(dependencies, request.retry, keys, signal);
     const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
     const lines = await (request.dry_run === true
       ? writeReport(dependencies, request, keys, { look, signal })
@@ -120,6 +130,28 @@ async function writeExamples(
   return examples;
 }
 
+/** A retry's: the bytes that the batch before it ran with. */
+async function copyExamples(
+  { storage, serviceBucket: bucket }: PlanDependencies,
+  retry: NonNullable<BatchRequest["retry"]>,
+  keys: PlanKeys,
+  signal: AbortSignal,
+): Promise<Plan["examples"]> {
+  const followed = await readFollowedPlan({ storage, bucket }, retry, signal);
+  const copy = async (from: string, to: string) => {
+    const { bytes } = await storage.read({ bucket, key: from }, { signal });
+    await storage.write({ bucket, key: to }, bytes, { contentType: "application/octet-stream", signal });
+  };
+  for (const [index, example] of followed.plan.examples.entries()) {
+    if (!Array.isArray(example)) {
+      if (example !== null) await copy(followed.keys.example(index), keys.example(index));
+      continue;
+    }
+    for (const place of example.keys()) await copy(followed.keys.exampleFrame(index, place), keys.exampleFrame(index, place));
+  }
+  return followed.plan.examples;
+}
+
 /** Whether bytes can be decoded doesn't depend on the model's size. */
 const anyPreprocessing: Preprocessing = { imageSize: 32, mean: [0, 0, 0], std: [1, 1, 1] };
 
@@ -143,7 +175,11 @@ async function writeItems(
   const bad = new BadLines();
   let lines = 0;
   try {
-    for await (const entry of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
+    const entries =
+      request.retry === undefined
+        ? readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })
+        : readRetryItems({ storage, bucket }, request.retry, signal);
+    for await (const entry of entries) {
       lines += 1;
       if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
       if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
@@ -158,7 +194,11 @@ async function writeItems(
       }
     }
     if (bad.count > 0) return { kind: "refused", errors: bad.errors() };
-    if (items.lines + skipped.lines === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
+    if (items.lines + skipped.lines === 0) {
+      throw request.retry === undefined
+        ? new CodedError("empty_file", `${request.input} holds nothing to do`)
+        : new CodedError("nothing_to_retry", "no item of the batches before it fails any more, or none with these codes");
+    }
     const { sha256 } = await items.finish();
     await skipped.finish();
     const { chunks, pieces } = ledger.index();

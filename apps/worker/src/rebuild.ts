@@ -127,7 +127,7 @@ async function relist(
   const keys = batchKeys(id);
   if ((await queue.batch(id)) !== null) return;
   // Its sweep goes on.
-  if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return void (await queue.startDelete(id));
+  if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return void (await queue.startDelete({ id }));
   const after = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   const request = after === null ? null : await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
   const end = request === null ? null : await readJson(storage, { bucket, key: keys.end }, endSchema, signal);

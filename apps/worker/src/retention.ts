@@ -1,6 +1,6 @@
 /** Batches that ended longer ago than they are kept: deleted as if their owner had asked. Owns which, and the order; the sweep takes the bytes. */
 import { batchRequest, type Deletion } from "@flamboyance/contracts";
-import type { Queue } from "@flamboyance/queue";
+import { retryId, type Queue } from "@flamboyance/queue";
 import { batchKeys, readJson, type Storage } from "@flamboyance/storage";
 
 /** So many in one round: the rest stays due. */
@@ -19,13 +19,44 @@ export async function deleteKeptTooLong(
     if (signal.aborted) break;
     await alone(id, async () => {
       const record = await queue.batch(id);
-      const tenant = record?.tenant ?? (await readJson(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal))?.tenant;
-      if (tenant === undefined || (await queue.startDelete(id)).kind === "refused") return;
-      const decided: Deletion = { tenant, deleted_at: nowSeconds, because: "retention" };
+      const known = record ?? (await readJson(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal));
+      if (known === null) return;
+      const { tenant, retry } = known;
+      const after = await lookAhead({ storage, bucket }, id, signal);
+      // What would copy this batch's items isn't taken up yet.
+      if (after.newest !== id && (await queue.batch(after.newest)) === null && (await stands({ storage, bucket }, after.marker, signal)))
+        return;
+      if ((await queue.startDelete({ id, ...after })).kind !== "started") return;
+      const decided: Deletion = {
+        tenant,
+        deleted_at: nowSeconds,
+        because: "retention",
+        ...(retry === undefined ? {} : { lineage: retry.lineage }),
+      };
       await storage.write({ bucket, key: batchKeys(id).deleted }, JSON.stringify(decided), { contentType: "application/json", signal });
-      await queue.forgetDeleted({ id, tenant });
+      await queue.forgetDeleted({ id, tenant, next: after.next });
       deleted += 1;
     });
   }
   return deleted;
+}
+
+interface Place {
+  readonly storage: Storage;
+  readonly bucket: string;
+}
+
+/** The newest of the batch and its retries that isn't deleted, and the id that the next one would have. */
+async function lookAhead(place: Place, id: string, signal: AbortSignal): Promise<{ newest: string; next: string; marker: string }> {
+  let newest = id;
+  for (let next = retryId(id); ; next = retryId(next)) {
+    const { request, deleted } = batchKeys(next);
+    const isDeleted = await stands(place, deleted, signal);
+    if (!isDeleted && !(await stands(place, request, signal))) return { newest, next, marker: batchKeys(newest).marker };
+    if (!isDeleted) newest = next;
+  }
+}
+
+async function stands({ storage, bucket }: Place, key: string, signal: AbortSignal): Promise<boolean> {
+  return (await storage.describe({ bucket, key }, { signal })) !== null;
 }

@@ -15,8 +15,17 @@ const items = ["a", "b", "c"].map((custom_id, index): Item => ({
 }));
 
 /** Runs items 4, 5 and 6, none of whose images is there; writes down what happens. */
-function run(options: { quarantined?: readonly number[]; lost?: number; read?: (key: string) => void; signal?: AbortSignal } = {}) {
-  const { quarantined = [], lost = null, read = () => {} } = options;
+function run(
+  options: {
+    quarantined?: readonly number[];
+    lost?: number;
+    read?: (key: string) => void;
+    signal?: AbortSignal;
+    numbers?: readonly number[];
+  } = {},
+) {
+  const { quarantined = [], lost = null, read = () => {}, numbers } = options;
+  const chunk = items.map((item, index): Item => ({ ...item, ...(numbers === undefined ? {} : { number: numbers[index] }) }));
   const events: string[] = [];
   const dependencies = {
     buckets: {
@@ -42,7 +51,7 @@ function run(options: { quarantined?: readonly number[]; lost?: number; read?: (
   const model = { name: "m", maxFrames: 1 } as unknown as Parameters<typeof runOneByOne>[1];
   const batch = { request: requestOf(), plan: {}, prefix: null } as unknown as Parameters<typeof runOneByOne>[2];
   const suspect = { id: "batch_1", chunk: 1, attempt: "x", quarantined };
-  const running = runOneByOne(dependencies, model, batch, { items, firstItem: 4 }, suspect, options.signal ?? signal);
+  const running = runOneByOne(dependencies, model, batch, { items: chunk, firstItem: 4 }, suspect, options.signal ?? signal);
   const codes = running.then((results) =>
     results?.map((result) => {
       const body = result?.line.response?.body;
@@ -56,6 +65,12 @@ it("each item is noted before it runs, one after the other, and behind the last 
   const { events, codes } = run();
   expect(await codes).toEqual(["image_not_found", "image_not_found", "image_not_found"]);
   expect(events).toEqual(["notes 4", "reads a.png", "notes 5", "reads b.png", "notes 6", "reads c.png", "notes null"]);
+});
+
+it("a retry's items are noted, and quarantined, by the numbers that they had", async () => {
+  const { events, codes } = run({ numbers: [12, 40, 41], quarantined: [40] });
+  expect(await codes).toEqual(["image_not_found", "poison_item", "image_not_found"]);
+  expect(events).toEqual(["notes 12", "reads a.png", "notes 41", "reads c.png", "notes null"]);
 });
 
 it("a quarantined item isn't run, and has its error", async () => {

@@ -2,7 +2,7 @@
  * The items of a suspect chunk: one at a time, each noted before it runs, so that a process that dies says over which; those that are quarantined get their error
  * unrun. Owns that nothing runs unnoted. Refuses to judge: who is quarantined is the claim's word.
  */
-import { failedLine, type Item } from "@flamboyance/contracts";
+import { failedLine, itemNumber, type Item } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
 import type { OpenBatch } from "./open-batches.ts";
@@ -27,7 +27,7 @@ export async function runOneByOne(
   const results: (ItemResult | null)[] = items.map(() => null);
   for (const [index, item] of items.entries()) {
     if (signal.aborted) return results;
-    const number = firstItem + index;
+    const number = itemNumber(item, firstItem + index);
     if (quarantined.includes(number)) {
       metrics.item(model.name, "poison_item");
       results[index] = quarantinedResult(id, number, item.custom_id);

@@ -7,8 +7,9 @@
  * Which batches are due stands in the queue (`sweepable`): looked at again until a look finds nothing, for a stalled process may still write. After a loss of
  * Redis that list is refilled: with open batches as each is settled, with the others as they are listed again (rebuild.ts).
  */
-import { end as endSchema, seal as sealSchema, type End } from "@flamboyance/contracts";
-import { batchKeys, clockKey, readJson, type BatchKeys, type Storage } from "@flamboyance/storage";
+import { deletion, end as endSchema, type End } from "@flamboyance/contracts";
+import { batchKeys, clockKey, readJson, type Storage } from "@flamboyance/storage";
+import { findWinningSeal } from "./winning-seal.ts";
 
 export interface SweepDependencies {
   readonly storage: Storage;
@@ -32,7 +33,7 @@ export async function sweepBatch(
   const keys = batchKeys(id);
   const end = await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
   if (end === null) return { removed: 0, left: "clean" };
-  const kept = await keptPrefixes({ storage, serviceBucket: bucket }, keys, end, signal);
+  const kept = await keptPrefixes({ storage, serviceBucket: bucket }, id, end, signal);
   const found: { bucket: string; key: string }[] = [];
   let young = false;
   let more = false;
@@ -53,7 +54,8 @@ export async function sweepBatch(
 
 /**
  * One look at a batch that was deleted: everything goes, at once, for nothing of it counts any more. deleted.json stays until a look finds nothing else and it is old
- * enough: what a stalled process writes late is found by then, and until then the id can't begin again.
+ * enough: what a stalled process writes late is found by then, and until then the id can't begin again. That of a retry stays while a batch before it stands: their next
+ * retry's id follows from it.
  */
 export async function sweepDeleted(
   { storage, serviceBucket: bucket }: SweepDependencies,
@@ -73,6 +75,10 @@ export async function sweepDeleted(
   }
   await storage.remove([...found, { bucket, key: marker }], { signal });
   if (found.length > 0 || decidedMs > beforeMs) return { removed: found.length, left: "later" };
+  const { lineage = [] } = (await readJson(storage, { bucket, key: deleted }, deletion, signal)) ?? {};
+  for (const before of lineage) {
+    if ((await storage.describe({ bucket, key: batchKeys(before).request }, { signal })) !== null) return { removed: 0, left: "later" };
+  }
   await storage.remove([{ bucket, key: deleted }], { signal });
   return { removed: 1, left: "clean" };
 }
@@ -87,20 +93,14 @@ export async function storeTime({ storage, serviceBucket: bucket }: SweepDepende
 /** Everything that end.json stands for begins with one of these. */
 async function keptPrefixes(
   { storage, serviceBucket: bucket }: SweepDependencies,
-  keys: BatchKeys,
-  { seal }: End,
+  id: string,
+  end: End,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const kept = [keys.final(seal).folderPrefix];
-  for await (const { key } of storage.list({ bucket, key: keys.sealPrefix }, { signal })) {
-    if (!key.endsWith(`-${seal}.json`)) continue;
-    const sealed = await readJson(storage, { bucket, key }, sealSchema, signal);
-    // Not to be seen any more: then it isn't known which plan won.
-    if (sealed === null) continue;
-    kept.push(key);
-    if (sealed.plan !== null) kept.push(keys.plan(sealed.plan).folderPrefix);
-    return kept;
-  }
+  const keys = batchKeys(id);
+  const kept = [keys.final(end.seal).folderPrefix];
+  const sealed = await findWinningSeal(storage, bucket, id, end, signal);
+  if (sealed !== null) return [...kept, sealed.key, ...(sealed.seal.plan === null ? [] : [keys.plan(sealed.seal.plan).folderPrefix])];
   // An end without its seal can't say which plan it followed: all of them stay.
   return [...kept, keys.planPrefix];
 }

@@ -23,14 +23,20 @@ interface Peaks {
   api: number;
 }
 
+/** As in the worker's image (infra/Dockerfile). */
+const imageMemory = { MALLOC_MMAP_THRESHOLD_: "1048576", MALLOC_TRIM_THRESHOLD_: "1048576" };
+
 /** False where a batch's counts don't add up. */
 export async function measureMemory({ items, seconds }: MemorySetting, signal: AbortSignal): Promise<boolean> {
   const rows: string[] = [];
   let right = true;
   for (const count of items) {
     const dataset = { items: count, images: 1, imageSide: 256 };
-    const row = await withSystem({ dataset, workers: 1 }, signal, (running) => follow(running, count, seconds, signal));
+    const row = await withSystem({ dataset, workers: 1, environment: imageMemory }, signal, (running) =>
+      follow(running, count, seconds, signal),
+    );
     right &&= row.right;
+    note(row.text);
     rows.push(row.text);
   }
   print(

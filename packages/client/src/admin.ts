@@ -16,7 +16,7 @@ import { request, type Connection } from "./request.ts";
 import type { Signalled } from "./batches.ts";
 
 export interface Tenants {
-  /** Says what the tenant may read and write, and its weight; what was said before is replaced. Holds for what is submitted from then on. */
+  /** Says what the tenant may read and write, its weight and its quotas; what was said before is replaced. Holds for what is submitted from then on. */
   put(name: string, facts: PutTenantInput, options?: Signalled): Promise<Tenant>;
   get(name: string, options?: Signalled): Promise<Tenant>;
   /** Every tenant, by name, page by page. */

@@ -1,12 +1,14 @@
 /** Batches as a caller uses them: submit, list, look, control, read results, wait for the end. */
 import {
   batch,
+  batchErrors,
   batchList,
   deletedBatch,
   dryRunReport,
   resultsPage,
   isEnded,
   type Batch,
+  type BatchErrors,
   type BatchList,
   type Control,
   type CreateDatasetBatchInput,
@@ -25,6 +27,8 @@ export interface Signalled {
 export interface ResultsOptions extends Signalled {
   /** Only these lines. */
   readonly status?: "completed" | "failed";
+  /** With the batch's retries that have ended: the newest line of each item. There is nothing to follow then. Default false. */
+  readonly lineage?: boolean;
   /** Lines per call, 1 to 1,000. Default 500. */
   readonly limit?: number;
   /** The cursor that an earlier reader stopped at. */
@@ -57,7 +61,7 @@ export interface Batches {
   cancel(id: string, options?: Signalled): Promise<Batch>;
   /** What runs is finished, nothing further starts until `resume`, and the deadline stays. Rejects with `conflict` where the batch isn't in progress. */
   pause(id: string, options?: Signalled): Promise<Batch>;
-  /** Lets a paused batch go on; one that is in progress does so anyway. */
+  /** Lets a paused batch go on (one that its `max_failed` paused, without that limit from then on); one that is in progress does so anyway. */
   resume(id: string, options?: Signalled): Promise<Batch>;
   /** The batch's place among your own from now on: the highest first, then the oldest. Rejects with `conflict` where nothing of it is left to begin. */
   setPriority(id: string, priority: number, options?: Signalled): Promise<Batch>;
@@ -65,6 +69,15 @@ export interface Batches {
   delete(id: string, options?: Signalled): Promise<DeletedBatch>;
   /** What a dry run found, once it has ended. Rejects with `conflict` before, and where the batch failed instead. */
   report(id: string, options?: Signalled): Promise<DryRunReport>;
+  /** Until when the batch must be done, from its submit on, as `48h`. Rejects with `invalid_request` where that has passed, with `conflict` where the batch is being stopped or has ended. */
+  setDeadline(id: string, completionWindow: string, options?: Signalled): Promise<Batch>;
+  /**
+   * A new batch over the failed items of an ended one (of those codes only, where some are given) and of its retries before. Tried again under one idempotency key, as
+   * `create`. Rejects with `conflict` while the batch or a retry of it runs, and with `nothing_to_retry`.
+   */
+  retry(id: string, options?: Signalled & { readonly errorCodes?: readonly string[]; readonly idempotencyKey?: string }): Promise<Batch>;
+  /** An ended batch's failed lines by cause, the most frequent first; with `lineage`, of it and its retries together. */
+  errors(id: string, options?: Signalled & { readonly lineage?: boolean }): Promise<BatchErrors["data"]>;
   /** One page of results. `after` is `next` of the page before. */
   resultsPage(id: string, options?: Omit<ResultsOptions, "follow" | "intervalMs">): Promise<ResultsPage>;
   /** Result lines in the manifest's order, page by page, also while the batch runs. */
@@ -78,10 +91,12 @@ export function batchesOf(connection: Connection): Batches {
   const get: Batches["get"] = (id, { signal } = {}) => request(connection, { method: "GET", path: path(id), answer: batch, signal });
   const list: Batches["list"] = ({ after, limit, signal } = {}) =>
     request(connection, { method: "GET", path: "/v1/batches", query: { after, limit }, answer: batchList, signal });
-  const page: Batches["resultsPage"] = (id, { status, limit, after, signal } = {}) =>
-    request(connection, { method: "GET", path: path(id, "/results"), query: { status, limit, after }, answer: resultsPage, signal });
+  const page: Batches["resultsPage"] = (id, { status, limit, after, lineage, signal } = {}) => {
+    const query = { status, limit, after, lineage: lineage === true ? "true" : undefined };
+    return request(connection, { method: "GET", path: path(id, "/results"), query, answer: resultsPage, signal });
+  };
   const control =
-    (kind: Exclude<Control["kind"], "priority">): Batches["cancel"] =>
+    (kind: Exclude<Control["kind"], "priority" | "deadline">): Batches["cancel"] =>
     (id, { signal } = {}) =>
       request(connection, { method: "POST", path: path(id, `/${kind}`), answer: batch, signal });
 
@@ -105,6 +120,27 @@ export function batchesOf(connection: Connection): Batches {
       request(connection, { method: "POST", path: path(id, "/priority"), body: { priority }, answer: batch, signal }),
     delete: (id, { signal } = {}) => request(connection, { method: "DELETE", path: path(id), answer: deletedBatch, signal }),
     report: (id, { signal } = {}) => request(connection, { method: "GET", path: path(id, "/report"), answer: dryRunReport, signal }),
+    setDeadline: (id, completionWindow, { signal } = {}) =>
+      request(connection, {
+        method: "POST",
+        path: path(id, "/deadline"),
+        body: { completion_window: completionWindow },
+        answer: batch,
+        signal,
+      }),
+    retry: (id, { errorCodes, idempotencyKey = crypto.randomUUID(), signal } = {}) =>
+      request(connection, {
+        method: "POST",
+        path: path(id, "/retry"),
+        body: errorCodes === undefined ? {} : { error_codes: errorCodes },
+        headers: { "idempotency-key": idempotencyKey },
+        answer: batch,
+        signal,
+      }),
+    errors: async (id, { lineage, signal } = {}) => {
+      const query = { lineage: lineage === true ? "true" : undefined };
+      return (await request(connection, { method: "GET", path: path(id, "/errors"), query, answer: batchErrors, signal })).data;
+    },
     all: (options) => allBatches(list, options),
     results: (id, options) => allResults(page, id, options),
     wait: (id, options) => untilEnded(get, id, options),
@@ -123,11 +159,12 @@ async function* allBatches(list: Batches["list"], { signal }: Signalled = {}): A
 async function* allResults(
   page: Batches["resultsPage"],
   id: string,
-  { follow = false, limit = 500, after, status, signal, intervalMs }: ResultsOptions = {},
+  { follow = false, limit = 500, after, status, lineage = false, signal, intervalMs }: ResultsOptions = {},
 ): AsyncGenerator<ResultLine, void> {
   const idle = new Idleness();
   for (let cursor = after; ;) {
-    const options = { limit, signal, ...(status === undefined ? {} : { status }), ...(cursor === undefined ? {} : { after: cursor }) };
+    const wanted = { ...(status === undefined ? {} : { status }), ...(cursor === undefined ? {} : { after: cursor }) };
+    const options = { limit, lineage, signal, ...wanted };
     const { data, next, has_more: hasMore } = await page(id, options);
     yield* data;
     if (next === null || (!hasMore && !follow)) return;

@@ -38,6 +38,34 @@ it("changes a priority by a POST that carries it", async () => {
   expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/priority", body: { priority: -3 } });
 });
 
+it("changes a deadline by a POST that carries the window", async () => {
+  const { client, sent } = answering(json({ ...batch("in_progress"), completion_window: "48h" }));
+  expect((await client.batches.setDeadline("batch_1", "48h")).completion_window).toBe("48h");
+  expect(sent[0]).toMatchObject({ method: "POST", url: "http://api.test/v1/batches/batch_1/deadline", body: { completion_window: "48h" } });
+});
+
+it("retries by a POST under an idempotency key, with the codes that are given", async () => {
+  const { client, sent } = answering(failure(503, "service_unavailable"), json(batch()), json(batch()));
+  await client.batches.retry("batch_1", { errorCodes: ["image_not_found"] });
+  await client.batches.retry("batch_1");
+  expect(sent.map(({ method, url, body }) => [method, new URL(url).pathname, body])).toEqual([
+    ["POST", "/v1/batches/batch_1/retry", { error_codes: ["image_not_found"] }],
+    ["POST", "/v1/batches/batch_1/retry", { error_codes: ["image_not_found"] }],
+    ["POST", "/v1/batches/batch_1/retry", {}],
+  ]);
+  const keys = sent.map(({ headers }) => headers.get("idempotency-key"));
+  expect(keys[0]).toBe(keys[1]);
+  expect(keys[2]).not.toBe(keys[0]);
+});
+
+it("reads results and errors of a batch with its retries", async () => {
+  const errors = [{ code: "image_not_found", count: 2, meaning: "m", retryable: false }];
+  const { client, sent } = answering(page(["a"], null, false), json({ object: "list", data: errors }));
+  expect(await idsOf(client.batches.results("batch_1", { lineage: true }))).toEqual(["a"]);
+  expect(await client.batches.errors("batch_1", { lineage: true })).toEqual(errors);
+  expect(sent.map(({ url }) => new URL(url).searchParams.get("lineage"))).toEqual(["true", "true"]);
+});
+
 it("tries what passes again, a submit under one idempotency key", async () => {
   const { client, sent } = answering(failure(503, "service_unavailable"), "cut", failure(429, "rate_limited"), json(batch()));
   await client.batches.create({ model: "demo", task: "caption", input: "s3://photos/2024/" });
@@ -55,6 +83,14 @@ it("doesn't try again what can't pass, and tells code, status, place and request
     requestId: "req_1",
     retryable: false,
   });
+  expect(sent).toHaveLength(1);
+});
+
+it("doesn't try again where the server says that it won't help", async () => {
+  const full = failure(429, "quota_exceeded");
+  full.headers.set("x-should-retry", "false");
+  const { client, sent } = answering(full);
+  await expect(client.batches.retry("batch_1")).rejects.toMatchObject({ code: "quota_exceeded", status: 429, retryable: true });
   expect(sent).toHaveLength(1);
 });
 
@@ -212,8 +248,12 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     task: "caption",
     input: "s3://photos/2024/",
     output: null,
+    retry_of: null,
     results: null,
     priority: 0,
+    never_ran: 0,
+    max_failed: null,
+    paused_reason: null,
     waiting_for: null,
     delivery: null,
   };

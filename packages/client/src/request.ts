@@ -72,7 +72,7 @@ async function once<Value>(connection: Connection, call: Call<Value>): Promise<R
     return { kind: "failure", failure, again: true, afterMs: null };
   }
   if (!answer.ok) {
-    const again = answer.status === 429 || answer.status >= 500;
+    const again = (answer.status === 429 || answer.status >= 500) && answer.headers.get("x-should-retry") !== "false";
     return { kind: "failure", failure: failureOf(answer, text), again, afterMs: retryAfterMs(answer) };
   }
   const parsed = call.answer.safeParse(parseJson(text));

@@ -1,6 +1,7 @@
 /** The Batch object and the lists around it, as the wire shows them: OpenAI's fields, then ours. Timestamps are Unix seconds. */
 import { z } from "zod";
-import { priority, task } from "./dataset.ts";
+import { maxFailed, priority, task } from "./dataset.ts";
+import { limits } from "./limits.ts";
 import { batchStatus } from "./status.ts";
 
 export const requestCounts = z.object({ total: z.int(), completed: z.int(), failed: z.int() });
@@ -47,11 +48,19 @@ export const batch = z.object({
   task,
   input: z.string(),
   output: z.string().nullable(),
+  retry_of: z.string().nullable().describe("The batch whose failed items this one runs again; null where it is no retry."),
   /** Where the ended batch's files lie in the service's bucket; null before the end. */
   results: z
     .object({ output: z.string(), errors: z.string(), summary: z.string(), csv: z.string().optional(), parquet: z.string().optional() })
     .nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
+  never_ran: z
+    .int()
+    .describe(
+      "How many of the failed lines are of items that never ran, for a cancel or the deadline came first; known at the end, until then 0.",
+    ),
+  max_failed: maxFailed.nullable().describe("As submitted: it pauses the batch once more lines failed."),
+  paused_reason: z.string().nullable().describe("Why the batch was paused by itself; null where you paused it, and where it isn't paused."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),
   dry_run: z.boolean().optional().describe("True where nothing was to run; its report is at `/report` once it has ended."),
   delivery: z.object({ status: z.enum(["pending", "delivered", "failed"]), error: z.string().nullable() }).nullable(),
@@ -61,6 +70,31 @@ export type Batch = z.infer<typeof batch>;
 /** The answer to a DELETE. */
 export const deletedBatch = z.object({ id: z.string(), object: z.literal("batch"), deleted: z.literal(true) });
 export type DeletedBatch = z.infer<typeof deletedBatch>;
+
+/** What a retry is asked for: which failed items, all without `error_codes`. */
+export const retryBatch = z.strictObject({
+  error_codes: z
+    .array(z.string().min(1).max(limits.errorCodeCharacters))
+    .min(1)
+    .max(limits.errorCodes)
+    .optional()
+    .describe("Only the items whose newest line failed with one of these codes; without them, all that failed."),
+});
+export type RetryBatch = z.infer<typeof retryBatch>;
+
+/** Failed lines by cause, the most frequent first. */
+export const batchErrors = z.object({
+  object: z.literal("list"),
+  data: z.array(
+    z.object({
+      code: z.string(),
+      count: z.int(),
+      meaning: z.string().nullable().describe("Null for a code that this version doesn't know."),
+      retryable: z.boolean().describe("True where the same item may succeed later."),
+    }),
+  ),
+});
+export type BatchErrors = z.infer<typeof batchErrors>;
 
 export const batchList = z.object({
   object: z.literal("list"),

@@ -59,6 +59,13 @@ export const metadata = z
 /** Among a tenant's own batches: the highest first, and of equal ones the oldest. */
 export const priority = z.int().min(-limits.priority).max(limits.priority);
 
+/** A number of lines, or a share of all of them (`5%`, `0.5%`). */
+export const maxFailed = z.union(
+  [z.int().min(0).max(limits.manifestItems), z.string().regex(/^(100|\d{1,2}(\.\d{1,2})?)%$/)],
+  "must be a number of items, or a share, as 5%",
+);
+export type MaxFailed = z.infer<typeof maxFailed>;
+
 /** `24h`, `90m`, `7d`: from the submit to the deadline. */
 export const completionWindow = z
   .string()
@@ -162,6 +169,11 @@ export const createDatasetBatch = z
       .optional()
       .describe(
         "Reads the manifest, looks at some images and ends with a report (`/report`); nothing runs, and nothing is written to `output`.",
+      ),
+    max_failed: maxFailed
+      .optional()
+      .describe(
+        "Pauses the batch, with its `paused_reason`, once more lines failed than this number, or than this share of all lines (`5%`). Resumed, it goes on without this limit.",
       ),
     metadata: metadata.nullish().transform((value) => value ?? null),
   })

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { CodedError } from "./error-code.ts";
+import { plainWords } from "./plain-words.ts";
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
@@ -19,7 +20,7 @@ export const logLevel = z
 export function readEnvironment<Schema extends z.ZodObject>(schema: Schema, variables: Variables): z.output<Schema> {
   // An empty variable is an unset one: compose files and shells can't leave one out.
   const present = Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== undefined && value !== ""));
-  const parsed = schema.safeParse(present);
+  const parsed = schema.safeParse(present, { error: plainWords });
   if (parsed.success) return parsed.data;
   const name = String(parsed.error.issues[0]?.path[0] ?? "");
   const reason = present[name] === undefined ? "is not set" : (parsed.error.issues[0]?.message ?? "is wrong");

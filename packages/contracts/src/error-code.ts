@@ -55,6 +55,13 @@ export const errorTable = {
   idempotency_mismatch: invalid("The idempotency key was used with another body.", 422),
   output_not_writable: invalid("The batch's output bucket isn't there, or may not be written."),
   conflict: invalid("The object's status doesn't allow this.", 409),
+  nothing_to_retry: invalid("No item of the batch failed, or none with these codes; what a retry made good counts no more.", 409),
+  quota_exceeded: {
+    status: 429,
+    type: "invalid_request_error",
+    retryable: true,
+    meaning: "The tenant has as many batches or items under way as it may; when some have ended there is room again.",
+  },
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   service_unavailable: passing("Redis or S3 is away, too slow or being rebuilt; the same request may be sent again."),
   internal_error: {
@@ -148,6 +155,10 @@ export const errorTable = {
 } as const satisfies Record<string, ErrorTraits>;
 
 export type ErrorCode = keyof typeof errorTable;
+
+export function isErrorCode(text: string): text is ErrorCode {
+  return Object.hasOwn(errorTable, text);
+}
 
 /**
  * An error that carries a code of the table. `param` names the request's field or the file's tensor that is wrong; `line` a manifest's line, from 1.

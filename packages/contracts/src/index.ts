@@ -1,24 +1,30 @@
 /** The door of contracts: what callers, api and workers agree on. */
 export {
   batch,
+  batchErrors,
   batchList,
   deletedBatch,
   lineError,
   requestCounts,
+  retryBatch,
   usage,
   type Batch,
+  type BatchErrors,
   type BatchList,
   type DeletedBatch,
   type LineError,
   type RequestCounts,
+  type RetryBatch,
   type Usage,
 } from "./batch.ts";
 export { access, credentialsFor, hostAllowed, placeAllowed, plainName, type Access, type BucketCredentials } from "./access.ts";
 export {
   columns,
+  completionWindow,
   completionWindowSeconds,
   createDatasetBatch,
   manifestLine,
+  maxFailed,
   pixelMode,
   priority,
   resultFormat,
@@ -28,6 +34,7 @@ export {
   type CreateDatasetBatch,
   type CreateDatasetBatchInput,
   type ManifestLine,
+  type MaxFailed,
   type PixelMode,
   type ResultFormat,
   type SupportExample,
@@ -36,10 +43,11 @@ export {
 export { dryRunReport, type DryRunReport } from "./dry-run.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
-export { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
+export { CodedError, errorTable, isCoded, isErrorCode, type ErrorCode } from "./error-code.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";
 export { model, modelIdentity, modelKeyOf, modelList, precisionOf, type Model, type ModelIdentity, type ModelList } from "./model.ts";
+export { plainWords } from "./plain-words.ts";
 export {
   chatCompletion,
   comparePositions,
@@ -57,6 +65,7 @@ export {
   type Provenance,
   type ResultLine,
 } from "./result-line.ts";
+export { quotas, type Quotas } from "./quotas.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
 export {
   batchOutcome,
@@ -107,12 +116,13 @@ export {
   end,
   frontier,
   item,
+  itemNumber,
   partChoice,
   plan,
   rebuilt,
   refusedLine,
-  resultsSummary,
   seal,
+  summary,
   tally,
   type After,
   type BatchRequest,
@@ -126,7 +136,7 @@ export {
   type Plan,
   type Rebuilt,
   type RefusedLine,
-  type ResultsSummary,
   type Seal,
+  type Summary,
   type Tally,
 } from "./stored.ts";

@@ -70,5 +70,10 @@ export const limits = {
   labels: 100,
   labelCharacters: 100,
   listPage: 100,
+  /** One after another, of one batch. */
+  retries: 50,
+  /** That a retry may name. */
+  errorCodes: 50,
+  errorCodeCharacters: 64,
   resultsPage: 1_000,
 } as const;

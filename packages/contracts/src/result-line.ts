@@ -80,7 +80,7 @@ export type ResultLine = z.infer<typeof resultLine>;
 /** Identity of an item's line, from which its ids follow, so that every writer of the line writes the same ones. */
 export interface ItemIdentity {
   readonly batchId: string;
-  /** Position in the frozen items.jsonl, from 0. */
+  /** Its number (`itemNumber`): its place in the frozen items.jsonl, from 0; in a retry that of the first batch. */
   readonly item: number;
   readonly customId: string;
 }

@@ -5,8 +5,9 @@
 import { z } from "zod";
 import { access } from "./access.ts";
 import { lineError, requestCounts, usage } from "./batch.ts";
-import { columns, completionWindow, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
+import { columns, completionWindow, maxFailed, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
+import { quotas } from "./quotas.ts";
 import { batchOutcome, recordStatus } from "./status.ts";
 import { weight } from "./tenant-key.ts";
 
@@ -51,6 +52,8 @@ export const batchRequest = z.object({
   metadata: metadata.nullable(),
   /** The tenant's, as it stood at submit: its share of the workers beside other tenants. 1 in batches that were frozen before there were weights. */
   weight: weight.default(1),
+  /** The tenant's, as they stood at submit; absent where there was none. */
+  quotas: quotas.optional(),
   /** As submitted; the control log has what came of it. 0 in batches that were frozen before one could ask. */
   priority: priority.default(0),
   /** Absent where none was asked for. */
@@ -59,19 +62,38 @@ export const batchRequest = z.object({
   result_formats: z.array(resultFormat).optional(),
   /** Only where it is false. */
   deduplicate: z.boolean().optional(),
+  /** Absent where none was given. */
+  max_failed: maxFailed.optional(),
+  /** Of a retry alone. */
+  retry: z
+    .object({
+      /** The batches whose failed items it runs again, the oldest first; the last is the one that it follows. */
+      lineage: z.array(z.string()).min(1),
+      /** Of these only; null: all. */
+      error_codes: z.array(z.string()).nullable(),
+      /** The caller's own, good for as long as the batch is there: the same key answers the same retry. */
+      idempotency_key: z.string().nullable(),
+    })
+    .optional(),
 });
 export type BatchRequest = z.infer<typeof batchRequest>;
 
 /** control/<number>-<ulid>.json: what was asked of the batch; its name's number is its place in the order. */
 export const control = z.discriminatedUnion("kind", [
-  z.object({ kind: z.enum(["cancel", "pause", "resume"]) }),
+  z.object({ kind: z.enum(["cancel", "pause"]) }),
+  /** `lifts`: it was paused by its `max_failed`, which from then on holds no more. */
+  z.object({ kind: z.literal("resume"), lifts: z.literal("max_failed").optional() }),
   z.object({ kind: z.literal("priority"), priority }),
+  /** From the submit on, as the request's own. */
+  z.object({ kind: z.literal("deadline"), completion_window: completionWindow }),
 ]);
 export type Control = z.infer<typeof control>;
 
 const itemWords = z.object({
   custom_id: z.string(),
   line: z.int(),
+  /** Of a retry's items alone: the number that the item had in the first batch, which its lines keep, so that the lines of a lineage merge by number. */
+  number: z.int().optional(),
   question: z.string().nullable(),
   /** Its own, where it brings them; otherwise the batch's are meant, as with the labels: a hundred of them in each line would be a hundredfold manifest. */
   prompt: z.string().optional(),
@@ -90,6 +112,11 @@ export const item = z.union([
   itemWords.extend({ images: z.array(z.string()) }),
 ]);
 export type Item = z.infer<typeof item>;
+
+/** The number that an item's lines carry: its own in a retry, else its place in items.jsonl, from 0. */
+export function itemNumber({ number }: Pick<Item, "number">, place: number): number {
+  return number ?? place;
+}
 
 /**
  * A line of the plan's errors.jsonl: a refused manifest line (`on_invalid: "skip"`), in manifest order. It stands just before item number
@@ -155,7 +182,7 @@ export type Seal = z.infer<typeof seal>;
 const resultFile = z.object({ key: z.string(), sha256: z.string(), lines: z.int() });
 
 /** summary.json, beside the results: what is in them, and how a copy of them is checked. */
-export const resultsSummary = z.object({
+export const summary = z.object({
   id: z.string(),
   status: batchOutcome,
   model: z.string(),
@@ -166,12 +193,14 @@ export const resultsSummary = z.object({
   usage,
   /** Failed lines by code. */
   codes: z.record(z.string(), z.int()),
+  /** How many of them are lines of the manifest that plan refused: they never were items, and no retry runs them. */
+  refused: z.record(z.string(), z.int()),
   /** Items that took the answer of an earlier one that shows and asks the same, and what it would have cost to make it again: no part of `usage`. */
   copied: z.object({ items: z.int(), input_tokens: z.int(), output_tokens: z.int() }),
   /** By name: output.jsonl, errors.jsonl, results.csv, results.parquet. `lines` leaves a header out. */
   files: z.record(z.string(), z.object({ size_bytes: z.int(), sha256: z.string(), lines: z.int() })),
 });
-export type ResultsSummary = z.infer<typeof resultsSummary>;
+export type Summary = z.infer<typeof summary>;
 
 /**
  * rebuilt/<epoch>.json: what a rebuild after a loss of Redis chose, written before it is published. The next rebuild begins with the newest one, and believes
@@ -199,6 +228,8 @@ export const end = z.object({
   finalizing_at: z.int(),
   cancelling_at: z.int().nullable(),
   counts: requestCounts,
+  /** Of the failed lines, those of items that never ran; absent in ends that were written before they were counted. */
+  never_ran: z.int().optional(),
   usage,
   errors: z.array(lineError),
   /** Of a dry run that wasn't refused. */
@@ -218,7 +249,13 @@ export const end = z.object({
 export type End = z.infer<typeof end>;
 
 /** deleted.json: the batch is deleted. Written first; the last object of it to go. */
-export const deletion = z.object({ tenant: z.string(), deleted_at: z.int(), because: z.enum(["asked", "retention"]) });
+export const deletion = z.object({
+  tenant: z.string(),
+  deleted_at: z.int(),
+  because: z.enum(["asked", "retention"]),
+  /** Of a retry alone: the batches before it. While one of them stands this object does, so that their next retry doesn't take the same id. */
+  lineage: z.array(z.string()).optional(),
+});
 export type Deletion = z.infer<typeof deletion>;
 
 /** after.json: what follows the end (the copy to the customer's output) is done, or given up with its reason. */

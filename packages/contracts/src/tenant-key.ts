@@ -6,8 +6,9 @@
 import { z } from "zod";
 import { access, plainName, type Access } from "./access.ts";
 import { limits } from "./limits.ts";
+import { quotas, type Quotas } from "./quotas.ts";
 
-/** What a key may do. read: look at batches, results, models. submit. control: cancel, pause, resume, priority. admin: tenants and keys, and no batch for that. */
+/** What a key may do. read: look at batches, results, models. submit: also retries. control: cancel, pause, resume, priority, deadline, delete. admin: tenants and keys, and no batch for that. */
 export const scope = z.enum(["read", "submit", "control", "admin"]);
 export type Scope = z.infer<typeof scope>;
 
@@ -23,7 +24,7 @@ const usualScopes: Scope[] = ["read", "submit", "control"];
 export const weight = z.int().min(1).max(limits.weight);
 
 /** A tenant as its administrator says it to be. */
-export const putTenant = access.extend({ weight: weight.default(1) });
+export const putTenant = access.extend({ weight: weight.default(1), quotas: quotas.default({}) });
 export type PutTenant = z.output<typeof putTenant>;
 export type PutTenantInput = z.input<typeof putTenant>;
 
@@ -123,6 +124,7 @@ export const tenantKey = z.strictObject({
   read: access.shape.read,
   credentials: access.shape.credentials,
   weight: weight.default(1),
+  quotas: quotas.default({}),
 });
 export type TenantKey = z.infer<typeof tenantKey>;
 
@@ -133,6 +135,10 @@ export const tenantKeys = z
   .refine(
     (keys) => keys.every(({ tenant: name, weight: own }) => keys.every((other) => other.tenant !== name || other.weight === own)),
     "gives a tenant two weights",
+  )
+  .refine(
+    (keys) => keys.every(({ tenant: name, quotas: own }) => keys.every((other) => other.tenant !== name || sameQuotas(other.quotas, own))),
+    "gives a tenant two quotas",
   );
 
 export function accessOf({ buckets, read, credentials }: TenantKey): Access {
@@ -145,4 +151,8 @@ export async function newTenantKey(
 ): Promise<{ readonly key: string; readonly entry: TenantKey }> {
   const { key, sha256 } = await newKey(entry.tenant);
   return { key, entry: tenantKey.parse({ ...entry, sha256 }) };
+}
+
+function sameQuotas(one: Quotas, other: Quotas): boolean {
+  return one.items_queued === other.items_queued && one.running_batches === other.running_batches;
 }

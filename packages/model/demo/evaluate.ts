@@ -10,6 +10,7 @@ import { answerAll, readScenes, withDemoModel, type Measure } from "./measure.ts
 const AWAY_POINTS = 0.5;
 
 const HELP = `npm run demo:evaluate -- [options]
+npm run bench:quality -- [options]     the same in fp32, int8 and int4 beside each other
 
 Imports the demo model's pieces, answers held-out scenes with the project's engine and prints how many answers are exactly right.
 Exits with 1 where a target is missed, or where int8 lies more than ${AWAY_POINTS} points below fp32 in a task that has one.

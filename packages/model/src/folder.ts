@@ -241,7 +241,8 @@ function hexDigest(hash: Hash, bytes: Uint8Array): string {
 async function refuseOtherFolder(place: string): Promise<void> {
   const entries: readonly string[] = await readdir(place).catch((error: unknown): string[] => {
     if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
-    throw new CodedError("model_folder_invalid", `${place} can't become a model folder`, { cause: error });
+    const why = error instanceof Error && "code" in error && error.code === "ENOTDIR" ? "it is a file" : "it can't be read";
+    throw new CodedError("model_folder_invalid", `${place} can't become a model folder: ${why}`, { cause: error });
   });
   if (entries.length > 0 && !entries.includes(folderFiles.description))
     throw new CodedError("model_folder_invalid", `${place} holds files and is no model folder: it isn't replaced`);

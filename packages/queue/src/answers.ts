@@ -7,7 +7,7 @@ const withStatus = <Kind extends string>(kind: Kind) => z.object({ kind: z.liter
 const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kind) });
 
 export const reserveAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("reserved"), now: z.int() }), bare("mismatch")]);
-export const reserveRetryAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
+export const reserveAgainAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),
@@ -17,7 +17,15 @@ export const numberAnswer = z.discriminatedUnion("kind", [
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
 export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
 export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
+const over = z.object({
+  kind: z.literal("over"),
+  quota: z.enum(["running_batches", "items_queued"]),
+  have: z.int(),
+  most: z.int(),
+});
+export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), over]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
+  over,
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),
   gone,
@@ -79,8 +87,8 @@ export const liveAnswer = z.array(
   z.object({ key: z.string(), slots: z.number(), workers: z.int(), itemsPerSecond: z.number().nullable() }),
 );
 export const sweepableAnswer = z.array(z.string());
-export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused")]);
+export const startDeleteAnswer = z.discriminatedUnion("kind", [bare("started"), withStatus("refused"), bare("retried")]);
 export const forgetDeletedAnswer = bare("forgotten");
 export const sweptAnswer = z.object({ kind: z.enum(["swept", "gone"]) });
-export const admitAnswer = z.object({ waitMs: z.int() });
+export const allowCallAnswer = z.object({ waitMs: z.int() });
 export const leaseAnswer = z.object({ kind: z.enum(["held", "lost"]) });

@@ -136,14 +136,21 @@ describe("the list", () => {
 });
 
 describe("open batches", () => {
-  it("are counted by their status", async () => {
-    const before = (await queue.openStatuses()).get("cancelling") ?? 0;
-    const request = requestOf();
-    await queue.submit(request);
-    const validating = (await queue.openStatuses()).get("validating") ?? 0;
-    await queue.applyCancel({ id: request.id, number: 1 });
-    const after = await queue.openStatuses();
-    expect([after.get("cancelling"), after.get("validating") ?? 0]).toEqual([before + 1, validating - 1]);
+  it("are counted by their status and model", async () => {
+    const one = requestOf();
+    const model = one.model.key;
+    const counted = async () => (await queue.openCounts()).filter((group) => group.model === model);
+    await queue.submit(one);
+    await queue.submit(requestOf({ model: one.model }));
+    expect(await counted()).toEqual([{ model, status: "validating", count: 2 }]);
+    await queue.applyCancel({ id: one.id, number: 1 });
+    expect(await counted()).toHaveLength(2);
+    expect(await counted()).toEqual(
+      expect.arrayContaining([
+        { model, status: "cancelling", count: 1 },
+        { model, status: "validating", count: 1 },
+      ]),
+    );
   });
 });
 

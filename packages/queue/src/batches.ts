@@ -1,14 +1,25 @@
 /** Submitting, listing and controlling: the api's side of the queue. Owns derived ids and the list's pages. */
 import { createHash } from "node:crypto";
-import { CodedError, recordStatus, type BatchRequest, type RecordStatus } from "@flamboyance/contracts";
+import { CodedError, recordStatus, type BatchRequest } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { cancelAnswer, controlAnswer, numberAnswer, pageAnswer, reserveAnswer, reserveRetryAnswer, submitAnswer } from "./answers.ts";
+import { z } from "zod";
+import {
+  admitAnswer,
+  cancelAnswer,
+  controlAnswer,
+  numberAnswer,
+  pageAnswer,
+  reserveAgainAnswer,
+  reserveAnswer,
+  submitAnswer,
+} from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
-import type { Queue } from "./queue.ts";
+import type { OpenCount, Queue } from "./queue.ts";
 import { parseRecord, submittedFields, type BatchRecord } from "./record.ts";
 import { notBelieved, type RunScript } from "./script.ts";
+import { admit } from "./scripts/admit.ts";
 import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
@@ -19,16 +30,19 @@ type BatchesPart = Pick<
   Queue,
   | "reserve"
   | "reserved"
+  | "reserveRetry"
+  | "admit"
   | "submit"
   | "takeNumber"
   | "applyCancel"
   | "applyPause"
   | "applyResume"
   | "applyPriority"
+  | "applyDeadline"
   | "batch"
   | "batches"
   | "openBatches"
-  | "openStatuses"
+  | "openCounts"
 >;
 
 interface Dependencies extends Pick<Queue, "believed"> {
@@ -53,7 +67,7 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
     async reserve({ tenant, bodyHash, idempotencyKey, retry = false }) {
       if (idempotencyKey === undefined) {
         const asked = [keyHash(tenant, bodyHash), `batch_${newUlid()}`, retry ? 1 : 0];
-        const { id, known, now } = await run(submission.reserveRetry, asked, reserveRetryAnswer);
+        const { id, known, now } = await run(submission.reserveAgain, asked, reserveAgainAnswer);
         return { id, known, now };
       }
       const id = derivedId(tenant, idempotencyKey, bodyHash);
@@ -69,6 +83,14 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
       return held;
     },
 
+    async reserveRetry({ id, token }) {
+      const answer = await run(submission.reserveRetry, [id, token], reserveAnswer);
+      return answer.kind === "reserved" ? { now: answer.now } : null;
+    },
+
+    admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "" } }) =>
+      run(admit, [tenant, id, batches, items], admitAnswer),
+
     async submit(request: BatchRequest) {
       const { id, tenant, model, created_at, idempotency_key } = request;
       const hash = idempotency_key === null ? "" : keyHash(tenant, idempotency_key);
@@ -82,8 +104,10 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
     takeNumber: ({ id, kind }) => run(control.takeNumber, [id, kind], numberAnswer),
     applyCancel: ({ id, number }) => run(control.applyCancel, [id, number], cancelAnswer),
     applyPause: ({ id, number }) => run(control.applyPause, [id, number], controlAnswer),
-    applyResume: ({ id, number }) => run(control.applyResume, [id, number], controlAnswer),
+    applyResume: ({ id, number, lifts = false }) => run(control.applyResume, [id, number, lifts ? 1 : 0], controlAnswer),
     applyPriority: ({ id, number, priority }) => run(control.applyPriority, [id, number, priority], controlAnswer),
+    applyDeadline: ({ id, number, completionWindow, expiresAt }) =>
+      run(control.applyDeadline, [id, number, completionWindow, expiresAt], controlAnswer),
 
     async batch(id) {
       const [record = null] = await readAll([id]);
@@ -98,18 +122,21 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
       return { records: records.filter((record) => record !== null), hasMore: ids.length > limit };
     },
 
-    async openStatuses() {
+    async openCounts() {
       const ids = await reached(redis.zrange(keyOf(prefix, "open"), "0", "-1"));
-      const counts = new Map<RecordStatus, number>();
+      const counts = new Map<string, OpenCount>();
       for (let first = 0; first < ids.length; first += statusesAtOnce) {
         const reading = redis.pipeline();
-        for (const id of ids.slice(first, first + statusesAtOnce)) reading.hget(keyOf(prefix, "batch", id), "status");
+        for (const id of ids.slice(first, first + statusesAtOnce)) reading.hmget(keyOf(prefix, "batch", id), "status", "model");
         for (const reply of await replies(reading)) {
-          const status = recordStatus.safeParse(reply).data;
-          if (status !== undefined) counts.set(status, (counts.get(status) ?? 0) + 1);
+          const found = statusAndModel.safeParse(reply).data;
+          if (found === undefined) continue;
+          const [status, model] = found;
+          const known = counts.get(`${status} ${model}`);
+          counts.set(`${status} ${model}`, { status, model, count: (known?.count ?? 0) + 1 });
         }
       }
-      return counts;
+      return [...counts.values()];
     },
 
     async *openBatches() {
@@ -127,7 +154,16 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
   };
 }
 
+/**
+ * The id of the one batch that retries this one: it follows from the id alone, so that the newest of a lineage can be looked for from any of it, and two
+ * requests at once can't make two.
+ */
+export function retryId(id: string): string {
+  return `batch_${unpackUlid(digest("retry", id).subarray(0, 16))}`;
+}
+
 const statusesAtOnce = 1_000;
+const statusAndModel = z.tuple([recordStatus, z.string()]);
 
 function hashOf(reply: unknown): Record<string, string> {
   return reply !== null && typeof reply === "object"

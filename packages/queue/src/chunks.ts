@@ -41,9 +41,9 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
       return isEnded(found.status) && !found.settled ? { kind: "settle", record: found } : { kind: "stopped", status: found.status };
     },
 
-    async adoptPlan({ id, plan, items, chunks, refused }) {
+    async adoptPlan({ id, plan, items, chunks, refused, itemsQueued }) {
       packUlid(plan);
-      const answer = await run(adoptPlan, [id, plan, items, chunks, refused, newUlid()], adoptAnswer);
+      const answer = await run(adoptPlan, [id, plan, items, chunks, refused, newUlid(), itemsQueued ?? ""], adoptAnswer);
       if (answer.kind === "adopted" && answer.sealed) await jobs.addBatchJob("finalize", id);
       return answer;
     },

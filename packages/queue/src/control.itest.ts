@@ -37,24 +37,26 @@ const steps = {
   pause: (control: { id: string; number: number }) => queue.applyPause(control),
   resume: (control: { id: string; number: number }) => queue.applyResume(control),
   priority: (control: { id: string; number: number }) => queue.applyPriority({ ...control, priority: 5 }),
+  deadline: (control: { id: string; number: number }) =>
+    queue.applyDeadline({ ...control, completionWindow: "2h", expiresAt: 4_000_000_000 }),
 };
 const apply = (kind: Control["kind"], control: { id: string; number: number }) => steps[kind](control);
 
 describe("a control", () => {
   /** Where each control leads from each status; null where it is a conflict. */
   const leads: Record<RecordStatus, Record<Control["kind"], RecordStatus | null>> = {
-    validating: { cancel: "cancelling", pause: null, resume: null, priority: "validating" },
-    in_progress: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "in_progress" },
-    paused: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "paused" },
-    cancelling: { cancel: "cancelling", pause: null, resume: null, priority: null },
-    expiring: { cancel: "cancelling", pause: null, resume: null, priority: null },
-    finalizing: { cancel: null, pause: null, resume: null, priority: null },
-    completed: { cancel: null, pause: null, resume: null, priority: null },
-    failed: { cancel: null, pause: null, resume: null, priority: null },
-    expired: { cancel: null, pause: null, resume: null, priority: null },
-    cancelled: { cancel: null, pause: null, resume: null, priority: null },
+    validating: { cancel: "cancelling", pause: null, resume: null, priority: "validating", deadline: "validating" },
+    in_progress: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "in_progress", deadline: "in_progress" },
+    paused: { cancel: "cancelling", pause: "paused", resume: "in_progress", priority: "paused", deadline: "paused" },
+    cancelling: { cancel: "cancelling", pause: null, resume: null, priority: null, deadline: null },
+    expiring: { cancel: "cancelling", pause: null, resume: null, priority: null, deadline: null },
+    finalizing: { cancel: null, pause: null, resume: null, priority: null, deadline: null },
+    completed: { cancel: null, pause: null, resume: null, priority: null, deadline: null },
+    failed: { cancel: null, pause: null, resume: null, priority: null, deadline: null },
+    expired: { cancel: null, pause: null, resume: null, priority: null, deadline: null },
+    cancelled: { cancel: null, pause: null, resume: null, priority: null, deadline: null },
   };
-  const kinds = ["cancel", "pause", "resume", "priority"] as const;
+  const kinds = ["cancel", "pause", "resume", "priority", "deadline"] as const;
   const cases = recordStatus.options.flatMap((status) => kinds.map((kind) => ({ status, kind, to: leads[status][kind] })));
 
   it.each(cases)("$kind of a batch that is $status leads to $to", async ({ status, kind, to }) => {
@@ -254,5 +256,40 @@ describe("priority", () => {
     expect(await queue.applyPriority({ id, number: 3, priority: 7 })).toEqual({ kind: "applied", status: "in_progress" });
     expect(await queue.batch(id)).toMatchObject({ priority: 7 });
     expect(await status()).toBe("in_progress");
+  });
+});
+
+describe("deadline", () => {
+  it("holds by the highest number, and is answered the same to whoever repeats his step", async () => {
+    const { id, record, seal } = await running({ chunks: 1 });
+    const shown = async () => {
+      const { completionWindow, expiresAt } = (await queue.batch(id)) ?? {};
+      return [completionWindow, expiresAt];
+    };
+    const set = (number: number, completionWindow: string, expiresAt: number) =>
+      queue.applyDeadline({ id, number, completionWindow, expiresAt });
+    expect((await shown())[0]).toBe("1h");
+    expect(await set(2, "2h", 4_000_000_000)).toEqual({ kind: "applied", status: "in_progress" });
+    expect(await set(1, "9h", 4_100_000_000)).toEqual({ kind: "superseded", status: "in_progress" });
+    expect(await shown()).toEqual(["2h", 4_000_000_000]);
+    await record(0);
+    await seal(newUlid());
+    expect(await set(2, "2h", 4_000_000_000)).toEqual({ kind: "applied", status: "finalizing" });
+    expect(await set(3, "9h", 4_100_000_000)).toEqual({ kind: "conflict", status: "finalizing" });
+    expect(await shown()).toEqual(["2h", 4_000_000_000]);
+  });
+
+  it("is what the batch expires by from then on, paused too", async () => {
+    const { id } = await running();
+    await redis.raw.hset(`flamboyance:batch:${id}`, "expires_at", 1);
+    await queue.applyDeadline({ id, number: 1, completionWindow: "9h", expiresAt: 4_000_000_000 });
+    expect(await queue.repair(id)).toEqual([]);
+    await queue.applyPause({ id, number: 2 });
+    await queue.applyDeadline({ id, number: 3, completionWindow: "1s", expiresAt: 2 });
+    expect((await queue.repair(id))[0]).toEqual({ kind: "expiring" });
+    expect(await queue.applyDeadline({ id, number: 4, completionWindow: "9h", expiresAt: 4_000_000_000 })).toEqual({
+      kind: "conflict",
+      status: expect.stringMatching(/expiring|finalizing/),
+    });
   });
 });

@@ -274,18 +274,18 @@ describe("a delete", () => {
 
   it("isn't of what runs, and is due for its sweep at once", async () => {
     const { id } = await running({ recorded: 1 });
-    expect(await queue.startDelete(id)).toEqual({ kind: "refused", status: "in_progress" });
+    expect(await queue.startDelete({ id })).toEqual({ kind: "refused", status: "in_progress" });
     expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([]);
     const other = await ended();
-    expect(await queue.startDelete(other)).toEqual({ kind: "started" });
+    expect(await queue.startDelete({ id: other })).toEqual({ kind: "started" });
     // It has no record any more: S3 knows that it ended.
-    expect(await queue.startDelete("batch_old")).toEqual({ kind: "started" });
+    expect(await queue.startDelete({ id: "batch_old" })).toEqual({ kind: "started" });
     expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([other, "batch_old"].toSorted());
   });
 
   it("leaves nothing in Redis but the sweep, also where what follows the end isn't done", async () => {
     const id = await ended();
-    await queue.startDelete(id);
+    await queue.startDelete({ id });
     await queue.forgetDeleted({ id, tenant: "birds" });
     await queue.forgetDeleted({ id, tenant: "birds" });
     expect(await queue.batch(id)).toBeNull();

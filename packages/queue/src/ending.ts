@@ -50,7 +50,7 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     const lines = [counts.total, counts.completed, counts.failed];
     const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
     const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
-    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts], endAnswer);
+    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0], endAnswer);
   };
 
   return {
@@ -62,9 +62,9 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     copyEnd: (ended) => endAs(ended, 1),
     settle: ({ id, after }) => run(settle, [id, JSON.stringify(after.delivery)], endAnswer),
     sweepable: ({ ageMs, limit }) => run(sweepable, [ageMs, limit], sweepableAnswer),
-    startDelete: (id) => run(startDelete, [id], startDeleteAnswer),
-    forgetDeleted: async ({ id, tenant }) => {
-      await run(forgetDeleted, [id, tenant], forgetDeletedAnswer);
+    startDelete: ({ id, newest = id, next = "" }) => run(startDelete, [id, newest, next], startDeleteAnswer),
+    forgetDeleted: async ({ id, tenant, next = "" }) => {
+      await run(forgetDeleted, [id, tenant, next], forgetDeletedAnswer);
     },
     keptTooLong: ({ beforeSeconds, limit }) => run(keptTooLong, [beforeSeconds, limit], sweepableAnswer),
     swept: async ({ id, again }) => {

@@ -2,9 +2,11 @@
 export { JobAborted, type Consumer, type ConsumeOptions, type Handler } from "./consume.ts";
 export type { Job, JobKind } from "./jobs.ts";
 export { redisOf, redisVariables } from "./environment.ts";
+export { retryId } from "./batches.ts";
 export { eraseQueue } from "./erase.ts";
 export { openQueue, type QueueOptions } from "./open.ts";
 export type {
+  AdmitAnswer,
   AdoptAnswer,
   CancelAnswer,
   ClaimAnswer,
@@ -19,6 +21,8 @@ export type {
   Lease,
   LiveModel,
   NumberAnswer,
+  OpenCount,
+  OverQuota,
   Queue,
   RecordAnswer,
   Repair,
@@ -30,4 +34,5 @@ export type {
 export type { EndedState, OpenState, Rebuild } from "./rebuild.ts";
 export type { BatchRecord } from "./record.ts";
 export { replayControls, type ControlEntry, type ReplayedControls } from "./replay.ts";
+export { legalStatuses } from "./scripts/control.ts";
 export { isUlid, newUlid } from "./ulid.ts";

@@ -18,15 +18,17 @@
  * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process, until the seal | claim |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
+ * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, publish, end |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
- * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveRetry |
+ * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |
+ * | next:ID | string token | the request that is being made the retry of this id, or the delete that keeps its lineage from one; expires after a minute | retries and deletes of a minute | reserveRetry, startDelete, forgetDeleted |
  * | running:MODEL:TENANT | zset id → created_at − 10¹¹ × priority | the tenant's batches in progress that may have chunks to hand out, the next one first | open batches | adoptPlan, applyResume, applyPriority, dispatch |
  * | turns:MODEL | zset tenant → virtual time | tenants with batches in `running`, by when their next turn is (turns.ts) | tenants | adoptPlan, applyResume, dispatch |
  * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
- * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | admit |
+ * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | allowCall |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
  * | plan:…, finalize:…, chunk-MODEL:… | BullMQ's | the jobs; a job's hash `chunk-MODEL:ID-CHUNK-DISPATCH` exists as long as the job is alive | ready + running | jobs.ts |
@@ -46,8 +48,10 @@ const names = {
   deaths: "deaths:",
   tallies: "tallies:",
   list: "list:",
+  busy: "busy:",
   key: "key:",
   retry: "retry:",
+  next: "next:",
   running: "running:",
   turns: "turns:",
   rested: "rested:",
@@ -63,7 +67,22 @@ export type KeyName = keyof typeof names;
 /** What a rebuild makes anew, by the words that keys begin with. All else stays: reservations, lists, what processes say of themselves. */
 const rebuiltNames: readonly string[] = [
   ...(
-    ["open", "batch", "parts", "out", "back", "suspects", "deaths", "tallies", "running", "turns", "rested", "clock", "ready"] as const
+    [
+      "open",
+      "batch",
+      "parts",
+      "out",
+      "back",
+      "suspects",
+      "deaths",
+      "tallies",
+      "running",
+      "turns",
+      "rested",
+      "clock",
+      "ready",
+      "busy",
+    ] as const
   ).map((name) => names[name]),
   // BullMQ's jobs.
   "plan:",
@@ -92,6 +111,9 @@ export const idempotencySeconds = 86_400;
 
 /** A client's own retry is known by tenant and body for ten minutes. */
 export const retrySeconds = 600;
+
+/** Whoever writes the retry of a batch keeps others from it for a minute. */
+export const retryOfSeconds = 60;
 
 /** The key of one thing, as `flamboyance:batch:<id>`. */
 export function keyOf(prefix: string, name: KeyName, owner = ""): string {

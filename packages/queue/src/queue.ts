@@ -3,7 +3,18 @@
  * A step that changes something throws CodedError `service_unavailable` while Redis is away or not believed (it was lost and isn't rebuilt yet), `not_found`
  * never: an id without a record answers `gone` (its truth is in S3). So does a reading whose silence would be taken for there being nothing.
  */
-import type { After, BatchOutcome, BatchRequest, Control, End, LineError, PartChoice, RecordStatus, Tally } from "@flamboyance/contracts";
+import type {
+  After,
+  BatchOutcome,
+  BatchRequest,
+  Control,
+  End,
+  LineError,
+  PartChoice,
+  Quotas,
+  RecordStatus,
+  Tally,
+} from "@flamboyance/contracts";
 import type { Consumer, ConsumeOptions, Handler } from "./consume.ts";
 import type { JobKind } from "./jobs.ts";
 import type { Rebuild } from "./rebuild.ts";
@@ -34,7 +45,7 @@ export type CancelAnswer =
   | { readonly kind: "conflict"; readonly status: RecordStatus }
   | Gone;
 
-/** Of pause, resume and priority. `status` is what holds now, which a later step may have changed. */
+/** Of pause, resume, priority and deadline. `status` is what holds now, which a later step may have changed. */
 export type ControlAnswer =
   /** It holds, or did when this control came first; also where it was so already. */
   | { readonly kind: "applied"; readonly status: RecordStatus }
@@ -59,11 +70,23 @@ export type ClaimFinalizeAnswer =
   | { readonly kind: "stopped"; readonly status: RecordStatus }
   | Gone;
 
+/** The tenant has as much as it may: `have` without the batch in question. */
+export interface OverQuota {
+  readonly kind: "over";
+  readonly quota: keyof Quotas;
+  readonly have: number;
+  readonly most: number;
+}
+
+export type AdmitAnswer = { readonly kind: "admitted" } | OverQuota;
+
 export type AdoptAnswer =
   /** `sealed` where the plan has no chunks: the batch is finalizing already. */
   | { readonly kind: "adopted"; readonly sealed: boolean }
   /** Another plan was adopted, or the batch isn't validating any more. Leave the folder: the sweep has it. */
   | { readonly kind: "lost"; readonly status: RecordStatus }
+  /** With this plan's items the tenant would have more queued than it may: refuse the plan. */
+  | OverQuota
   | Gone;
 
 export type SealAnswer =
@@ -113,7 +136,11 @@ export type EndAnswer =
   | { readonly kind: "refused"; readonly status: RecordStatus }
   | Gone;
 
-export type StartDeleteAnswer = { readonly kind: "started" } | { readonly kind: "refused"; readonly status: RecordStatus };
+export type StartDeleteAnswer =
+  | { readonly kind: "started" }
+  | { readonly kind: "refused"; readonly status: RecordStatus }
+  /** A retry of its lineage has no plan yet, which is copied from this batch's, or is being written. */
+  | { readonly kind: "retried" };
 
 export type ExpireAnswer =
   | { readonly kind: "expiring" }
@@ -148,6 +175,13 @@ export interface Depth {
   readonly running: number;
 }
 
+/** Batches of one model in one status. */
+export interface OpenCount {
+  readonly model: string;
+  readonly status: RecordStatus;
+  readonly count: number;
+}
+
 /** What one look at a batch mended. */
 export type Repair =
   | { readonly kind: "plan_job" }
@@ -177,6 +211,13 @@ export interface Queue {
   reserve(reservation: Reservation): Promise<{ id: string; known: boolean; now: number }>;
   /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
   reserved(reservation: Reservation): Promise<string | null>;
+  /**
+   * Takes, for a minute, the id of a lineage's next retry (`retryId` of its last batch) for one request. Several callers with the same `token` (a hash of the
+   * request) hold it together; null where another one, or a delete in the lineage, is under way. `now` as `reserve`'s.
+   */
+  reserveRetry(retry: { id: string; token: string }): Promise<{ now: number } | null>;
+  /** Takes the batch in among the tenant's, where its quotas have room: after the id is reserved, before anything is written. Safe to repeat. */
+  admit(batch: { tenant: string; id: string; quotas: Quotas }): Promise<AdmitAnswer>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */
@@ -185,23 +226,33 @@ export interface Queue {
   applyCancel(control: { id: string; number: number }): Promise<CancelAnswer>;
   /** Second half, in the order of the numbers. While paused, running chunks finish, no other starts, and the deadline's clock goes on. */
   applyPause(control: { id: string; number: number }): Promise<ControlAnswer>;
-  /** Second half, in the order of the numbers. The caller dispatches. */
-  applyResume(control: { id: string; number: number }): Promise<ControlAnswer>;
+  /** Second half, in the order of the numbers. `lifts`: `max_failed` pauses the batch no more. The caller dispatches. */
+  applyResume(control: { id: string; number: number; lifts?: boolean }): Promise<ControlAnswer>;
   /** Second half; that of the highest number holds. It orders what is handed out from now on. */
   applyPriority(control: { id: string; number: number; priority: number }): Promise<ControlAnswer>;
+  /** Second half; that of the highest number holds. The caller refuses a deadline that has passed. */
+  applyDeadline(control: { id: string; number: number; completionWindow: string; expiresAt: number }): Promise<ControlAnswer>;
   /** Where Redis isn't believed only rows of settled batches are given. */
   batch(id: string): Promise<BatchRecord | null>;
   /** Newest first. `after` is an id of the same list: throws `invalid_cursor` for another. */
   batches(page: { tenant: string; after?: string; limit: number }): Promise<{ records: BatchRecord[]; hasMore: boolean }>;
   /** Whether `who` may call once more: the milliseconds to wait, 0 for now. `burst`: so many calls at once, then `perSecond`. Holds without the sentinel. */
-  admit(call: { who: string; perSecond: number; burst: number }): Promise<number>;
+  allowCall(call: { who: string; perSecond: number; burst: number }): Promise<number>;
   liveModels(): Promise<LiveModel[]>;
   /** Every model key that a batch or a worker named: those to dispatch for, and to look after. */
   models(): Promise<string[]>;
 
   // Plan
   claimPlan(id: string): Promise<ClaimPlanAnswer>;
-  adoptPlan(plan: { id: string; plan: string; items: number; chunks: number; refused: number }): Promise<AdoptAnswer>;
+  adoptPlan(plan: {
+    id: string;
+    plan: string;
+    items: number;
+    chunks: number;
+    refused: number;
+    /** Of the tenant's quotas. */
+    itemsQueued?: number | undefined;
+  }): Promise<AdoptAnswer>;
   /** Seals as failed; only from validating. At most `limits.errorsShown` errors are kept. */
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;
 
@@ -256,10 +307,13 @@ export interface Queue {
   sweepable(due: { ageMs: number; limit: number }): Promise<string[]>;
   /** A look is over: `again` after another `ageMs`, or never more. */
   swept(look: { id: string; again: boolean }): Promise<void>;
-  /** Before deleted.json is written: the sweep will look, whatever becomes of this process. Refused where the record hasn't ended. */
-  startDelete(id: string): Promise<StartDeleteAnswer>;
+  /**
+   * Before deleted.json is written: the sweep will look, whatever becomes of this process. Refused where the record hasn't ended. `newest` of its lineage, and the
+   * `next` id there: until `forgetDeleted`, or for a minute, no retry takes it.
+   */
+  startDelete(batch: { id: string; newest?: string; next?: string }): Promise<StartDeleteAnswer>;
   /** deleted.json stands: the record and its place in the lists go. */
-  forgetDeleted(batch: { id: string; tenant: string }): Promise<void>;
+  forgetDeleted(batch: { id: string; tenant: string; next?: string }): Promise<void>;
   /** Settled batches that ended before this second, the oldest first. */
   keptTooLong(due: { beforeSeconds: number; limit: number }): Promise<string[]>;
   lease(name: string, ttlMs: number): Promise<Lease | null>;
@@ -267,8 +321,8 @@ export interface Queue {
   // Jobs
   consume(options: ConsumeOptions, handler: Handler): Consumer;
   depths(): Promise<Depth[]>;
-  /** How many of the batches that aren't settled are in each status. */
-  openStatuses(): Promise<ReadonlyMap<RecordStatus, number>>;
+  /** How many of the batches that aren't settled are in each status, by their model's key. */
+  openCounts(): Promise<readonly OpenCount[]>;
   /** Whether Redis answers, believed or not. */
   ping(): Promise<boolean>;
   close(): Promise<void>;

@@ -104,7 +104,7 @@ describe("what is left", () => {
     await rebuild.forget(signal);
     const left = (await redis.raw.keys("*")).map((name) => name.replace(/^flamboyance:/, "").replace(/^key:.*/, "key")).toSorted();
     expect(left).toEqual(
-      [`batch:${ended.id}`, "flamboyance-2:batch:x", "key", "lease:rebuild", "list:birds", "models", "relist", "sentinel", "sweep"]
+      [`batch:${ended.id}`, "flamboyance-2:batch:x", "kept", "key", "lease:rebuild", "list:birds", "models", "relist", "sentinel", "sweep"]
         .concat(`serving:${model}`)
         .toSorted(),
     );
@@ -250,7 +250,8 @@ describe("a rebuilt batch", () => {
 
   it("that has ended has its row; settled, it isn't open and is swept once more", async () => {
     const [settled, unsettled] = [requestOf(), requestOf({ output: "s3://out/" })];
-    const end = endOf(newUlid(), "completed", [4, 3, 1]);
+    const written = { key: "written", sha256: "0", lines: 2 };
+    const end = { ...endOf(newUlid(), "completed", [4, 3, 1]), files: { output: written, errors: written, summary: written } };
     const plan = newUlid();
     await redis.raw.flushall();
     const rebuild = await begin();
@@ -280,5 +281,43 @@ describe("a rebuilt batch", () => {
     expect((await queue.reserve({ tenant: "birds", bodyHash: "another", idempotencyKey: "old" })).id).toMatch(/^batch_/);
     const keys = await redis.raw.keys("flamboyance:key:*");
     expect(Math.max(...(await Promise.all(keys.map((key) => redis.raw.ttl(key)))))).toBeLessThanOrEqual(86_400);
+  });
+});
+
+describe("what an owner asked of a rebuilt batch", () => {
+  it("holds: its deadline, and the pause over too many failures, unless a resume took that off", async () => {
+    const request = requestOf({ max_failed: 3 });
+    const parts = [whole(), null];
+    const state = (controls: OpenState["controls"]) =>
+      stateOf(request, 2, { controls, parts, tally: tallyOf(1, 4), plan: { plan: newUlid(), items: 10, chunks: 2, refused: 1 } });
+    const later = { number: 1, at: 1, control: { kind: "deadline", completion_window: "9h" } as const };
+    const expires_at = request.created_at + 9 * 3_600;
+    await rebuilt(request, state(replayControls("in_progress", request, [later])));
+    expect(await queue.batch(request.id)).toMatchObject({
+      status: "paused",
+      pausedReason: "5 of 11 items failed, more than max_failed (3) allows",
+      completionWindow: "9h",
+      expiresAt: expires_at,
+    });
+    // A deadline that took its number before the loss, and comes late.
+    expect(await queue.applyDeadline({ id: request.id, number: 1, completionWindow: "1s", expiresAt: 1 })).toMatchObject({
+      kind: "applied",
+    });
+    expect((await queue.batch(request.id))?.expiresAt).toBe(expires_at);
+
+    const lifted = { number: 2, at: 2, control: { kind: "resume", lifts: "max_failed" } as const };
+    await rebuilt(request, state(replayControls("in_progress", request, [later, lifted])));
+    expect(await queue.batch(request.id)).toMatchObject({ status: "in_progress", pausedReason: null });
+    expect(await queue.dispatch(request.model.key)).toBe(1);
+  });
+
+  it("is what its tenant has under way", async () => {
+    const request = requestOf();
+    await rebuilt(request, stateOf(request, 2, { tally: tallyOf(3), plan: { plan: newUlid(), items: 8, chunks: 2, refused: 0 } }));
+    const admit = (quotas: { running_batches?: number; items_queued?: number }) =>
+      queue.admit({ tenant: request.tenant, id: `batch_${newUlid()}`, quotas });
+    expect(await admit({ running_batches: 1 })).toEqual({ kind: "over", quota: "running_batches", have: 1, most: 1 });
+    expect(await admit({ items_queued: 5 })).toEqual({ kind: "over", quota: "items_queued", have: 5, most: 5 });
+    expect(await admit({ items_queued: 6 })).toEqual({ kind: "admitted" });
   });
 });

@@ -129,7 +129,7 @@ function flat(fields: RecordFields): (string | number)[] {
 function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt, seal }: OpenState): RecordFields {
   const gap = parts.indexOf(null);
   const frontier = gap === -1 ? parts.length : gap;
-  const { expiresAt, number, applied, priority, priorityNumber, cancellingAt } = controls;
+  const { expiresAt, number, applied, priority, priorityNumber, cancellingAt, completionWindow, deadlineNumber } = controls;
   return {
     epoch,
     status: seal === null ? status : "finalizing",
@@ -139,6 +139,9 @@ function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt,
     expires_at: expiresAt,
     priority,
     priority_number: priorityNumber,
+    completion_window: completionWindow,
+    deadline_number: deadlineNumber,
+    max_failed_lifted: controls.maxFailedLifted ? 1 : null,
     plan: plan?.plan ?? null,
     items: plan?.items ?? 0,
     chunks: plan?.chunks ?? 0,
@@ -174,6 +177,7 @@ function endedFields({ end, plan, after }: EndedState): RecordFields {
     items: counts.total,
     completed: counts.completed,
     failed: counts.failed,
+    never_ran: end.never_ran ?? 0,
     input_tokens: usage.input_tokens,
     cached_tokens: usage.input_tokens_details.cached_tokens,
     output_tokens: usage.output_tokens,

@@ -7,11 +7,17 @@ import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@
 import { z } from "zod";
 
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
-export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "dry_run"> {
+export interface BatchRecord extends Pick<
+  BatchRequest,
+  "id" | "tenant" | "model" | "task" | "input" | "output" | "metadata" | "dry_run" | "retry" | "max_failed"
+> {
+  /** As it stands now, and `expiresAt` with it. */
   readonly completionWindow: string;
   /** As it stands now. */
   readonly priority: number;
   readonly status: RecordStatus;
+  /** Why it was paused by itself, where it was; null where its owner paused it, and where it isn't paused. */
+  readonly pausedReason: string | null;
   /** The sentinel's when the record came about, or of its own rebuild: what is written in S3 of this record carries it in its name. 0 in rows of ended batches. */
   readonly epoch: number;
   /** The adopted plan; null until one is. */
@@ -29,6 +35,8 @@ export interface BatchRecord extends Pick<BatchRequest, "id" | "tenant" | "model
   /** Lines so far, and in the end all: `failed` counts refused lines from the adoption on, so total = items + refused. */
   readonly completed: number;
   readonly failed: number;
+  /** Of the failed, those that never ran; 0 until the end. */
+  readonly neverRan: number;
   readonly inputTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;
@@ -61,11 +69,12 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
   const nothingToDeliver = isEnded(fields.status) && fields.files === null;
   return {
     ...shown,
-    completionWindow: completion_window,
+    completionWindow: fields.completion_window ?? completion_window,
     priority: fields.priority,
     id: fields.id,
     tenant: fields.tenant,
     status: fields.status,
+    pausedReason: fields.status === "paused" ? fields.paused_reason : null,
     epoch: fields.epoch,
     plan: fields.plan,
     items: fields.items,
@@ -76,6 +85,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     confirmed: fields.confirmed,
     completed: fields.completed,
     failed: fields.failed,
+    neverRan: fields.never_ran,
     inputTokens: fields.input_tokens,
     cachedTokens: fields.cached_tokens,
     outputTokens: fields.output_tokens,
@@ -100,8 +110,9 @@ export type RecordFields = Readonly<Record<string, string | number | null>>;
 
 /** What the record keeps of the request, whatever becomes of it later. */
 export function submittedFields(request: BatchRequest): Readonly<Record<string, string | number>> {
-  const { id, tenant, created_at, expires_at, weight, priority, model } = request;
-  return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority };
+  const { id, tenant, created_at, expires_at, weight, priority, model, max_failed } = request;
+  const bounds = max_failed === undefined ? {} : { max_failed };
+  return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority, ...bounds };
 }
 
 const shown = batchRequest.pick({
@@ -112,6 +123,8 @@ const shown = batchRequest.pick({
   metadata: true,
   completion_window: true,
   dry_run: true,
+  retry: true,
+  max_failed: true,
 });
 
 const count = z.coerce.number().pipe(z.int()).default(0);
@@ -131,6 +144,8 @@ const stored = z.object({
   created_at: z.coerce.number(),
   expires_at: z.coerce.number(),
   priority: count,
+  paused_reason: text,
+  completion_window: text,
   epoch: count,
   plan: text,
   items: count,
@@ -141,6 +156,7 @@ const stored = z.object({
   confirmed: count,
   completed: count,
   failed: count,
+  never_ran: count,
   input_tokens: count,
   cached_tokens: count,
   output_tokens: count,

@@ -2,15 +2,21 @@ import type { Control } from "@flamboyance/contracts";
 import { expect, it } from "vitest";
 import { replayControls } from "./replay.ts";
 
-const request = { priority: 0, expires_at: 1_000 };
+const request = { priority: 0, created_at: 100, expires_at: 1_000 };
 type Entry = readonly [kind: Control["kind"], number: number];
 
-/** Each was asked at ten times its number; a priority is for its number. */
+/** A priority is for its number, a deadline for as many seconds. */
+function controlOf([kind, number]: Entry): Control {
+  if (kind === "priority") return { kind, priority: number };
+  return kind === "deadline" ? { kind, completion_window: `${number}s` } : { kind };
+}
+
+/** Each was asked at ten times its number. */
 const replayed = (start: "validating" | "in_progress", ...entries: readonly Entry[]) =>
   replayControls(
     start,
     request,
-    entries.map(([kind, number]) => ({ number, at: 10 * number, control: kind === "priority" ? { kind, priority: number } : { kind } })),
+    entries.map((entry) => ({ number: entry[1], at: 10 * entry[1], control: controlOf(entry) })),
   );
 
 it("an empty log leaves a batch as it was submitted", () => {
@@ -42,4 +48,24 @@ it("the priority of the highest number holds, also in a paused batch", () => {
     priorityNumber: 5,
     applied: 1,
   });
+});
+
+it("the deadline of the highest number holds, counted from the submit, where it was legal", () => {
+  expect(replayed("validating")).toMatchObject({ completionWindow: null, deadlineNumber: 0 });
+  expect(replayed("validating", ["deadline", 7], ["deadline", 5])).toMatchObject({
+    completionWindow: "7s",
+    expiresAt: 107,
+    deadlineNumber: 7,
+  });
+  expect(replayed("in_progress", ["cancel", 1], ["deadline", 5])).toMatchObject({ completionWindow: null, expiresAt: 1_000, number: 5 });
+});
+
+it("a limit of failures that a resume took off stays off", () => {
+  const entries = [
+    { number: 1, at: 10, control: { kind: "resume", lifts: "max_failed" } as const },
+    { number: 2, at: 20, control: { kind: "pause" } as const },
+    { number: 3, at: 30, control: { kind: "resume" } as const },
+  ];
+  expect(replayControls("in_progress", request, entries)).toMatchObject({ maxFailedLifted: true, status: "in_progress" });
+  expect(replayControls("in_progress", request, entries.slice(1))).toMatchObject({ maxFailedLifted: false });
 });

@@ -2,7 +2,7 @@
  * What a batch's control log comes to, read in the order of its numbers: as the scripts would have answered, by their own table of what is legal in which status.
  * For rebuilds. Refuses to know of seals and ends: those decide before any control does.
  */
-import type { BatchRequest, Control, Rebuilt } from "@flamboyance/contracts";
+import { completionWindowSeconds, type BatchRequest, type Control, type Rebuilt } from "@flamboyance/contracts";
 import { legalStatuses } from "./scripts/control.ts";
 
 /** One object of the control log. */
@@ -25,19 +25,36 @@ export interface ReplayedControls {
   readonly applied: number;
   /** That of the priority that holds. */
   readonly priorityNumber: number;
+  /** As a control changed it; null where none did. */
+  readonly completionWindow: string | null;
+  /** That of the deadline that holds. */
+  readonly deadlineNumber: number;
+  /** A resume took `max_failed` off. */
+  readonly maxFailedLifted: boolean;
 }
 
 export function replayControls(
   start: "validating" | "in_progress",
-  { priority, expires_at: expiresAt }: Pick<BatchRequest, "priority" | "expires_at">,
+  { priority, created_at: createdAt, expires_at: expiresAt }: Pick<BatchRequest, "priority" | "created_at" | "expires_at">,
   entries: readonly ControlEntry[],
 ): ReplayedControls {
-  let replayed: ReplayedControls = { status: start, expiresAt, priority, cancellingAt: null, number: 0, applied: 0, priorityNumber: 0 };
-  for (const entry of entries.toSorted((a, b) => a.number - b.number)) replayed = answer(replayed, entry);
+  let replayed: ReplayedControls = {
+    status: start,
+    expiresAt,
+    priority,
+    cancellingAt: null,
+    number: 0,
+    applied: 0,
+    priorityNumber: 0,
+    completionWindow: null,
+    deadlineNumber: 0,
+    maxFailedLifted: false,
+  };
+  for (const entry of entries.toSorted((a, b) => a.number - b.number)) replayed = answer(replayed, entry, createdAt);
   return replayed;
 }
 
-function answer(before: ReplayedControls, { number, at, control }: ControlEntry): ReplayedControls {
+function answer(before: ReplayedControls, { number, at, control }: ControlEntry, createdAt: number): ReplayedControls {
   const numbered = { ...before, number };
   if (!legalStatuses[control.kind].includes(before.status)) return numbered;
   switch (control.kind) {
@@ -46,8 +63,22 @@ function answer(before: ReplayedControls, { number, at, control }: ControlEntry)
     case "pause":
       return { ...numbered, status: "paused", applied: number };
     case "resume":
-      return { ...numbered, status: "in_progress", applied: number };
+      return {
+        ...numbered,
+        status: "in_progress",
+        applied: number,
+        maxFailedLifted: before.maxFailedLifted || control.lifts !== undefined,
+      };
     case "priority":
       return { ...numbered, priority: control.priority, priorityNumber: number };
+    case "deadline": {
+      const { completion_window: completionWindow } = control;
+      return {
+        ...numbered,
+        completionWindow,
+        expiresAt: createdAt + completionWindowSeconds(completionWindow),
+        deadlineNumber: number,
+      };
+    }
   }
 }

@@ -1,15 +1,15 @@
 /** Who serves which model, leases, and how often a key calls: what is forgotten by itself. */
 import type { Redis } from "ioredis";
-import { admitAnswer, announceAnswer, leaseAnswer, liveAnswer } from "./answers.ts";
+import { allowCallAnswer, announceAnswer, leaseAnswer, liveAnswer } from "./answers.ts";
 import { reached, replies } from "./connect.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue } from "./queue.ts";
 import type { RunScript } from "./script.ts";
-import { admit } from "./scripts/admit.ts";
+import { allowCall } from "./scripts/allow-call.ts";
 import { announce, letGo, live, renew } from "./scripts/processes.ts";
 import { newUlid } from "./ulid.ts";
 
-type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease" | "admit">;
+type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease" | "allowCall">;
 
 export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string; run: RunScript }): WorkersPart {
   const models = (): Promise<string[]> => reached(redis.smembers(keyOf(prefix, "models")));
@@ -24,7 +24,7 @@ export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string
       await replies(leaving);
     },
 
-    admit: async ({ who, perSecond, burst }) => (await run(admit, [who, perSecond, burst], admitAnswer)).waitMs,
+    allowCall: async ({ who, perSecond, burst }) => (await run(allowCall, [who, perSecond, burst], allowCallAnswer)).waitMs,
 
     liveModels: () => run(live, [], liveAnswer),
     models,

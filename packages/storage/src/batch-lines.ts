@@ -5,6 +5,7 @@
 import {
   CodedError,
   item,
+  itemNumber,
   linePosition,
   neverRanLine,
   refusedLine,
@@ -111,13 +112,13 @@ class Refusals {
     );
   }
 
-  async skipBefore(itemNumber: number): Promise<void> {
-    for (let next = await this.#peek(); next !== null && next.before_item < itemNumber; next = await this.#peek()) this.#next = null;
+  async skipBefore(number: number): Promise<void> {
+    for (let next = await this.#peek(); next !== null && next.before_item < number; next = await this.#peek()) this.#next = null;
   }
 
   /** Those that stand before this item, or at it. */
-  async *upTo(itemNumber: number): AsyncGenerator<ResultLine> {
-    for (let next = await this.#peek(); next !== null && next.before_item <= itemNumber; next = await this.#peek()) {
+  async *upTo(number: number): AsyncGenerator<ResultLine> {
+    for (let next = await this.#peek(); next !== null && next.before_item <= number; next = await this.#peek()) {
       this.#next = null;
       yield refusedResultLine(this.#id, next);
     }
@@ -162,7 +163,9 @@ async function* partLines(storage: Storage, request: BatchLinesRequest, firstChu
       const range = { offsetBytes: planned.offsetBytes, lengthBytes: planned.sizeBytes, signal };
       const bytes = await storage.readRange({ bucket, key: keys.plan(plan).items }, range);
       const items = await records(bytes, (value) => item.parse(value));
-      return items.map((each, index) => neverRanLine({ batchId: id, item: planned.firstItem + index, customId: each.custom_id }, code));
+      return items.map((each, index) =>
+        neverRanLine({ batchId: id, item: itemNumber(each, planned.firstItem + index), customId: each.custom_id }, code),
+      );
     };
   }
 }

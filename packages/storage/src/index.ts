@@ -31,5 +31,6 @@ export { isModelName, listModelNames, readModelDescription } from "./model-catal
 export { decodePlanIndex, encodePlanIndex, planIndexRange, type PlannedChunk } from "./plan-index.ts";
 export { readJson } from "./read-json.ts";
 export type { ObjectBytes, ReadOptions } from "./read-object.ts";
+export { firstResultLineFrom, readResultFile, ResultFile, takeNext, type ResultFileLine } from "./result-files.ts";
 export { openStorage, type Storage, type StorageOptions } from "./storage.ts";
 export type { WriteOptions } from "./write-object.ts";

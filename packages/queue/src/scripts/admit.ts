@@ -1,18 +1,19 @@
 /**
- * admit(who, perSecond, burst): whether one more call may come now (the generic cell rate algorithm: one time a caller, at which its calls so far would be paid off).
- *   Called by the api for each request. → waitMs, 0 where it may. It is no batch's, and holds without the sentinel.
+ * admit(tenant, id, runningBatches, itemsQueued: at most, '' for no such quota): takes the batch in among the tenant's, where there is room. Called by the api before batch.json
+ *   is written. → admitted | over(quota, have, most). The same id again is counted once. Between the look and the taking in comes no other: one script.
  */
-import { unguarded } from "./prelude.ts";
+import { writing } from "./prelude.ts";
 
-export const admit = unguarded(
+export const admit = writing(
   "admit",
   `
-local key, interval, burst = key_rate(ARGV[1]), 1000 / tonumber(ARGV[2]), tonumber(ARGV[3])
-local at_ms = tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000
-local paid = math.max(tonumber(redis.call('GET', key) or at_ms), at_ms) + interval
-local wait = paid - burst * interval - at_ms
-if wait > 0 then return answer({ waitMs = math.ceil(wait) }) end
-redis.call('SET', key, string.format('%.3f', paid), 'PX', math.ceil(paid - at_ms) + 1)
-return '{"waitMs":0}'
+local tenant, id, most_batches, most_items = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
+local batches, items = busy_of(tenant, id)
+if most_batches and batches >= most_batches then
+  return answer({ kind = 'over', quota = 'running_batches', have = batches, most = most_batches })
+end
+if most_items and items >= most_items then return answer({ kind = 'over', quota = 'items_queued', have = items, most = most_items }) end
+redis.call('ZADD', key_busy(tenant), 'NX', now, id)
+return '{"kind":"admitted"}'
 `,
 );

@@ -1,6 +1,8 @@
 /**
- * adoptPlan(id, plan, items, chunks, refused, seal): validating → in_progress, or straight to finalizing where there are no chunks.
- *   Called by the planner after plan.json stands. → adopted(sealed) | lost(status) | gone
+ * adoptPlan(id, plan, items, chunks, refused, seal, itemsQueued or ''): validating → in_progress, or straight to finalizing where there are no chunks.
+ *   Called by the planner after plan.json stands. → adopted(sealed) | lost(status) | over(quota, have, most) | gone
+ *   over: with these items the tenant would have more queued than it may; the planner refuses the plan.
+ *   Where more lines were refused than the batch bears it is paused at once (failures.ts).
  *   Refused lines count as failed from here on, so that total = items + refused = completed + failed at the end.
  */
 import { writing } from "./prelude.ts";
@@ -8,17 +10,24 @@ import { writing } from "./prelude.ts";
 export const adoptPlan = writing(
   "adoptPlan",
   `
-local id, plan, items, chunks, refused, seal = unpack(ARGV)
-local record = record_of(id, 'plan', 'model', 'chunks')
+local id, plan, items, chunks, refused, seal, most_items = unpack(ARGV)
+local record = record_of(id, 'plan', 'model', 'chunks', 'tenant')
 if not record.status then return gone end
 if record.plan == plan then return answer({ kind = 'adopted', sealed = number_of(record.chunks) == 0 }) end
 if record.status ~= 'validating' then return answer({ kind = 'lost', status = record.status }) end
+if most_items ~= '' then
+  local _, queued = busy_of(record.tenant, id)
+  if queued + tonumber(items) > tonumber(most_items) then
+    return answer({ kind = 'over', quota = 'items_queued', have = queued, most = tonumber(most_items) })
+  end
+end
 redis.call('HSET', key_batch(id), 'status', 'in_progress', 'plan', plan, 'items', items, 'chunks', chunks, 'refused', refused,
   'failed', refused, 'in_progress_at', now)
 if tonumber(chunks) == 0 then
   close_batch(id, record.model, seal, 'completed')
 else
   enter_turns(id)
+  pause_if_doomed(id)
 end
 return answer({ kind = 'adopted', sealed = tonumber(chunks) == 0 })
 `,

@@ -1,5 +1,6 @@
 /**
- * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), and the one way to close a batch.
+ * What every script begins with: the keys (layout.ts), Redis's clock, reading a record, a chunk's hand-out and its part, turns (turns.ts), what failures a batch bears (failures.ts),
+ * what its tenant has under way (quotas.ts), and the one way to close a batch.
  * A writing script is refused while this Redis isn't believed: the sentinel is missing, or names another run of the server, which may have known more.
  * Scripts look for themselves, at each call: no connection can come back so fast that a command slips through. Scripts answer JSON; `kind` says which answer it is.
  *
@@ -7,6 +8,8 @@
  */
 import { createHash } from "node:crypto";
 import { keysInLua, partBytes, partFlags } from "../layout.ts";
+import { failuresInLua } from "./failures.ts";
+import { quotasInLua } from "./quotas.ts";
 import { turnsInLua } from "./turns.ts";
 
 export interface Script {
@@ -98,6 +101,8 @@ end
 -- Answers how many were there: 0 or 1.
 local function take_from_ready(model, id, chunk) return redis.call('ZREM', key_ready(model), id .. '-' .. chunk) end
 ${turnsInLua}
+${failuresInLua}
+${quotasInLua}
 -- No chunk of this batch is handed out any more.
 local function forget_chunks(id, model)
   local unclaimed = 0

@@ -89,7 +89,12 @@ if #parts > 0 then redis.call('SET', key_parts(id), parts) end
 for index, tally in ipairs(cjson.decode(tallies)) do redis.call('HSET', key_tallies(id), tally[1], tally[2]) end
 if is_stopping(record.status) then redis.call('HSET', key, 'quiet_from_ms', now_ms) end
 if record.status == 'expiring' then redis.call('HSET', key, 'expiring_at', now) end
-if record.status == 'in_progress' then enter_turns(id) end
+if not is_ended(record.status) then redis.call('ZADD', key_busy(tenant), 'NX', now, id) end
+if record.status == 'in_progress' then
+  enter_turns(id)
+  -- What paused it, if it was: the counts are the same, and the control log has no such pause.
+  pause_if_doomed(id)
+end
 return '{"kind":"published"}'
 `,
 );

@@ -2,7 +2,7 @@
  * record(id, chunk, plan, attempt's 16 bytes, cut 0|1, completed, failed, input, cached, output tokens): the chunk takes its part; first wins.
  *   Called by a worker after the part stands whole in S3. → recorded(last) | refused(reason)
  *   Whoever holds a part of the record's plan may record it, claimed or not: a stalled twin's bytes are as good. The tally is added in the same step,
- *   so counts are always the sum of the chosen parts (and the refused lines). The same attempt again gets its first answer.
+ *   so counts are always the sum of the chosen parts (and the refused lines), and a batch of which too many failed is paused here (failures.ts). The same attempt again gets its first answer.
  */
 import { flagsInLua, writing } from "./prelude.ts";
 import { partBytes } from "../layout.ts";
@@ -41,6 +41,7 @@ take_from_ready(record.model, id, chunk)
 
 -- The frontier moves over the parts that stand without a gap; a bounded stretch at a time, the next record goes on.
 redis.call('HSET', key, 'frontier', first_without_part(id, number_of(record.frontier), 1024))
+pause_if_doomed(id)
 return answer({ kind = 'recorded', last = last })
 `,
 );

@@ -14,18 +14,18 @@ afterAll(() => redis.close());
 const slow = { perSecond: 0.001, burst: 3 };
 const waits = async (who: string, calls: number, rate = slow) => {
   const all: number[] = [];
-  for (let call = 0; call < calls; call++) all.push(await queue.admit({ who, ...rate }));
+  for (let call = 0; call < calls; call++) all.push(await queue.allowCall({ who, ...rate }));
   return all;
 };
 
 it("lets a burst through, then says how long to wait, in whatever process the calls come", async () => {
   const other = await redis.queue();
   expect(await waits("a", 2)).toEqual([0, 0]);
-  expect(await other.admit({ who: "a", ...slow })).toBe(0);
+  expect(await other.allowCall({ who: "a", ...slow })).toBe(0);
   const [wait = 0] = await waits("a", 1);
   expect(wait).toBeGreaterThan(900_000);
   expect(wait).toBeLessThanOrEqual(1_000_000);
-  expect(await other.admit({ who: "a", ...slow })).toBeGreaterThan(900_000);
+  expect(await other.allowCall({ who: "a", ...slow })).toBeGreaterThan(900_000);
 });
 
 it("counts each caller alone, and a refused call not at all", async () => {
@@ -38,6 +38,6 @@ it("counts each caller alone, and a refused call not at all", async () => {
 it("earns calls back with time, and forgets whoever is quiet", async () => {
   const quick = { perSecond: 20, burst: 1 };
   expect(await waits("d", 1, quick)).toEqual([0]);
-  await expect.poll(() => queue.admit({ who: "d", ...quick }), { timeout: 20_000 }).toBe(0);
+  await expect.poll(() => queue.allowCall({ who: "d", ...quick }), { timeout: 20_000 }).toBe(0);
   await expect.poll(() => redis.raw.exists("flamboyance:rate:d"), { timeout: 20_000 }).toBe(0);
 });

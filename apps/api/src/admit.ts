@@ -1,0 +1,15 @@
+/** A tenant's quotas at submit: whether there is room for one batch more. Owns the refusal's words. */
+import { CodedError } from "@flamboyance/contracts";
+import type { Queue } from "@flamboyance/queue";
+import type { Caller } from "./caller.ts";
+
+/** Throws `quota_exceeded`. Safe to repeat: the same id is counted once. */
+export async function admit(queue: Queue, { tenant, quotas }: Pick<Caller, "tenant" | "quotas">, id: string): Promise<void> {
+  // Most tenants have none, and nothing is counted for them.
+  if (quotas.items_queued === undefined && quotas.running_batches === undefined) return;
+  const answer = await queue.admit({ tenant, id, quotas });
+  if (answer.kind === "admitted") return;
+  const { quota, have, most } = answer;
+  const what = quota === "running_batches" ? `${have} batches that haven't ended` : `${have} items that wait or run`;
+  throw new CodedError("quota_exceeded", `You have ${what}, and may have ${most} (${quota}).`);
+}

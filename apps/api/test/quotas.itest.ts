@@ -1,0 +1,90 @@
+/** A tenant's quotas: how many batches and items it may have at once, refused at submit, and at plan where only that can tell. */
+import { newUlid } from "@flamboyance/queue";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { callsOf, caption } from "./calls.ts";
+import { finish, plan, record } from "./hand-worker.ts";
+import { startService, type Service } from "./service.ts";
+
+let service: Service;
+beforeAll(async () => {
+  service = await startService();
+});
+afterAll(() => service.close());
+
+const { stored } = callsOf(() => service);
+const submit = (headers: Record<string, string> = {}) =>
+  service.ask("/v1/batches", { method: "POST", body: caption, key: service.keys.bounded, headers });
+const over = (message: RegExp) => ({
+  status: 429,
+  body: { error: { code: "quota_exceeded", type: "invalid_request_error", message: expect.stringMatching(message) } },
+});
+const cancelled = async (id: string) => {
+  await service.ask(`/v1/batches/${id}/cancel`, { method: "POST", key: service.keys.bounded });
+  const { seal, status } = (await service.queue.batch(id)) ?? {};
+  expect(status).toBe("finalizing");
+  const end = { ...ended, seal: seal ?? "", status: "cancelled" as const };
+  await service.queue.end({ id, end });
+};
+const ended = {
+  ended_at: 2,
+  in_progress_at: null,
+  finalizing_at: 2,
+  cancelling_at: 2,
+  counts: { total: 0, completed: 0, failed: 0 },
+  usage: {
+    input_tokens: 0,
+    input_tokens_details: { cached_tokens: 0 },
+    output_tokens: 0,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: 0,
+  },
+  errors: [],
+  files: null,
+};
+
+it("bounds batches that haven't ended, also of submits that come at once, and gives room as they end", async () => {
+  const answers = await Promise.all(Array.from({ length: 8 }, () => submit()));
+  const taken = answers.filter(({ status }) => status === 200).map(({ body }) => body.id as string);
+  expect(taken).toHaveLength(3);
+  for (const answer of answers.filter(({ status }) => status !== 200)) {
+    expect(answer).toMatchObject(over(/^You have 3 batches that haven't ended, and may have 3 \(running_batches\)\.$/));
+    expect(answer.headers).toMatchObject({ "x-should-retry": "false", "retry-after": "60" });
+  }
+  await cancelled(taken[0] ?? "");
+  const again = await submit();
+  expect(again.status).toBe(200);
+  expect((await submit()).status).toBe(429);
+  // Nothing was written of those that were refused.
+  const list = await service.ask("/v1/batches?limit=100", { key: service.keys.bounded });
+  expect(list.body.data).toHaveLength(4);
+  for (const id of [...taken.slice(1), again.body.id]) await cancelled(id);
+});
+
+it("counts a submit that is repeated once, and others' batches not at all", async () => {
+  const key = { "idempotency-key": "once" };
+  const ids = new Set<string>();
+  for (let time = 0; time < 5; time++) ids.add((await submit(key)).body.id);
+  expect(ids.size).toBe(1);
+  for (let time = 0; time < 5; time++) expect((await service.ask("/v1/batches", { method: "POST", body: caption })).status).toBe(200);
+  expect((await submit()).status).toBe(200);
+  for (const { id } of (await service.ask("/v1/batches", { key: service.keys.bounded })).body.data)
+    if ((await service.queue.batch(id))?.status === "validating") await cancelled(id);
+});
+
+it("bounds items that have no line yet: at the plan, and from then on at submit", async () => {
+  const first = (await submit()).body.id;
+  const made = await plan(service, first, [4, 4]);
+  const second = (await submit()).body.id;
+  const adopt = (items: number) => service.queue.adoptPlan({ id: second, plan: newUlid(), items, chunks: 1, refused: 0, itemsQueued: 10 });
+  expect(await adopt(3)).toEqual({ kind: "over", quota: "items_queued", have: 8, most: 10 });
+  expect(await adopt(2)).toMatchObject({ kind: "adopted" });
+  expect(await submit()).toMatchObject(over(/^You have 10 items that wait or run, and may have 10 \(items_queued\)\.$/));
+  // Lines make room, before the batch has ended.
+  await record(service, made, [0]);
+  const third = await submit();
+  expect(third.status).toBe(200);
+  expect(await stored(`batches/${third.body.id}/batch.json`)).toMatchObject({ quotas: { running_batches: 3, items_queued: 10 } });
+  await record(service, made, [1]);
+  await finish(service, made);
+  expect((await submit()).status).toBe(200);
+});

@@ -1,0 +1,11 @@
+/** What a tenant may have at once. Owns the schema: it stands with the tenant's key, and what of it a plan needs is frozen with each batch. */
+import { z } from "zod";
+
+/** What isn't given is as much as the tenant likes. */
+export const quotas = z.strictObject({
+  /** Batches that haven't ended. */
+  running_batches: z.int().min(1).optional(),
+  /** Items of these that have no line yet. How many a batch brings its plan tells: one that would bring too many fails there. */
+  items_queued: z.int().min(1).optional(),
+});
+export type Quotas = z.infer<typeof quotas>;
