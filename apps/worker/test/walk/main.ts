@@ -52,7 +52,10 @@ async function check(url: string): Promise<number> {
   const single = values.walk === undefined ? null : Number(values.walk);
   const lanes = single === null ? Number(values.lanes) : 1;
   let next = Number(values.seed) * 1_000_000;
-  const goesOn = (): boolean => steps < wanted && wrong < 5;
+  // Told to stop, it ends with the walks under way and says what it came to.
+  let stopped = false;
+  for (const signal of ["SIGINT", "SIGTERM"] as const) process.once(signal, () => (stopped = true));
+  const goesOn = (): boolean => steps < wanted && wrong < 5 && !stopped;
   const run = async (index: number): Promise<void> => {
     const lane = await openLane(`${url}/${index}`);
     if (single !== null) await one(lane, single);
