@@ -74,6 +74,28 @@ it("copies nothing of what is another in anything, or failed", async () => {
   expect(results[1]?.flamingo?.copied_from).toBe(results[0]?.id);
 });
 
+it("does so in a retry too, whose items have the numbers that they had", async () => {
+  const lines = Array.from({ length: 200 }, (_, at) => ({ custom_id: `item-${at}`, image: image(at % 2 === 0 ? "1" : "late") }));
+  const { batch } = await run("late-same", lines);
+  await put("same/late.png", plainImage(4));
+  const before = service.gate.asked().length;
+  const again = await service.client.batches.retry(batch.id);
+  await service.ended(again.id);
+  const odd = lines.flatMap(({ custom_id }, at) => (at % 2 === 1 ? [custom_id] : []));
+  const results = await wholeBatch(service, again.id, odd);
+  expect(new Set(codesOf(results))).toEqual(new Set(["ok"]));
+  const numbers = results.map(({ id }) => Number(/\d+$/.exec(id)?.[0]));
+  expect(numbers).toEqual(odd.map((_, place) => 2 * place + 1));
+  const places = new Map(results.map(({ id }, place) => [id, place]));
+  const copied = results.flatMap(({ flamingo }, place) =>
+    flamingo?.copied_from === undefined ? [] : [{ place, from: flamingo.copied_from }],
+  );
+  expect(copied.length).toBe(odd.length - (service.gate.asked().length - before));
+  for (const { from } of copied) expect(results[places.get(from) ?? -1]?.flamingo?.copied_from).toBeUndefined();
+  // Chunks of four: some took the answer of an earlier chunk's.
+  expect(copied.some(({ place, from }) => Math.floor(place / 4) !== Math.floor((places.get(from) ?? place) / 4))).toBe(true);
+});
+
 it("runs each by itself where it samples, or is told to", async () => {
   const lines = Array.from({ length: 8 }, (_, at) => ({ custom_id: `item-${at}`, image: image("1") }));
   for (const further of [{ generation: { temperature: 1 } }, { deduplicate: false }]) {

@@ -315,8 +315,9 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
 };
 
 const lineage = z
-  .stringbool({ truthy: ["true"], falsy: ["false"] })
-  .default(false)
+  .enum(["true", "false"])
+  .default("false")
+  .transform((asked) => asked === "true")
   .describe(
     "Of the batch and its retries that have ended, whichever of them is asked: the newest line of each item, in the order of the first batch's.",
   );

@@ -52,6 +52,7 @@ it("recognises a stored key by its id and its hash, both", async () => {
     scopes: ["read"],
     access: { read: ["birds"], write: [], credentials: [] },
     weight: 2,
+    quotas: {},
   });
   expect(await held.recognise((await newKey(id)).key, signal)).toBeNull();
   expect(await held.recognise((await newKey("birds_01kb1s3j9v5n0c8x2m4q6r7t9x")).key, signal)).toBeNull();

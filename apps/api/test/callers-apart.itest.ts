@@ -37,11 +37,12 @@ describe("another tenant's batch", () => {
     await finish(service, made);
     const never = "batch_01hzzzzzzzzzzzzzzzzzzzzzzz";
     const mine = (await routes()).filter(({ path }) => path.startsWith("/v1/batches/"));
-    expect(mine.length).toBeGreaterThanOrEqual(6);
+    expect(mine.length).toBeGreaterThanOrEqual(11);
     for (const { method, path } of mine) {
       expect(path.match(/\{/g), path).toHaveLength(1);
       // What a route may need of its body.
-      const body = method === "GET" || method === "DELETE" ? {} : { body: { priority: 1 } };
+      const needed: Record<string, object> = { deadline: { completion_window: "48h" }, retry: {} };
+      const body = method === "GET" || method === "DELETE" ? {} : { body: needed[path.split("/").at(-1) ?? ""] ?? { priority: 1 } };
       const look = async (id: string) => {
         const { status, text } = await service.ask(path.replace("{id}", id), { method, key: service.keys.other, ...body });
         return { status, text: text.replaceAll(id, "<id>") };
@@ -136,7 +137,7 @@ describe("too many calls", () => {
 
 it("the log of answers says which path was asked for, and nothing of what follows it", async () => {
   const lines: string[] = [];
-  const url = await service.another({ logTo: { write: (line) => void lines.push(line) } });
+  const url = await service.another({ logLevel: "info", logTo: { write: (line) => void lines.push(line) } });
   await fetch(`${url}/v1/models?api_key=a-secret-in-the-wrong-place`, { headers: { authorization: `Bearer ${service.keys.demo}` } });
   await expect.poll(() => lines.some((line) => line.includes('"url":"/v1/models"')), { timeout: 20_000 }).toBe(true);
   expect(lines.join("")).not.toContain("a-secret-in-the-wrong-place");
@@ -155,9 +156,16 @@ it("every change and every refused key leaves an audit line: who, what, when, wh
     return (await answer.json()) as { id: string; key: string };
   };
   const { demo, admin } = service.keys;
+  const ran = await submitted();
+  const its = await plan(service, ran, [1], [], { fails: () => "item_failed" });
+  await record(service, its, [0]);
+  await finish(service, its);
   const secretWord = "a-secret-word-of-the-caller";
   const batch = await ask("POST", "/v1/batches", demo, { ...caption, metadata: { word: secretWord } });
   await ask("POST", `/v1/batches/${batch.id}/cancel`, demo);
+  await ask("POST", `/v1/batches/${batch.id}/deadline`, demo, { completion_window: "48h" });
+  const again = await ask("POST", `/v1/batches/${ran}/retry`, demo);
+  await ask("DELETE", `/v1/batches/${ran}`, demo);
   await ask("PUT", "/v1/tenants/audited", admin, { read: ["demo-*"] });
   const made = await ask("POST", "/v1/keys", admin, { tenant: "audited" });
   const next = await ask("POST", `/v1/keys/${made.id}/rotate`, admin, { grace: 0 });
@@ -171,6 +179,9 @@ it("every change and every refused key leaves an audit line: who, what, when, wh
   expect(audits.map(({ action, outcome, status, tenant, key, subject }) => [action, outcome, status, tenant, key, subject])).toEqual([
     ["createBatch", "done", 200, "demo", "demo/main", batch.id],
     ["cancelBatch", "done", 200, "demo", "demo/main", batch.id],
+    ["setBatchDeadline", "failed", 409, "demo", "demo/main", batch.id],
+    ["retryBatch", "done", 200, "demo", "demo/main", `${ran} → ${again.id}`],
+    ["deleteBatch", "failed", 409, "demo", "demo/main", ran],
     ["putTenant", "done", 200, "operators", "operators/main", "audited"],
     ["createKey", "done", 200, "operators", "operators/main", made.id],
     ["rotateKey", "done", 200, "operators", "operators/main", `${made.id} → ${next.id}`],

@@ -130,7 +130,7 @@ describe("a key", () => {
 
 describe("a tenant", () => {
   it("is set, shown, listed page by page, and set again; what is submitted from then on has it frozen", async () => {
-    const facts = { read: ["demo-images"], write: [], credentials: [], weight: 5 };
+    const facts = { read: ["demo-images"], write: [], credentials: [], weight: 5, quotas: { running_batches: 1 } };
     expect((await tenant("a-fresh", facts)).body).toMatchObject({ object: "tenant", tenant: "a-fresh", ...facts });
     expect((await admin("GET", "/v1/tenants/a-fresh")).body).toMatchObject(facts);
     const { key } = await made({ tenant: "a-fresh" });
@@ -141,8 +141,10 @@ describe("a tenant", () => {
     const { bytes } = await service.storage.read({ bucket: serviceBucket, key: `batches/${first.id}/batch.json` }, { signal: forever });
     expect(JSON.parse(Buffer.from(bytes).toString())).toMatchObject({
       weight: 5,
+      quotas: { running_batches: 1 },
       access: { read: ["demo-images"], write: [], credentials: [] },
     });
+    expect((await submit()).error).toMatchObject({ code: "quota_exceeded" });
     await tenant("a-fresh", { read: ["elsewhere"] });
     expect((await submit()).error).toMatchObject({ code: "bucket_not_allowed", param: "input" });
     await tenant("b-fresh");
@@ -164,6 +166,7 @@ describe("a tenant", () => {
       { read: ["s3://x"] },
       { write: ["https://*"] },
       { weight: 0 },
+      { quotas: { running_batches: 0 } },
       { credentials: [{ buckets: ["a*"], secret: "../x" }] },
       { other: 1 },
     ])

@@ -8,8 +8,20 @@ import { finish, plan, record, type HandItems } from "./hand-worker.ts";
 import { modelKey, serviceBucket, startService, type Answer, type Service } from "./service.ts";
 
 let service: Service;
+/** Once, just before a retry takes its id. */
+let beforeReserve: (() => Promise<unknown>) | null = null;
 beforeAll(async () => {
-  service = await startService();
+  service = await startService({
+    seen: (queue) => ({
+      ...queue,
+      reserveRetry: async (asked) => {
+        const wait = beforeReserve;
+        beforeReserve = null;
+        await wait?.();
+        return queue.reserveRetry(asked);
+      },
+    }),
+  });
 });
 afterAll(() => service.close());
 
@@ -185,6 +197,57 @@ describe("a retry", () => {
     await service.queue.announce({ worker: "old", model: modelKey, slots: 1 }, 60_000);
     expect(await retry(id)).toMatchObject({ status: 200 });
     await service.queue.withdraw("old");
+  });
+});
+
+describe("a delete in a lineage", () => {
+  const remove = (id: string) => service.ask(`/v1/batches/${id}`, { method: "DELETE" });
+
+  it("is refused while a retry of it isn't planned or is being written, whichever batch it is of; then the lineage begins behind it", async () => {
+    const id = await ended();
+    const first = (await retry(id)).body.id;
+    expect(await remove(id)).toMatchObject(conflict(new RegExp(`${id} has a retry, ${first}, that is validating`)));
+    await run(first, 3, { numbers: [2, 5, 8], fails: (item) => (item === 2 ? null : "item_failed") });
+    const second = (await retry(id)).body.id;
+    for (const member of [id, first]) expect(await remove(member)).toMatchObject(conflict(new RegExp(`has a retry, ${second}`)));
+    const made = await plan(service, second, [2], [], { numbers: [5, 8], fails: (item) => (item === 8 ? "item_failed" : null) });
+    expect(await remove(id)).toMatchObject({ status: 200, body: { id, deleted: true } });
+    expect(await service.ask(`/v1/batches/${id}/results?lineage=true`)).toMatchObject({ status: 404 });
+    expect(await retry(id)).toMatchObject({ status: 404 });
+    await record(service, made, [0]);
+    await finish(service, made);
+    for (const member of [first, second]) expect(await readAll(member)).toEqual(["item 2: ok", "item 5: ok", "item 8: item_failed"]);
+    // At once: nothing of the delete holds it off.
+    const third = await retry(second);
+    expect(third).toMatchObject({ status: 200, body: { retry_of: second } });
+    expect(await stored(batchKeys(third.body.id).request)).toMatchObject({ retry: { lineage: [first, second] } });
+  });
+
+  it("of a retry leaves its place taken: the next one has another id, and is found from the first", async () => {
+    const id = await ended();
+    const first = (await retry(id)).body.id;
+    await run(first, 3, { numbers: [2, 5, 8], fails: () => null });
+    expect(await remove(first)).toMatchObject({ status: 200 });
+    expect(await stored(batchKeys(first).deleted)).toMatchObject({ because: "asked", lineage: [id] });
+    // What it mended failed again, as it were.
+    expect(await readAll(id, "&status=failed")).toHaveLength(4);
+    const second = await retry(id);
+    expect(second).toMatchObject({ status: 200, body: { id: retryId(first), retry_of: id } });
+    await run(second.body.id, 3, { numbers: [2, 5, 8], fails: () => null });
+    expect(await readAll(id, "&status=failed")).toEqual(["null: invalid_line"]);
+  });
+
+  it("while a retry looks isn't followed by it", async () => {
+    const id = await ended();
+    beforeReserve = () => remove(id);
+    expect(await retry(id)).toMatchObject({ status: 404 });
+    expect(await service.queue.batch(retryId(id))).toBeNull();
+    const other = await ended();
+    const first = (await retry(other)).body.id;
+    await run(first, 3, { numbers: [2, 5, 8], fails });
+    beforeReserve = () => remove(other);
+    expect(await retry(first)).toMatchObject(conflict(/a batch of its lineage was just deleted/));
+    expect((await retry(first)).status).toBe(200);
   });
 });
 

@@ -347,7 +347,7 @@ Environment:
   remoteOf(
     tenant,
     "set",
-    "Say what a tenant may read and write, and its share of the workers and its quotas; what was said before is replaced.",
+    "Say what a tenant may read and write, its share of the workers and its quotas; what was said before is replaced.",
     "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000",
   )
     .argument("<name>", "the tenant")

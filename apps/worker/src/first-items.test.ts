@@ -22,6 +22,8 @@ it("finds the first item that shows and asks the same, whatever its name", () =>
     item({ custom_id: "h", etag: "1" }),
   ].map((each, place) => first.find(each, place));
   expect(found).toEqual([null, 0, null, null, null, null, null, 3]);
+  // A retry's, by the numbers that they had.
+  expect(first.find(item({ custom_id: "i", number: 40, etag: "1" }), 8)).toBe(3);
 });
 
 it("remembers so many and no more, in at most 24 bytes each", () => {

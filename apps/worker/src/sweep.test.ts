@@ -1,7 +1,7 @@
 import { CodedError, type End, type Seal } from "@flamboyance/contracts";
 import { batchKeys, type Storage } from "@flamboyance/storage";
 import { expect, it } from "vitest";
-import { sweepBatch } from "./sweep.ts";
+import { sweepBatch, sweepDeleted } from "./sweep.ts";
 
 const keys = batchKeys("b");
 const signal = new AbortController().signal;
@@ -39,6 +39,7 @@ function store(objects: Record<string, { text?: string; at: number }>) {
       if (found === undefined) return Promise.reject(new CodedError("storage_not_found", key));
       return Promise.resolve({ bytes: Buffer.from(found.text ?? ""), etag: "", contentType: null });
     },
+    describe: ({ key }) => Promise.resolve(held.has(key) ? { sizeBytes: 1, etag: "", lastModified: new Date(0), contentType: null } : null),
     remove: (locations) => {
       for (const { key } of locations) held.delete(key);
       return Promise.resolve();
@@ -47,7 +48,10 @@ function store(objects: Record<string, { text?: string; at: number }>) {
   const sweep = (seconds: number, maxObjects = 1_000) =>
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- all that a sweep uses
     sweepBatch({ storage: storage as Storage, serviceBucket: "service" }, "b", { beforeMs: seconds * 1_000, maxObjects }, signal);
-  return { held, sweep };
+  const away = (seconds: number) =>
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- as above
+    sweepDeleted({ storage: storage as Storage, serviceBucket: "service" }, "b", { beforeMs: seconds * 1_000, maxObjects: 10 }, signal);
+  return { held, sweep, away };
 }
 
 const named = {
@@ -110,4 +114,18 @@ it("touches nothing of a batch without its end, and no plan where the seal can't
   });
   expect(await sealless.sweep(10)).toEqual({ removed: 1, left: "later" });
   expect(sealless.held.has(keys.plan("plan").items)).toBe(true);
+});
+
+it("keeps a deleted retry's decision while a batch before it stands, so that its id isn't taken again", async () => {
+  const decided = { tenant: "birds", deleted_at: 1, because: "asked", lineage: ["a", "gone"] };
+  const { held, away } = store({
+    [batchKeys("a").request]: { at: 1 },
+    [keys.request]: { at: 1 },
+    [keys.deleted]: { at: 1, text: JSON.stringify(decided) },
+  });
+  expect(await away(9)).toEqual({ removed: 1, left: "later" });
+  expect(await away(9)).toEqual({ removed: 0, left: "later" });
+  held.delete(batchKeys("a").request);
+  expect(await away(9)).toEqual({ removed: 1, left: "clean" });
+  expect([...held.keys()]).toEqual([]);
 });

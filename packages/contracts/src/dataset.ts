@@ -61,7 +61,7 @@ export const priority = z.int().min(-limits.priority).max(limits.priority);
 
 /** A number of lines, or a share of all of them (`5%`, `0.5%`). */
 export const maxFailed = z.union(
-  [z.int().min(0).max(limits.manifestItems), z.string().regex(/^(100|\d{1,2}(\.\d{1,2})?)%$/)],
+  [z.int().min(0).max(limits.manifestItems), z.string().max(6).regex(/^(100|\d{1,2}(\.\d{1,2})?)%$/)],
   "must be a number of items, or a share, as 5%",
 );
 export type MaxFailed = z.infer<typeof maxFailed>;

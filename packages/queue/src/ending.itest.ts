@@ -283,6 +283,26 @@ describe("a delete", () => {
     expect(await queue.sweepable({ ageMs: 60_000, limit: 10 })).toEqual([other, "batch_old"].toSorted());
   });
 
+  it("isn't of what a retry is still copied from, and keeps the next retry off until it is decided", async () => {
+    const id = await ended();
+    const waiting = requestOf();
+    await queue.submit(waiting);
+    const waits = waiting.id;
+    expect(await queue.startDelete({ id, newest: waits })).toEqual({ kind: "retried" });
+    // Planned: it has its own copy.
+    expect(await queue.startDelete({ id, newest: (await running({ recorded: 0 })).id })).toEqual({ kind: "started" });
+    const next = `batch_${newUlid()}`;
+    await queue.reserveRetry({ id: next, token: "another request" });
+    expect(await queue.startDelete({ id, next })).toEqual({ kind: "retried" });
+    const later = `batch_${newUlid()}`;
+    for (let time = 0; time < 2; time++) expect(await queue.startDelete({ id, next: later })).toEqual({ kind: "started" });
+    expect(await queue.startDelete({ id: await ended(), next: later })).toEqual({ kind: "retried" });
+    expect(await queue.reserveRetry({ id: later, token: "a request" })).toBeNull();
+    await queue.forgetDeleted({ id, tenant: "birds", next: later });
+    expect(await queue.reserveRetry({ id: later, token: "a request" })).toMatchObject({ now: expect.any(Number) });
+    expect(await queue.startDelete({ id: await ended(), next: waits })).toEqual({ kind: "retried" });
+  });
+
   it("leaves nothing in Redis but the sweep, also where what follows the end isn't done", async () => {
     const id = await ended();
     await queue.startDelete({ id });
