@@ -69,7 +69,7 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
   registry.registerMetric(
     new Gauge({
       name: "flamboyance_batches_waiting",
-      help: "Batches that wait for a worker with their model, by its key; no line for a model that is served or that nobody wants.",
+      help: "Batches that wait for a worker with their model, by its key: 0 for a served one, no line for a model that nobody serves or wants.",
       labelNames: ["model_key"],
       registers: [],
       async collect() {
@@ -78,6 +78,7 @@ export function measure(app: FastifyInstance, queue: Queue, dependencies: Readon
         if (answers === null) return;
         const [counts, live] = answers;
         const served = new Set(live.map(({ key }) => key));
+        for (const model_key of served) this.set({ model_key }, 0);
         for (const { model: model_key, status, count } of counts)
           if (waitsForWorker(status, model_key, served)) this.inc({ model_key }, count);
       },
