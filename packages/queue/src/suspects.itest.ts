@@ -89,12 +89,12 @@ it("a death between two items, one before any, and one of a claimant that gave i
     await between.note(3);
     await between.note(null);
     await between.dies();
-    const before = await claim(newUlid());
-    await before.dies();
     const leaves = await claim(newUlid());
     await leaves.note(3);
     await leaves.release();
     await leaves.dies();
+    const before = await claim(newUlid());
+    await before.dies();
   }
   expect(await claim("last")).toMatchObject({ suspect: true, quarantined: [] });
 });
