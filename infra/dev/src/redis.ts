@@ -86,9 +86,9 @@ export async function startRedis(options: RedisOptions): Promise<OwnRedis> {
   }
 }
 
-/** The folder tells our server from another one that took the port meanwhile; a loading server answers with an error. */
+/** The folder tells our server from another one that took the port meanwhile; it is told while the server loads, too, when only PING is answered with an error. */
 async function isServing(port: number, folder: string): Promise<boolean> {
-  return (await askInline(port, "CONFIG GET dir")).includes(`\r\n${folder}\r\n`);
+  return (await askInline(port, "CONFIG GET dir")).includes(`\r\n${folder}\r\n`) && (await askInline(port, "PING")).startsWith("+PONG");
 }
 
 /** Asks in Redis's inline protocol and gives what comes first. */
