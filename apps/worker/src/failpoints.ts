@@ -1,8 +1,9 @@
 /**
  * Points at which a test holds, stops or kills this process: before each writing step of the queue and of S3, and before each image that is decoded.
- * Owns which steps those are and what is asked. Without FLAMBOYANCE_FAILPOINTS nothing is wrapped, so nothing is asked and nothing costs.
+ * Owns which steps those are; refuses to know how it is asked (contracts). Without FLAMBOYANCE_FAILPOINTS nothing is wrapped, so nothing is asked and nothing costs.
  */
 import { createHash } from "node:crypto";
+import { askingAt, withAsks } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import type { Storage } from "@flamboyance/storage";
 import type { Decoder } from "./decode.ts";
@@ -33,14 +34,14 @@ const queueSteps: readonly (keyof Queue)[] = [
 ];
 const storageSteps: readonly (keyof Storage)[] = ["write", "writeStream", "remove"];
 
-/** The rooms with an ask before each step: `GET <url>?point=<step>&about=<batch, key or sha256>&pid=<process>`, whose answer lets the step go on. */
+/** The rooms with an ask at `url` before each step; before a decode it is about the bytes' SHA-256. */
 export function withFailpoints(rooms: Rooms, url: string | null): Rooms {
   if (url === null) return rooms;
-  const ask = (point: string, about: unknown) => askAt(url, point, nameOf(about));
+  const ask = askingAt(url, process.pid);
   const { decoder } = rooms;
   return {
-    queue: asking(rooms.queue, queueSteps, ask),
-    storage: asking(rooms.storage, storageSteps, ask),
+    queue: withAsks(rooms.queue, queueSteps, ask),
+    storage: withAsks(rooms.storage, storageSteps, ask),
     decoder: {
       ...decoder,
       decode: async (bytes, look, signal) => {
@@ -49,39 +50,4 @@ export function withFailpoints(rooms: Rooms, url: string | null): Rooms {
       },
     },
   };
-}
-
-function asking<Room extends object>(
-  room: Room,
-  steps: readonly (keyof Room)[],
-  ask: (point: string, about: unknown) => Promise<void>,
-): Room {
-  const asked: ReadonlySet<unknown> = new Set(steps);
-  return new Proxy(room, {
-    get: (target, name): unknown => {
-      const step: unknown = Reflect.get(target, name);
-      if (typeof step !== "function" || !asked.has(name)) return step;
-      return async (...given: unknown[]): Promise<unknown> => {
-        await ask(String(name), given[0]);
-        return Reflect.apply(step, target, given);
-      };
-    },
-  });
-}
-
-/** A batch's id, an object's key; of several objects the first one's. */
-function nameOf(about: unknown): string {
-  if (typeof about === "string") return about;
-  if (typeof about !== "object" || about === null) return "";
-  if (Array.isArray(about)) return nameOf(about[0]);
-  if ("key" in about) return String(about.key);
-  return "id" in about ? String(about.id) : "";
-}
-
-async function askAt(url: string, point: string, about: string): Promise<void> {
-  const asked = new URL(url);
-  for (const [name, value] of Object.entries({ point, about, pid: String(process.pid) })) asked.searchParams.set(name, value);
-  // Whoever asked for this may be gone: then nobody holds anything.
-  const answer = await fetch(asked).catch(() => null);
-  await answer?.body?.cancel();
 }

@@ -2,7 +2,7 @@
  * What a round will be, from its seed and number alone: its manifest, its faults with their moments, and what its owner asks for meanwhile.
  * Owns the chances. Refuses to promise that a moment comes: a cancelled batch may never reach the step that a fault waits for.
  */
-import { chanceOf, type Chance } from "./chance.ts";
+import { chanceOf, type Chance } from "@flamboyance/dev/chance";
 import { apiSteps, workerSteps, type Step } from "./steps.ts";
 
 /** When a fault strikes: after so many rows were asked for, so long after the submit, or as a process is about to take a step for the nth time. */

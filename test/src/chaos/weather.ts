@@ -1,6 +1,6 @@
 /** S3's weather: how the development server treats requests while it is bad. Owns the shares of each kind of fault; the server does them. */
 import type { startTestServer } from "@flamboyance/dev/s3";
-import { chanceOf } from "./chance.ts";
+import { chanceOf } from "@flamboyance/dev/chance";
 
 type BadWeather = "SlowDown" | "InternalError" | "reset" | "lostAnswer" | "slow" | "cutBody";
 type Faults = NonNullable<NonNullable<Parameters<typeof startTestServer>[0]>["faults"]>;

@@ -8,7 +8,7 @@ import { batchKeys, jsonLine } from "@flamboyance/storage";
 import { startStopWatch } from "../../src/stop-watch.ts";
 import { requestOf } from "../../src/testing/request.ts";
 import * as actors from "./actors.ts";
-import { chanceOf } from "./chance.ts";
+import { chanceOf } from "@flamboyance/dev/chance";
 import type { Lane } from "./lane.ts";
 import { items, openLaws } from "./laws.ts";
 import { openMemoryStorage } from "./memory-storage.ts";

@@ -1,4 +1,4 @@
-/** Chance that is the same each time: a seeded generator, so that a round that failed is planned the same again. */
+/** Chance that is the same each time: a seeded generator, so that what failed once comes again. */
 
 export interface Chance {
   /** From 0 up to, and without, 1. */
