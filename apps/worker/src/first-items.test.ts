@@ -30,7 +30,8 @@ it("remembers so many and no more, in at most 24 bytes each", () => {
   const count = 100_000;
   const first = new FirstItems(count);
   const at = (number: number) => item({ custom_id: String(number), image: `s3://photos/${number}` });
-  for (let number = 0; number < count + 10; number++) expect(first.find(at(number), number)).toBeNull();
+  const found = Array.from({ length: count + 10 }, (_, number) => first.find(at(number), number));
+  expect(found.every((place) => place === null)).toBe(true);
   expect(first.find(at(0), count + 20)).toBe(0);
   expect(first.find(at(count - 1), count + 21)).toBe(count - 1);
   expect(first.find(at(count + 5), count + 22)).toBeNull();
