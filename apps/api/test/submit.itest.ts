@@ -1,4 +1,4 @@
-/** The submit: what is frozen, what is refused, and that a repeated one makes no second batch. */
+/** The submit: what is frozen, what is refused, and that a repeated one makes no second batch. Long, for there are many things to refuse; all of them ask the same service. */
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { callsOf, caption } from "./calls.ts";

@@ -61,6 +61,18 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
     labelNames: ["model"],
     registers,
   });
+  const cacheBytes = new Gauge({
+    name: "flamboyance_engine_cache_bytes",
+    help: "What the engine keeps for further rows: encoded images, few-shot prefixes.",
+    labelNames: ["model", "cache"],
+    registers,
+  });
+  const cacheLookups = new Gauge({
+    name: "flamboyance_engine_cache_lookups",
+    help: "Images and prefixes that rows asked for since the engine was opened: hit, or computed.",
+    labelNames: ["model", "cache", "result"],
+    registers,
+  });
   const repairs = new Counter({
     name: "flamboyance_repairs_total",
     help: "What reconcile mended, by kind.",
@@ -112,6 +124,15 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
       }
       for (const [stage, seconds] of Object.entries(stats.seconds)) engineSeconds.set({ model, stage }, seconds);
       newTokens.set({ model }, stats.newTokens);
+      const { media, prefixes } = stats;
+      for (const [cache, { computed, hits, bytes }] of [
+        ["images", { ...media, computed: media.encoded }],
+        ["prefixes", { ...prefixes, computed: prefixes.prefilled }],
+      ] as const) {
+        cacheBytes.set({ model, cache }, bytes);
+        cacheLookups.set({ model, cache, result: "hit" }, hits);
+        cacheLookups.set({ model, cache, result: "computed" }, computed);
+      }
     },
     repaired: (kind) => repairs.inc({ kind }),
     modelsServed: (count) => served.set(count),

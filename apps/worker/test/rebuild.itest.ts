@@ -1,3 +1,7 @@
+/**
+ * What a worker makes of S3 after Redis was lost: a batch in every status, losses during a rebuild and between two, and what a stalled process puts late under an old epoch.
+ * One file, for all of it begins in the same world (world.ts) and is held to the same end: every item one line, and lines that were shown unchanged.
+ */
 import { rebuilt as rebuiltSchema, type BatchRequest } from "@flamboyance/contracts";
 import { newUlid } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson } from "@flamboyance/storage";

@@ -1,7 +1,7 @@
 /**
  * The laws under chance: seeded interleavings of all steps over a few small batches, with workers that crash, stall and wake late, jobs that are lost,
  * cancels, pauses and resumes that come late, priorities, and deadlines, of two tenants with unlike weights. S3 is a plain map here. After every step the batch
- * that it touched is held against what the answers promised.
+ * that it touched is held against what the answers promised. One file: the steps, the faults and the laws only mean something beside each other.
  */
 import { isEnded, type BatchOutcome, type PartChoice, type Tally } from "@flamboyance/contracts";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";

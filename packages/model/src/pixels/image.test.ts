@@ -1,4 +1,4 @@
-/** Real images: the references', and forms that they lack, written by sharp. What Pillow makes of the latter was compared once by hand (equal to the bit). */
+/** Real images: the references', and forms that they lack, written by sharp. What Pillow makes of the latter was compared once by hand (equal to the bit). Long, for so are the forms that an image can have. */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { crc32, deflateSync } from "node:zlib";
