@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { FlamboyanceError } from "@flamboyance/client";
-import { end as endSchema, isEnded, type Batch, type ResultLine } from "@flamboyance/contracts";
+import { CodedError, end as endSchema, isEnded, type Batch, type ResultLine } from "@flamboyance/contracts";
 import { noOpModelName } from "@flamboyance/dev/no-op-model";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { batchKeys, readJson } from "@flamboyance/storage";
@@ -73,7 +73,8 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
     if (!isEnded(status)) throw new Error(`a reader came to an end while the batch was ${status}`);
     await settled(stage, id, deadline);
     await injection.over();
-    const look = await lookAt(stage, id, deadline);
+    // Redis may have been emptied just now: api and queue say so until it is rebuilt.
+    const look = await insist(deadline, () => lookAt(stage, submitted.id, deadline));
     const counted = { asked: rows.length, different: new Set(rows).size };
     return result(brokenLaws({ plan, manifest, shown, cancelled, rows: counted, met: injection.met(), ...look }));
   } catch (error) {
@@ -100,7 +101,7 @@ async function insist<Answer>(signal: AbortSignal, ask: () => Promise<Answer>): 
 }
 
 function isPassing(error: unknown): boolean {
-  return error instanceof FlamboyanceError ? error.retryable : false;
+  return error instanceof FlamboyanceError || error instanceof CodedError ? error.retryable : false;
 }
 
 /** What the owner wishes. True where a cancel was answered as done. */
