@@ -34,9 +34,11 @@ export async function writeReport(
   const bad = new BadLines(limits.reportErrors);
   const sample = new EvenSample<Item>(imagesLookedFor);
   try {
-    for await (const entry of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
-      if (entry.kind === "refused") bad.add(entry.refused);
-      else sample.add(entry.item);
+    for await (const entries of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
+      for (const entry of entries) {
+        if (entry.kind === "refused") bad.add(entry.refused);
+        else sample.add(entry.item);
+      }
       if (bad.count + sample.seen > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
     }
     if (bad.count + sample.seen === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);

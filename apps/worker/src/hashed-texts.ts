@@ -5,10 +5,7 @@
  * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does; of many texts each is of megabytes, which go
  * back to the system with their owner.
  */
-import { hash as digest } from "node:crypto";
-
 const tables = 64;
-const longestPlain = 64;
 /** Full to three quarters, a table becomes half as large again: 1⅓ to 2 slots a text. */
 const fullest = 0.75;
 const growth = 1.5;
@@ -37,12 +34,12 @@ export class HashedTexts {
 
   /** The number that was remembered with this text (0 where none are kept); null where it wasn't there, and is remembered now with this one. */
   find(text: string, number = 0): number | null {
-    // Of a long text a digest is the quicker to go over three times.
-    const short = text.length <= longestPlain ? text : digest("sha1", text, "base64");
-    const table = this.#tables[hash(short, 1) % tables];
+    hashInto(words, text);
+    const [place, high, word] = words;
+    const table = this.#tables[place % tables];
     if (table === undefined) return null;
     // Never 0: that marks an empty slot.
-    const [high, low] = [hash(short, 2), hash(short, 3) || 1];
+    const low = word || 1;
     const found = table.find(high, low);
     if (found === null && this.#remembered < this.#most) {
       table.add(high, low, number);
@@ -52,18 +49,36 @@ export class HashedTexts {
   }
 }
 
-/** MurmurHash3's 32 bits (Appleby, public domain), a UTF-16 unit where it takes four bytes. Of a text of 12 letters all three take a tenth of a microsecond, and SHA-1 two. */
-function hash(text: string, seed: number): number {
-  let state = seed;
+type Words = [place: number, high: number, low: number];
+const words: Words = [0, 0, 0];
+
+/**
+ * Three times MurmurHash3's 32 bits (Appleby, public domain) from as many seeds, a UTF-16 unit where it takes four bytes, in one walk over the text: of 12 letters it
+ * takes a tenth of a microsecond, of 120 less than SHA-1 does.
+ */
+function hashInto(into: Words, text: string): void {
+  let [one, two, three] = [1, 2, 3];
   for (let at = 0; at < text.length; at++) {
-    const unit = Math.imul(text.charCodeAt(at), 0xcc9e2d51);
-    state ^= Math.imul((unit << 15) | (unit >>> 17), 0x1b873593);
-    state = (Math.imul((state << 13) | (state >>> 19), 5) + 0xe6546b64) | 0;
+    const scrambled = Math.imul(text.charCodeAt(at), 0xcc9e2d51);
+    const unit = Math.imul((scrambled << 15) | (scrambled >>> 17), 0x1b873593);
+    one = mixed(one, unit);
+    two = mixed(two, unit);
+    three = mixed(three, unit);
   }
-  state ^= text.length;
-  state = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-  state = Math.imul(state ^ (state >>> 13), 0xc2b2ae35);
-  return (state ^ (state >>> 16)) >>> 0;
+  into[0] = finished(one ^ text.length);
+  into[1] = finished(two ^ text.length);
+  into[2] = finished(three ^ text.length);
+}
+
+function mixed(state: number, unit: number): number {
+  const next = state ^ unit;
+  return (Math.imul((next << 13) | (next >>> 19), 5) + 0xe6546b64) | 0;
+}
+
+function finished(state: number): number {
+  let left = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
+  left = Math.imul(left ^ (left >>> 13), 0xc2b2ae35);
+  return (left ^ (left >>> 16)) >>> 0;
 }
 
 class HashTable {

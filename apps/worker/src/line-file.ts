@@ -9,6 +9,8 @@ export interface LineFile {
   readonly lines: number;
   /** Takes a record, or a whole line's text with its end. Waits while S3 is behind; rejects with what made the upload fail. */
   write(record: object | string): Promise<void>;
+  /** Takes so many whole lines at once, each with its end. */
+  writeLines(text: string, count: number): Promise<void>;
   /** Takes the next bytes of an object that has no lines; `lines` doesn't count them. */
   writeBytes(bytes: Uint8Array): Promise<void>;
   /** Ends the object. */
@@ -42,22 +44,22 @@ export function openLineFile(
     heldBytes = 0;
     await pieces.push(piece);
   };
+  const hold = async (bytes: Buffer) => {
+    held.push(bytes);
+    heldBytes += bytes.length;
+    if (heldBytes >= pieceBytes) await flush();
+  };
+  const writeLines = (text: string, count: number) => {
+    lines += count;
+    return hold(Buffer.from(text));
+  };
   return {
     get lines() {
       return lines;
     },
-    write: async (record) => {
-      const line = Buffer.from(typeof record === "string" ? record : jsonLine(record));
-      held.push(line);
-      heldBytes += line.length;
-      lines += 1;
-      if (heldBytes >= pieceBytes) await flush();
-    },
-    writeBytes: async (bytes) => {
-      held.push(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-      heldBytes += bytes.length;
-      if (heldBytes >= pieceBytes) await flush();
-    },
+    write: (record) => writeLines(typeof record === "string" ? record : jsonLine(record), 1),
+    writeLines,
+    writeBytes: (bytes) => hold(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)),
     finish: async () => {
       if (heldBytes > 0) await flush();
       pieces.end();

@@ -10,7 +10,7 @@ const request = requestOf({ input: "s3://photos/manifest.jsonl" });
 async function read(storage: Storage, further: Partial<BatchRequest> = {}): Promise<ManifestEntry[]> {
   const entries: ManifestEntry[] = [];
   const options = { serviceBucket: "service", signal: new AbortController().signal };
-  for await (const entry of readManifest(storage, { ...request, ...further }, options)) entries.push(entry);
+  for await (const piece of readManifest(storage, { ...request, ...further }, options)) entries.push(...piece);
   return entries;
 }
 

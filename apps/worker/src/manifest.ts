@@ -19,20 +19,21 @@ import { CustomIds } from "./custom-ids.ts";
 import { mayRead, refusalOf, type Owner } from "./fetch.ts";
 import { mapColumns } from "./rows/columns.ts";
 import { readRows } from "./rows/read-rows.ts";
+import type { Row } from "./rows/row.ts";
 
 export type ManifestEntry =
   | { readonly kind: "item"; readonly item: Item }
   | { readonly kind: "refused"; readonly refused: Omit<RefusedLine, "before_item"> };
 
 /**
- * Every line once. Throws what the input itself is guilty of (manifest_not_found, manifest_forbidden, manifest_unreadable, manifest_too_large,
+ * Every line once, in pieces as they come. Throws what the input itself is guilty of (manifest_not_found, manifest_forbidden, manifest_unreadable, manifest_too_large,
  * invalid_header), passing faults as they are. A prefix's objects become items named by their keys.
  */
 export async function* readManifest(
   storage: Storage,
   request: BatchRequest,
   { serviceBucket, signal }: { readonly serviceBucket: string; readonly signal: AbortSignal },
-): AsyncGenerator<ManifestEntry> {
+): AsyncGenerator<readonly ManifestEntry[]> {
   try {
     const owner = { access: request.access, serviceBucket };
     const form = inputForm(request.input);
@@ -42,21 +43,20 @@ export async function* readManifest(
     if (!mayRead(read, owner)) throw new CodedError("manifest_forbidden", "this place may not be used");
     if (form.kind === "prefix") yield* readPrefix(storage, request, signal);
     else {
-      // Not by a generator of its own: that would cost every line a turn more.
       const customIds = new CustomIds();
       const columns = mapColumns(request.columns);
-      for await (const row of readRows(storage, location, { form, columns, signal })) {
-        yield row.kind === "refused"
+      const entryOf = (row: Row): ManifestEntry =>
+        row.kind === "refused"
           ? { kind: "refused", refused: { code: row.code, message: row.message, param: null, line: row.line, custom_id: null } }
           : readRow(row.line, withLists(columns.fieldsOf(row.fields), form), request, owner, customIds);
-      }
+      for await (const rows of readRows(storage, location, { form, columns, signal })) yield rows.map(entryOf);
     }
   } catch (error) {
     throw inputFailure(request.input, error);
   }
 }
 
-async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<ManifestEntry> {
+async function* readPrefix(storage: Storage, request: BatchRequest, signal: AbortSignal): AsyncGenerator<readonly ManifestEntry[]> {
   const lacking = lackingField(request, {});
   if (lacking !== null) {
     throw new CodedError("invalid_line", `a prefix's items bring no ${lacking}: the batch needs its own`, { param: lacking });
@@ -68,7 +68,7 @@ async function* readPrefix(storage: Storage, request: BatchRequest, signal: Abor
     if (!glob.matches(key)) continue;
     line += 1;
     const shown = { image: formatLocation({ bucket, key }), ...etagOf(etag) };
-    yield { kind: "item", item: { custom_id: key, line, ...shown, ...itemWords(request, {}) } };
+    yield [{ kind: "item", item: { custom_id: key, line, ...shown, ...itemWords(request, {}) } }];
   }
 }
 
@@ -114,13 +114,13 @@ function readRow(line: number, fields: Fields, request: BatchRequest, owner: Own
     if (refusal !== null) return refuse(refusal.code, refusal.message, "image" in own ? "image" : `images.${place}`);
   }
   if (customIds.seen(custom_id)) return refuse("duplicate_custom_id", "an earlier line has the same custom_id", "custom_id");
-  const shown = "image" in own ? { image: own.image, ...etagOf(own.etag ?? "") } : { images: own.images };
+  const shown = "image" in own ? { image: own.image, ...etagOf(own.etag) } : { images: own.images };
   return { kind: "item", item: { custom_id, line, ...shown, ...itemWords(request, own) } };
 }
 
 /** Absent where none was told. */
-function etagOf(told: string): { readonly etag?: string } {
-  const etag = bareEtag(told);
+function etagOf(told = ""): { readonly etag?: string } {
+  const etag = told === "" ? "" : bareEtag(told);
   return etag === "" ? {} : { etag };
 }
 

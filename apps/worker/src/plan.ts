@@ -1,22 +1,20 @@
 /**
- * The plan job: reads the manifest once and freezes it: items.jsonl with its index, the refused lines, the examples' bytes; plan.json last; then adopts it.
+ * The plan job: reads the manifest once and freezes it (freeze-items.ts), with the examples' bytes; plan.json last; then adopts it.
  * Owns which faults are the batch's own (it ends as failed, with the reason). Nothing here counts before it is adopted: a loser's folder just lies there.
  */
 import { createHash } from "node:crypto";
-import { batchRequest, CodedError, isSampled, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
+import { batchRequest, CodedError, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import { newUlid, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
-import { BadLines, lineErrorOf } from "./bad-lines.ts";
-import { ChunkLedger } from "./chunk-ledger.ts";
+import { lineErrorOf } from "./bad-lines.ts";
 import type { Decoder } from "./decode.ts";
 import { writeReport } from "./dry-run.ts";
-import { FirstItems } from "./first-items.ts";
 import { isOwnFault } from "./fate.ts";
 import { fetchImage, type ImageSources } from "./fetch.ts";
+import { freezeItems } from "./freeze-items.ts";
 import { stopKind } from "./job-stop.ts";
-import { openLineFile } from "./line-file.ts";
-import { readManifest } from "./manifest.ts";
+import { readManifest, type ManifestEntry } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import { readFollowedPlan, readRetryItems } from "./retry-items.ts";
 import type { StopWatch } from "./stop-watch.ts";
@@ -66,6 +64,17 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
   }
 }
 
+/** A retry's items are those of the batches before it; the manifest isn't read again. */
+function entriesOf(
+  { storage, buckets, serviceBucket }: PlanDependencies,
+  request: BatchRequest,
+  signal: AbortSignal,
+): AsyncIterable<readonly ManifestEntry[]> {
+  return request.retry === undefined
+    ? readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })
+    : readRetryItems({ storage, bucket: serviceBucket }, request.retry, signal);
+}
+
 type Outcome = { readonly kind: "written"; readonly plan: Plan } | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
 async function writePlan(dependencies: PlanDependencies, request: BatchRequest, signal: AbortSignal): Promise<Outcome> {
@@ -80,7 +89,7 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
     const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
     const lines = await (request.dry_run === true
       ? writeReport(dependencies, request, keys, { look, signal })
-      : writeItems(dependencies, request, keys, signal));
+      : freezeItems(storage, bucket, entriesOf(dependencies, request, signal), { request, keys, signal }));
     if (lines.kind === "refused") return lines;
     const written: Plan = { plan, ...lines.facts, examples };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
@@ -154,66 +163,3 @@ async function copyExamples(
 
 /** Whether bytes can be decoded doesn't depend on the model's size. */
 const anyPreprocessing: Preprocessing = { imageSize: 32, mean: [0, 0, 0], std: [1, 1, 1] };
-
-type Lines =
-  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256"> }
-  | { readonly kind: "refused"; readonly errors: readonly LineError[] };
-
-/** items.jsonl, errors.jsonl (where lines are skipped) and the index, in one pass over the manifest. */
-async function writeItems(
-  { storage, buckets, serviceBucket }: PlanDependencies,
-  request: BatchRequest,
-  keys: PlanKeys,
-  signal: AbortSignal,
-): Promise<Lines> {
-  const bucket = serviceBucket;
-  const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
-  const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
-  const ledger = new ChunkLedger();
-  // What is sampled is drawn by each item's own name, so no two are alike.
-  const first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
-  const bad = new BadLines();
-  let lines = 0;
-  try {
-    const entries =
-      request.retry === undefined
-        ? readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })
-        : readRetryItems({ storage, bucket }, request.retry, signal);
-    for await (const entry of entries) {
-      lines += 1;
-      if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
-      if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
-      // The batch fails: what follows is read for its bad lines alone.
-      else if (bad.count > 0) continue;
-      else if (entry.kind === "refused") await skipped.write({ ...entry.refused, before_item: ledger.items });
-      else {
-        const sameAs = first?.find(entry.item, ledger.items) ?? null;
-        const line = jsonLine(sameAs === null ? entry.item : { ...entry.item, same_as: sameAs });
-        await items.write(line);
-        ledger.add(Buffer.byteLength(line));
-      }
-    }
-    if (bad.count > 0) return { kind: "refused", errors: bad.errors() };
-    if (items.lines + skipped.lines === 0) {
-      throw request.retry === undefined
-        ? new CodedError("empty_file", `${request.input} holds nothing to do`)
-        : new CodedError("nothing_to_retry", "no item of the batches before it fails any more, or none with these codes");
-    }
-    const { sha256 } = await items.finish();
-    await skipped.finish();
-    const { chunks, pieces } = ledger.index();
-    await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), { contentType: "application/octet-stream", signal });
-    return { kind: "written", facts: { items: items.lines, chunks, refused: skipped.lines, items_sha256: sha256 } };
-  } catch (error) {
-    // What ended the reading doesn't hide the bad lines before it.
-    if (signal.aborted || !isOwnFault(error) || bad.count === 0) throw error;
-    return { kind: "refused", errors: [...bad.errors(), lineErrorOf(error)] };
-  } finally {
-    // Nothing after a finish.
-    await Promise.all([items.abandon(), skipped.abandon()]);
-  }
-}
-
-async function* asStream(pieces: Iterable<Uint8Array>): AsyncGenerator<Uint8Array> {
-  yield* pieces;
-}

@@ -33,7 +33,7 @@ interface Source {
 }
 
 /** In order. Throws `nothing_to_retry` where the batches aren't there any more. */
-export async function* readRetryItems(source: Source, retry: Retry, signal: AbortSignal): AsyncGenerator<ManifestEntry> {
+export async function* readRetryItems(source: Source, retry: Retry, signal: AbortSignal): AsyncGenerator<readonly ManifestEntry[]> {
   const members = await readMembers(source, retry, signal);
   const codes = retry.error_codes === null ? null : new Set(retry.error_codes);
   const { storage, bucket } = source;
@@ -53,7 +53,7 @@ export async function* readRetryItems(source: Source, retry: Retry, signal: Abor
       if (item === undefined) throw new CodedError("internal_error", `no plan holds item ${position.item}`);
       // Whom it was like is a place in its own plan; this one looks for likes again.
       const { same_as: _place, ...own } = item;
-      yield { kind: "item", item: { ...own, number: position.item } };
+      yield [{ kind: "item", item: { ...own, number: position.item } }];
     }
   } finally {
     await Promise.all([...files, ...items].map((each) => each.close()));

@@ -5,7 +5,7 @@ export { openBuckets, type Buckets, type BucketsOptions } from "./buckets.ts";
 export { s3Of, s3Variables } from "./environment.ts";
 export { parseGlob, type Glob } from "./glob.ts";
 export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
-export { jsonLine, readLines, type Line } from "./json-lines.ts";
+export { jsonLine, readLinePieces, readLines, type Line } from "./json-lines.ts";
 export {
   batchKeys,
   batchesPrefix,

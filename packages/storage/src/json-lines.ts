@@ -2,7 +2,7 @@
  * JSON lines, as bytes: read line by line, written in pieces.
  * Owns where a line begins and ends and whether it is UTF-8. Refuses to parse: what a line must hold is its reader's business.
  */
-import { isUtf8 } from "node:buffer";
+import { isAscii, isUtf8 } from "node:buffer";
 
 /** A line, or why it isn't one. `number` counts from 1; `offsetBytes` and `sizeBytes` leave out the line's end. */
 export type Line =
@@ -14,10 +14,15 @@ export type Line =
  * Gives every line, empty ones too, holding one line and one piece at most. `\n` and `\r\n` end a line, a missing last end is tolerated, a byte order mark at
  * the start is left out. Lines over `maxLineBytes` and lines that aren't strict UTF-8 are told as such, and reading goes on.
  */
-export async function* readLines(
+export async function* readLines(pieces: AsyncIterable<Uint8Array>, options: { readonly maxLineBytes: number }): AsyncGenerator<Line> {
+  for await (const lines of readLinePieces(pieces, options)) yield* lines;
+}
+
+/** The same lines, those that end in a piece together: of a million short ones, a turn for each would take longer than reading it. */
+export async function* readLinePieces(
   pieces: AsyncIterable<Uint8Array>,
   { maxLineBytes }: { readonly maxLineBytes: number },
-): AsyncGenerator<Line> {
+): AsyncGenerator<readonly Line[]> {
   let held: Buffer[] = []; // the open line's beginning, from earlier pieces; never more than maxLineBytes + 1 (a "\r" may yet go)
   let heldBytes = 0;
   let lineBytes = 0; // the open line's length so far, held or not
@@ -50,15 +55,31 @@ export async function* readLines(
   };
 
   for await (const bytes of withoutByteOrderMark(pieces, (skippedBytes) => (offsetBytes = skippedBytes))) {
+    const lines: Line[] = [];
+    // Nearly all text is ASCII: its bytes are its characters, and one look at the piece spares one at each line.
+    const ascii = isAscii(bytes) ? bytes.toString("latin1") : null;
     let start = 0;
     for (let end = bytes.indexOf(newline); end >= 0; end = bytes.indexOf(newline, start)) {
-      hold(bytes.subarray(start, end), false);
-      yield close(1);
+      if (ascii === null || lineBytes > 0) {
+        hold(bytes.subarray(start, end), false);
+        lines.push(close(1));
+      } else {
+        const sizeBytes = end > start && bytes[end - 1] === carriageReturn ? end - start - 1 : end - start;
+        const where = { number, offsetBytes, sizeBytes };
+        lines.push(
+          sizeBytes > maxLineBytes
+            ? { kind: "tooLong", ...where }
+            : { kind: "line", text: ascii.slice(start, start + sizeBytes), ...where },
+        );
+        offsetBytes += end - start + 1;
+        number += 1;
+      }
       start = end + 1;
     }
     if (start < bytes.length) hold(bytes.subarray(start), true);
+    if (lines.length > 0) yield lines;
   }
-  if (lineBytes > 0) yield close(0);
+  if (lineBytes > 0) yield [close(0)];
 }
 
 /** One record as a line with its end. JSON's own escapes keep newlines out and lone surrogates well-formed. */

@@ -29,12 +29,12 @@ export function parseLocation(text: string): Location {
     );
   }
   const rest = found?.[2] ?? "";
-  const version = /^(.*)\?versionId=([^&?]+)$/s.exec(rest);
+  const version = rest.includes("?versionId=") ? /^(.*)\?versionId=([^&?]+)$/s.exec(rest) : null;
   const key = version?.[1] ?? rest;
   if (Buffer.byteLength(key) > maxKeyBytes || key.includes("\0") || !key.isWellFormed()) {
     throw new CodedError("storage_invalid_location", `${quote(text)}: a key has at most ${maxKeyBytes} bytes of UTF-8, and no NUL`);
   }
-  if (key.split("/").some((segment) => segment === "." || segment === "..")) {
+  if (/(?:^|\/)\.\.?(?:\/|$)/.test(key)) {
     throw new CodedError("storage_invalid_location", `${quote(text)}: a key has no segment "." or ".."`);
   }
   return version?.[2] === undefined ? { bucket, key } : { bucket, key, versionId: version[2] };

@@ -1,14 +1,16 @@
 /**
- * `npm run bench:manifest`: reads a made-up manifest as plan does (rows, checks, duplicates, the frozen line), without S3; prints seconds, lines a second and the
- * most memory. Owns the table. The manifest is a stream that is never whole anywhere.
+ * `npm run bench:manifest`: reads and freezes a made-up manifest as plan does (rows, checks, duplicates, equal items, the frozen lines, their hash), without S3;
+ * prints seconds, lines a second and the most memory. Owns the table. The manifest is a stream that is never whole anywhere.
  */
+import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { cpus } from "node:os";
 import { Readable } from "node:stream";
 import { parseArgs } from "node:util";
 import { createGzip, createZstdCompress } from "node:zlib";
 import type { BatchRequest } from "@flamboyance/contracts";
-import { inputForm, jsonLine, type Storage } from "@flamboyance/storage";
+import { batchKeys, inputForm, type Storage } from "@flamboyance/storage";
+import { freezeItems } from "../freeze-items.ts";
 import { readManifest } from "../manifest.ts";
 
 const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv, each also .gz or .zst]`;
@@ -35,21 +37,20 @@ async function main(): Promise<number> {
   };
   const startedMs = performance.now();
   const startedUse = process.cpuUsage();
-  let items = 0;
-  let itemBytes = 0;
-  const options = { serviceBucket: "service", signal: new AbortController().signal };
-  for await (const entry of readManifest(readingOnly(source), { ...request, input }, options)) {
-    if (entry.kind === "refused") throw new Error(`line ${entry.refused.line}: ${entry.refused.message}`);
-    items += 1;
-    itemBytes += Buffer.byteLength(jsonLine(entry.item));
-  }
+  const { signal } = new AbortController();
+  const storage = streams(source);
+  const entries = readManifest(storage, { ...request, input }, { serviceBucket: "service", signal });
+  const keys = batchKeys(request.id).plan("bench");
+  const frozen = await freezeItems(storage, "service", entries, { request: { ...request, input }, keys, signal });
+  if (frozen.kind === "refused") throw new Error(frozen.errors[0]?.message);
+  const { items } = frozen.facts;
   if (items !== count) throw new Error(`${items} items of ${count} lines`);
   const seconds = (performance.now() - startedMs) / 1_000;
   const user = process.cpuUsage(startedUse).user / 1e6;
   console.log(`${cpus()[0]?.model.trim() ?? "unknown processor"}, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}`);
   console.log(`| form | lines | seconds | user seconds | lines per second | items.jsonl | peak of resident memory |`);
   console.log(
-    `| ${values.form} | ${items.toLocaleString("en")} | ${seconds.toFixed(1)} | ${user.toFixed(1)} | ${Math.round(items / seconds).toLocaleString("en")} | ${Math.round(itemBytes / 1e6)} MB | ${Math.round(peakMemoryBytes() / 1e6)} MB |`,
+    `| ${values.form} | ${items.toLocaleString("en")} | ${seconds.toFixed(1)} | ${user.toFixed(1)} | ${Math.round(items / seconds).toLocaleString("en")} | ${Math.round((storage.writtenBytes.get(keys.items) ?? 0) / 1e6)} MB | ${Math.round(peakMemoryBytes() / 1e6)} MB |`,
   );
   return 0;
 }
@@ -76,18 +77,29 @@ const request: BatchRequest = {
   metadata: null,
 };
 
-/** Storage of which nothing is but this stream. */
-function readingOnly(stream: Storage["stream"]): Storage {
+/** Storage of which nothing is but this stream; what is written is hashed, as S3's client does, counted and forgotten. */
+function streams(stream: Storage["stream"]): Storage & { readonly writtenBytes: ReadonlyMap<string, number> } {
   const refuse = (): never => {
-    throw new Error("a manifest's reader needs the stream alone");
+    throw new Error("a plan needs streams alone");
   };
+  const writtenBytes = new Map<string, number>();
   return {
+    writtenBytes,
     stream,
+    writeStream: async ({ key }, written) => {
+      const hash = createHash("sha256");
+      let sizeBytes = 0;
+      for await (const piece of written) {
+        hash.update(piece);
+        sizeBytes += piece.length;
+      }
+      writtenBytes.set(key, sizeBytes);
+      return { sizeBytes, sha256: hash.digest("hex") };
+    },
     read: refuse,
     readRange: refuse,
     describe: refuse,
     write: refuse,
-    writeStream: refuse,
     list: refuse,
     folders: refuse,
     remove: refuse,

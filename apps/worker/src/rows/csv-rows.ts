@@ -17,20 +17,25 @@ type Fault = Pick<Extract<Row, { kind: "refused" }>, "code" | "message">;
 export async function* csvRows(
   pieces: AsyncIterable<Uint8Array>,
   { delimiter, expected }: { readonly delimiter: "," | "\t"; readonly expected: ReadonlyMap<string, string> },
-): AsyncGenerator<Row> {
+): AsyncGenerator<readonly Row[]> {
   const wellQuoted = quoting(delimiter);
   let header: readonly string[] | null = null;
-  for await (const { line, bytes, cells } of readRecords(pieces, delimiter)) {
-    // Blanks alone in a line are no row: many tools end a file with some.
-    if (cells.length === 1 && cells[0]?.trim() === "") continue;
-    const fault = faultOf(bytes, wellQuoted);
-    if (header === null) {
-      if (fault !== null) throw new CodedError("invalid_header", `the header can't be read: ${fault.message}`, { line });
-      header = readHeader(cells, expected, line);
-    } else if (fault !== null) yield { kind: "refused", line, ...fault };
-    else if (cells.length !== header.length) {
-      yield { kind: "refused", line, code: "ragged_row", message: `the row has ${cells.length} cells, the header has ${header.length}` };
-    } else yield { kind: "fields", line, fields: fieldsOf(header, cells) };
+  for await (const records of readRecords(pieces, delimiter)) {
+    const rows: Row[] = [];
+    for (const { line, bytes, cells } of records) {
+      // Blanks alone in a line are no row: many tools end a file with some.
+      if (cells.length === 1 && cells[0]?.trim() === "") continue;
+      const fault = faultOf(bytes, wellQuoted);
+      if (header === null) {
+        if (fault !== null) throw new CodedError("invalid_header", `the header can't be read: ${fault.message}`, { line });
+        header = readHeader(cells, expected, line);
+      } else if (fault !== null) rows.push({ kind: "refused", line, ...fault });
+      else if (cells.length !== header.length) {
+        const message = `the row has ${cells.length} cells, the header has ${header.length}`;
+        rows.push({ kind: "refused", line, code: "ragged_row", message });
+      } else rows.push({ kind: "fields", line, fields: fieldsOf(header, cells) });
+    }
+    if (rows.length > 0) yield rows;
   }
 }
 
@@ -76,8 +81,8 @@ interface CsvRecord {
 /** A quote that nobody closes takes the rest of the file for one cell: past this it is given up. */
 const longestRecordBytes = 4 * limits.manifestLineBytes;
 
-/** Holds what a piece brings, and the open record. */
-async function* readRecords(pieces: AsyncIterable<Uint8Array>, delimiter: string): AsyncGenerator<CsvRecord> {
+/** The records that end in a piece, together. Holds what a piece brings, and the open record. */
+async function* readRecords(pieces: AsyncIterable<Uint8Array>, delimiter: string): AsyncGenerator<readonly CsvRecord[]> {
   const parsed: { readonly cells: readonly string[]; readonly endBytes: number }[] = [];
   const parser = new Parser({
     bom: true,
@@ -125,14 +130,14 @@ async function* readRecords(pieces: AsyncIterable<Uint8Array>, delimiter: string
       const bytes = Buffer.from(piece.buffer, piece.byteOffset, piece.byteLength);
       held = held.length === 0 ? bytes : Buffer.concat([held, bytes]);
       const failure = await finished((done) => parser.write(bytes, done));
-      for (const record of parsed.splice(0)) yield take(record);
+      yield parsed.splice(0).map(take);
       failIf(failure);
       // A file of blank lines is held no longer than any other.
       passBlank();
     }
     if (held.length === 0) return;
     const failure = await finished((done) => parser.end(done));
-    for (const record of parsed.splice(0)) yield take(record);
+    yield parsed.splice(0).map(take);
     failIf(failure);
   } finally {
     parser.destroy();

@@ -71,7 +71,7 @@ const forms: readonly (readonly [string, Write])[] = [
 async function entriesOf(ending: string, bytes: Uint8Array | string, further: Partial<BatchRequest>): Promise<unknown[]> {
   const request = requestOf({ input: `s3://photos/table.${ending}`, task: "vqa", question: "Why?", ...further });
   const options = { serviceBucket: "service", signal: new AbortController().signal };
-  const entries = await Array.fromAsync(readManifest(holding(bytes), request, options));
+  const entries = (await Array.fromAsync(readManifest(holding(bytes), request, options))).flat();
   // Their lines differ by form: a cell may hold line ends.
   return entries.map((entry) => (entry.kind === "item" ? { ...entry.item, line: 0 } : { ...entry.refused, line: 0 }));
 }

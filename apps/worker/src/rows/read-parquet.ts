@@ -23,7 +23,7 @@ export async function* readParquet(
   source: RangeSource,
   { read, expected }: Pick<ColumnMap, "read" | "expected">,
   { signal, seconds = limits.parquetSeconds, memoryBytes = limits.parquetMemoryBytes }: ParquetOptions,
-): AsyncGenerator<Row> {
+): AsyncGenerator<readonly Row[]> {
   signal.throwIfAborted();
   const inbox = new Inbox();
   const child = fork(fileURLToPath(threadFile("rows/parquet-process")), [], {
@@ -59,7 +59,7 @@ export async function* readParquet(
     for (let rows = await inbox.take(); rows !== null; rows = await inbox.take()) {
       // The next piece is decoded while this one is looked at.
       say({ kind: "more" });
-      yield* rows;
+      yield rows;
     }
   } finally {
     signal.removeEventListener("abort", giveUp);

@@ -8,12 +8,12 @@ import { readParquet } from "./read-parquet.ts";
 import type { Row } from "./row.ts";
 import { unpack } from "./unpack.ts";
 
-/** Throws manifest_unreadable, manifest_too_large and invalid_header where it is the manifest's fault, storage's failures as they are. */
+/** In pieces as they come: a turn for each row would take longer than reading it. Throws manifest_unreadable, manifest_too_large and invalid_header where it is the manifest's fault, storage's failures as they are. */
 export function readRows(
   storage: Storage,
   location: Location,
   { form, columns, signal }: { readonly form: ManifestForm; readonly columns: ColumnMap; readonly signal: AbortSignal },
-): AsyncGenerator<Row> {
+): AsyncGenerator<readonly Row[]> {
   if (form.rows === "parquet") return readRanges(storage, location, columns, signal);
   const bytes = storage.stream(location, { signal });
   const pieces = form.compression === null ? bytes : unpack(bytes, form.compression);
@@ -21,7 +21,7 @@ export function readRows(
   return csvRows(pieces, { delimiter: form.rows === "csv" ? "," : "\t", expected: columns.expected });
 }
 
-async function* readRanges(storage: Storage, location: Location, columns: ColumnMap, signal: AbortSignal): AsyncGenerator<Row> {
+async function* readRanges(storage: Storage, location: Location, columns: ColumnMap, signal: AbortSignal): AsyncGenerator<readonly Row[]> {
   const found = await storage.describe(location, { signal });
   if (found === null) throw new CodedError("storage_not_found", `there is no ${formatLocation(location)}`);
   const { sizeBytes, etag } = found;
