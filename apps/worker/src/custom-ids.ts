@@ -8,11 +8,15 @@ import { HashedTexts } from "./hashed-texts.ts";
 
 const mostRemembered = 16_000_000;
 
-export class CustomIds {
+export class CustomIds implements Disposable {
   readonly #ids = new HashedTexts({ most: mostRemembered, numbered: false });
 
   get sizeBytes(): number {
     return this.#ids.sizeBytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#ids[Symbol.dispose]();
   }
 
   /** True where the id was remembered before. */

@@ -9,7 +9,7 @@ import { HashedTexts } from "./hashed-texts.ts";
 
 const mostRemembered = 4_000_000;
 
-export class FirstItems {
+export class FirstItems implements Disposable {
   readonly #items: HashedTexts;
 
   constructor(most: number = mostRemembered) {
@@ -18,6 +18,10 @@ export class FirstItems {
 
   get sizeBytes(): number {
     return this.#items.sizeBytes;
+  }
+
+  [Symbol.dispose](): void {
+    this.#items[Symbol.dispose]();
   }
 
   /** The place of the first item like this one; null where it is the first, or that isn't remembered. */

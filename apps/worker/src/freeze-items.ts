@@ -26,7 +26,7 @@ export async function freezeItems(
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const ledger = new ChunkLedger();
   // What is sampled is drawn by each item's own name, so no two are alike.
-  const first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
+  using first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
   const bad = new BadLines();
   let lines = 0;
   try {

@@ -19,3 +19,11 @@ it("without numbers a text that was seen is 0", () => {
   const texts = new HashedTexts({ most: count, numbered: false });
   expect([texts.find("a", 5), texts.find("b", 6), texts.find("a", 7), texts.find("b", 8)]).toEqual([null, null, 0, 0]);
 });
+
+it("gives its memory back when it is disposed of", () => {
+  const texts = new HashedTexts({ most: count, numbered: true });
+  for (let number = 0; number < count; number++) texts.find(`text-${number}`, number);
+  expect(texts.sizeBytes).toBeGreaterThan(12 * count);
+  texts[Symbol.dispose]();
+  expect(texts.sizeBytes).toBe(0);
+});

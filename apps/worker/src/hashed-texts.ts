@@ -2,8 +2,8 @@
  * Texts that were seen before, by a hash of 64 bits each and, where that is wanted, a number beside it. Owns the hash and the memory: of 8 or 12 bytes a slot,
  * at most twice that for each text from some thousands on. Two different texts with equal hashes pass for one: what that costs is the user's to judge.
  *
- * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does; of many texts each is of megabytes, which go
- * back to the system with their owner.
+ * The hashes lie in many small tables, so that a table that grows needs little room beside itself while it does. What a table took goes back when it is outgrown
+ * or disposed of, and not with some later collection: of many texts that is a hundred megabytes, which a worker would hold while it has other things to do.
  */
 const tables = 64;
 /** Full to three quarters, a table becomes half as large again: 1⅓ to 2 slots a text. */
@@ -17,7 +17,7 @@ export interface HashedTextsOptions {
   readonly numbered: boolean;
 }
 
-export class HashedTexts {
+export class HashedTexts implements Disposable {
   readonly #tables: readonly HashTable[];
   readonly #most: number;
   #remembered = 0;
@@ -30,6 +30,11 @@ export class HashedTexts {
   /** Of the tables together. */
   get sizeBytes(): number {
     return this.#tables.reduce((sum, table) => sum + table.sizeBytes, 0);
+  }
+
+  /** Nothing can be found any more. */
+  [Symbol.dispose](): void {
+    for (const table of this.#tables) table.free();
   }
 
   /** The number that was remembered with this text (0 where none are kept); null where it wasn't there, and is remembered now with this one. */
@@ -83,7 +88,7 @@ function finished(state: number): number {
 
 class HashTable {
   readonly #width: 2 | 3;
-  #slots: Uint32Array; // (slots, width): high and low word of a hash, a number; a low word of 0 is an empty slot
+  #slots: Uint32Array<ArrayBuffer>; // (slots, width): high and low word of a hash, a number; a low word of 0 is an empty slot
   #used = 0;
 
   constructor(width: 2 | 3) {
@@ -111,6 +116,11 @@ class HashTable {
       const moved = old[at + 1] ?? 0;
       if (moved !== 0) this.#put(old[at] ?? 0, moved, old[at + this.#width - 1] ?? 0);
     }
+    old.buffer.transfer(0);
+  }
+
+  free(): void {
+    this.#slots.buffer.transfer(0);
   }
 
   #put(high: number, low: number, number: number): void {

@@ -43,7 +43,7 @@ export async function* readManifest(
     if (!mayRead(read, owner)) throw new CodedError("manifest_forbidden", "this place may not be used");
     if (form.kind === "prefix") yield* readPrefix(storage, request, signal);
     else {
-      const customIds = new CustomIds();
+      using customIds = new CustomIds();
       const columns = mapColumns(request.columns);
       const entryOf = (row: Row): ManifestEntry =>
         row.kind === "refused"
