@@ -42,7 +42,7 @@ describe("infra/compose.yaml", () => {
       expect(() => config?.readConfig(environment)).not.toThrow();
       const read = new Set(config?.configurationTable().map(({ name }) => name));
       // What Node and glibc read, before the app does.
-      const runtimes = /^NODE_ENV$|^MALLOC_\w+_$/;
+      const runtimes = /^NODE_(ENV|OPTIONS)$|^MALLOC_\w+_$/;
       expect(Object.keys(environment).filter((name) => !read.has(name) && !runtimes.test(name))).toEqual([]);
     }
   });

@@ -24,7 +24,11 @@ interface Peaks {
 }
 
 /** As in the worker's image (infra/Dockerfile). */
-const imageMemory = { MALLOC_MMAP_THRESHOLD_: "1048576", MALLOC_TRIM_THRESHOLD_: "1048576" };
+const imageMemory = {
+  MALLOC_MMAP_THRESHOLD_: "1048576",
+  MALLOC_TRIM_THRESHOLD_: "1048576",
+  NODE_OPTIONS: "--max-semi-space-size=16",
+};
 
 /** False where a batch's counts don't add up. */
 export async function measureMemory({ items, seconds }: MemorySetting, signal: AbortSignal): Promise<boolean> {

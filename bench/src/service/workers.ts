@@ -2,10 +2,10 @@
  * How the service grows with its workers: the same batch by one worker and by several, with an engine that just waits. Each worker's rows pass a gate of its own
  * (FLAMBOYANCE_ENGINE_GATE), one after the other, `waitMs` each: what limits the rate is then the workers, and what the service adds shows.
  */
-import { createServer } from "node:http";
 import { noOpModelName } from "@flamboyance/dev/no-op-model";
 import { manifest, verdictOf, type Dataset } from "./dataset.ts";
 import { machine, note, print } from "./figures.ts";
+import { openGates } from "./gates.ts";
 import { withSystem } from "./run-system.ts";
 
 export interface WorkersSetting {
@@ -56,25 +56,4 @@ async function timeBatch({ dataset, workers, waitMs }: WorkersSetting, signal: A
   } finally {
     gates.close();
   }
-}
-
-/** Every path is a gate: one row at a time passes, after `waitMs`. */
-async function openGates(waitMs: number): Promise<{ readonly url: string; close(): void }> {
-  const turns = new Map<string, Promise<void>>();
-  const server = createServer((asked, answer) => {
-    const path = asked.url?.split("?")[0] ?? "";
-    const turn = (turns.get(path) ?? Promise.resolve()).then(() => new Promise<void>((pass) => setTimeout(pass, waitMs)));
-    turns.set(path, turn);
-    void turn.then(() => answer.end());
-  });
-  await new Promise<void>((listening) => server.listen(0, "127.0.0.1", listening));
-  const address = server.address();
-  if (address === null || typeof address === "string") throw new Error("the gates have no port");
-  return {
-    url: `http://127.0.0.1:${address.port}`,
-    close: () => {
-      server.close();
-      server.closeAllConnections();
-    },
-  };
 }

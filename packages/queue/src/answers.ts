@@ -8,6 +8,7 @@ const bare = <Kind extends string>(kind: Kind) => z.object({ kind: z.literal(kin
 
 export const reserveAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("reserved"), now: z.int() }), bare("mismatch")]);
 export const reserveAgainAnswer = z.object({ kind: z.literal("reserved"), id: z.string(), known: z.boolean(), now: z.int() });
+export const planTurnAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("turn"), at: z.int() }), gone]);
 export const submitAnswer = z.object({ kind: z.enum(["created", "exists", "mismatch"]) });
 export const numberAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), number: z.int() }),

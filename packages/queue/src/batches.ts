@@ -17,6 +17,7 @@ import { reached, replies } from "./connect.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { OpenCount, Queue } from "./queue.ts";
+import { addPlanJob } from "./plan-job.ts";
 import { parseRecord, submittedFields, type BatchRecord } from "./record.ts";
 import { notBelieved, type RunScript } from "./script.ts";
 import { admit } from "./scripts/admit.ts";
@@ -97,7 +98,7 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
       const given = [id, tenant, model.key, created_at, hash, ...Object.entries(submittedFields(request)).flat()];
       const answer = await run(submission.submit, given, submitAnswer);
       if (answer.kind === "mismatch") throw mismatch();
-      if (answer.kind === "created") await jobs.addBatchJob("plan", id);
+      if (answer.kind === "created") await addPlanJob({ run, jobs }, id);
       return answer.kind;
     },
 

@@ -16,12 +16,15 @@ export type Job = { readonly id: string; readonly chunk: number; readonly dispat
 
 /** The queues, to add to and look into. One for plan, one for finalize, one a model key for chunks. */
 export interface Jobs {
-  addBatchJob(kind: "plan" | "finalize", id: string): Promise<void>;
+  /** `turn`: among those that wait, the lowest goes first; without one it goes before them all, in the order of adding. */
+  addBatchJob(kind: "plan" | "finalize", id: string, turn?: number): Promise<void>;
   addChunks(model: string, handOuts: readonly HandOut[]): Promise<void>;
   /** Whether the batch's job stands: waiting, running, or between two tries. */
   isAlive(kind: "plan" | "finalize", id: string): Promise<boolean>;
   /** BullMQ's list of the model's waiting jobs. */
   waitKey(model: string): string;
+  /** BullMQ's set of the plan jobs that wait for their turn. */
+  plansWaitingKey(): string;
   /** What precedes a chunk job's id in the key of its hash. */
   jobPrefix(model: string): string;
   depths(models: readonly string[]): Promise<Depth[]>;
@@ -45,8 +48,8 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
     return { kind, ...(model === undefined ? {} : { model }), ready, running: counts["active"] ?? 0 };
   };
   return {
-    async addBatchJob(kind, id) {
-      await reached(queueOf(kind).add(kind, null, { ...jobOptions, jobId: id }));
+    async addBatchJob(kind, id, turn) {
+      await reached(queueOf(kind).add(kind, null, { ...jobOptions, jobId: id, ...(turn === undefined ? {} : { priority: turn }) }));
     },
     async addChunks(model, handOuts) {
       if (handOuts.length === 0) return;
@@ -54,6 +57,7 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
       await reached(queueOf("chunk", model).addBulk(jobs));
     },
     isAlive: async (kind, id) => (await reached(redis.exists(queueOf(kind).toKey(id)))) === 1,
+    plansWaitingKey: () => queueOf("plan").toKey("prioritized"),
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
     depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),

@@ -22,6 +22,7 @@
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |
  * | next:ID | string token | the request that is being made the retry of this id, or the delete that keeps its lineage from one; expires after a minute | retries and deletes of a minute | reserveRetry, startDelete, forgetDeleted |
+ * | plans | hash tenant → its last turn | when the tenants' last plans are, or were, to be made (plan-turn.ts); gone where none waits | tenants | planTurn |
  * | running:MODEL:TENANT | zset id → created_at − 10¹¹ × priority | the tenant's batches in progress that may have chunks to hand out, the next one first | open batches | adoptPlan, applyResume, applyPriority, dispatch |
  * | turns:MODEL | zset tenant → virtual time | tenants with batches in `running`, by when their next turn is (turns.ts) | tenants | adoptPlan, applyResume, dispatch |
  * | rested:MODEL | zset tenant → virtual time | tenants without, whose time is still to come | 2 × slots + 2 | dispatch, claim |
@@ -52,6 +53,7 @@ const names = {
   key: "key:",
   retry: "retry:",
   next: "next:",
+  plans: "plans",
   running: "running:",
   turns: "turns:",
   rested: "rested:",
@@ -76,6 +78,7 @@ const rebuiltNames: readonly string[] = [
       "suspects",
       "deaths",
       "tallies",
+      "plans",
       "running",
       "turns",
       "rested",

@@ -6,6 +6,7 @@ import { isEnded } from "@flamboyance/contracts";
 import { repairAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Queue, Repair } from "./queue.ts";
+import { addPlanJob } from "./plan-job.ts";
 import type { BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
 import { repairChunks } from "./scripts/repair-chunks.ts";
@@ -30,7 +31,7 @@ export function repairOf({ run, jobs, graceMs, batch, expire, seal }: Dependenci
 
   const batchJob = async (kind: "plan" | "finalize", id: string): Promise<Repair[]> => {
     if (await jobs.isAlive(kind, id)) return [];
-    await jobs.addBatchJob(kind, id);
+    await (kind === "plan" ? addPlanJob({ run, jobs }, id) : jobs.addBatchJob(kind, id));
     return [{ kind: `${kind}_job` }];
   };
 

@@ -35,7 +35,9 @@ export async function openLane(url: string): Promise<Lane> {
   return {
     queue,
     raw,
-    take: (kind, model) => raw.rpop(`${base(kind, model)}:wait`),
+    // Those with a turn (plans) come behind those without.
+    take: async (kind, model) =>
+      (await raw.rpop(`${base(kind, model)}:wait`)) ?? (await raw.zpopmin(`${base(kind, model)}:prioritized`))[0] ?? null,
     finish: async (kind, model, jobId) => void (await raw.del(`${base(kind, model)}:${jobId}`)),
     giveBack: async (kind, model, jobId) => {
       if ((await raw.exists(`${base(kind, model)}:${jobId}`)) === 1) await raw.rpush(`${base(kind, model)}:wait`, jobId);
