@@ -34,7 +34,7 @@ describe("a batch whose Redis is lost", () => {
     await world.put(batchKeys(request.id).plan(newUlid()).items, "half");
     await loseAndRebuild();
     expect(await world.queue.batch(request.id)).toMatchObject({ status: "validating", plan: null });
-    expect(await world.queue.claimPlan(request.id)).toMatchObject({ kind: "run" });
+    expect(await world.queue.claimPlan({ id: request.id, attempt: newUlid(), worker: "w" })).toMatchObject({ kind: "run" });
     await world.adopt(request, 2);
     await world.finish(request);
     expect(await world.chunkWriters(request)).toHaveLength(2);
