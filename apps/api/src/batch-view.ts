@@ -68,16 +68,17 @@ export function waitsForWorker(status: RecordStatus, modelKey: string, servedMod
 /** An ended batch that has no record any more. */
 export function viewStored(request: BatchRequest, end: End, after: After | null, bucket: string): Batch {
   const endedAt = (as: Batch["status"]) => (end.status === as ? end.ended_at : null);
+  const { completion_window, expires_at, priority } = end.terms ?? request;
   return {
     ...fixedFields,
     id: request.id,
     model: request.model.name,
     errors: lineErrors(end.errors),
-    completion_window: request.completion_window,
+    completion_window,
     status: end.status,
     created_at: request.created_at,
     in_progress_at: end.in_progress_at,
-    expires_at: request.expires_at,
+    expires_at,
     finalizing_at: end.finalizing_at,
     completed_at: endedAt("completed"),
     failed_at: endedAt("failed"),
@@ -92,8 +93,7 @@ export function viewStored(request: BatchRequest, end: End, after: After | null,
     output: request.output,
     retry_of: request.retry?.lineage.at(-1) ?? null,
     results: locations(bucket, end.files),
-    // As submitted, and so are window and deadline: what was asked later went with the record.
-    priority: request.priority,
+    priority,
     never_ran: end.never_ran ?? 0,
     max_failed: request.max_failed ?? null,
     paused_reason: null,

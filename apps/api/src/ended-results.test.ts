@@ -2,7 +2,7 @@ import { failedLine, refusedResultLine, succeededLine, type ResultLine } from "@
 import type { Location, Storage } from "@flamboyance/storage";
 import { describe, expect, it } from "vitest";
 import { endedPage } from "./ended-results.ts";
-import { firstCursor, type ResultsCursor } from "./results-cursor.ts";
+import { firstCursor, lineageOf, type ResultsCursor } from "./results-cursor.ts";
 import type { PageRequest } from "./running-results.ts";
 
 const batchId = "batch_01hzzzzzzzzzzzzzzzzzzzzzzz";
@@ -128,7 +128,7 @@ describe("with retries", () => {
   });
 
   it("goes on behind a line without offsets too", async () => {
-    const cursor = { ...firstCursor(batchId, 3), last: { item: 30, refusedLine: null } };
+    const cursor = { ...firstCursor(batchId, lineageOf(["1", "2", "3"])), last: { item: 30, refusedLine: null } };
     const page = await endedPage(storage(all), lineage, { cursor, limit: 4, only: null }, signal);
     expect(page.lines.map(({ custom_id }) => custom_id)).toEqual(["item 31", "item 32", "item 33", "item 34"]);
   });

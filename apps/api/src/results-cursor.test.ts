@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { decodeCursor, encodeCursor, firstCursor, type ResultsCursor } from "./results-cursor.ts";
+import { decodeCursor, encodeCursor, firstCursor, lineageOf, type ResultsCursor } from "./results-cursor.ts";
 
 const batchId = "batch_01hzzzzzzzzzzzzzzzzzzzzzzz";
 const cursors: ResultsCursor[] = [
@@ -13,7 +13,7 @@ it("comes back as it was", () => {
 });
 
 it("of a lineage isn't one of its first batch alone, nor the other way round", () => {
-  const cursor = { ...firstCursor(batchId, 3), last: { item: 1, refusedLine: null } };
+  const cursor = { ...firstCursor(batchId, lineageOf(["a", "b", "c"])), last: { item: 1, refusedLine: null } };
   expect(decodeCursor(encodeCursor(cursor), batchId, "lineage")).toEqual(cursor);
   const invalid = expect.objectContaining({ code: "invalid_cursor", param: "after" });
   expect(() => decodeCursor(encodeCursor(cursor), batchId)).toThrow(invalid);
@@ -33,4 +33,10 @@ it("is refused by another batch, and where it is damaged", () => {
   ]) {
     expect(() => decodeCursor(wrong, batchId)).toThrow(invalid);
   }
+});
+
+it("of a lineage tells which batches were read, in which order", () => {
+  const read = [["a", "b"], ["b", "a"], ["a", "c"], ["a"], ["a", "b", "c"], ["a,b"]].map((ids) => lineageOf(ids).hash);
+  expect(new Set(read).size).toBe(read.length);
+  expect(lineageOf(["a", "b"])).toEqual({ batches: 2, hash: read[0] });
 });

@@ -2,6 +2,7 @@
  * The cursor of a batch's results: opaque to callers, and good for the running and the ended batch alike.
  * It names the last line that was given, by its place in manifest order, and where to go on in the files. Refuses a foreign or damaged one.
  */
+import { createHash } from "node:crypto";
 import { CodedError, type LinePosition } from "@flamboyance/contracts";
 import type { LinePlace } from "@flamboyance/storage";
 import { z } from "zod";
@@ -11,6 +12,8 @@ const cursorSchema = z.object({
   b: z.string(),
   /** Of a lineage: how many of its batches are read, as many as had ended when the reading began. */
   n: z.int().min(1).optional(),
+  /** And which: a hash of their ids, as their number may be the same after a delete and another retry. */
+  m: z.string().optional(),
   /** The last given line's item, and the manifest line where it was a refused one. */
   i: z.int().min(0).optional(),
   l: z.int().min(0).optional(),
@@ -22,8 +25,8 @@ const cursorSchema = z.object({
 
 export interface ResultsCursor {
   readonly batchId: string;
-  /** Of a lineage: how many of its ended batches are read; null where a batch is read alone. */
-  readonly lineage: number | null;
+  /** Of a lineage: which of its batches are read; null where a batch is read alone. */
+  readonly lineage: LineageRead | null;
   /** Lines up to and including this one were given; null: none yet. */
   readonly last: LinePosition | null;
   /** Where to go on in the parts. */
@@ -32,21 +35,32 @@ export interface ResultsCursor {
   readonly files: readonly FileOffsets[] | null;
 }
 
+/** The first so many batches of a lineage, those that had ended when the reading began. */
+export interface LineageRead {
+  readonly batches: number;
+  /** Of their ids. */
+  readonly hash: string;
+}
+
 export interface FileOffsets {
   readonly seal: string;
   readonly outputBytes: number;
   readonly errorsBytes: number;
 }
 
-/** `lineage`: how many batches. */
-export function firstCursor(batchId: string, lineage: number | null = null): ResultsCursor {
+export function firstCursor(batchId: string, lineage: LineageRead | null = null): ResultsCursor {
   return { batchId, lineage, last: null, place: null, files: null };
+}
+
+/** `ids`: from the oldest to the newest. */
+export function lineageOf(ids: readonly string[]): LineageRead {
+  return { batches: ids.length, hash: createHash("sha256").update(JSON.stringify(ids)).digest("base64url").slice(0, 16) };
 }
 
 export function encodeCursor({ batchId, lineage, last, place, files }: ResultsCursor): string {
   const value: z.infer<typeof cursorSchema> = {
     b: batchId.replace(/^batch_/, ""),
-    ...(lineage === null ? {} : { n: lineage }),
+    ...(lineage === null ? {} : { n: lineage.batches, m: lineage.hash }),
     ...(last === null ? {} : { i: last.item }),
     ...(last === null || last.refusedLine === null ? {} : { l: last.refusedLine }),
     ...(place === null ? {} : { p: [place.chunk, place.line] }),
@@ -59,10 +73,10 @@ export function encodeCursor({ batchId, lineage, last, place, files }: ResultsCu
 export function decodeCursor(text: string, batchId: string, read: "alone" | "lineage" = "alone"): ResultsCursor {
   const value = parse(text);
   if (value === null || `batch_${value.b}` !== batchId || (value.n === undefined) !== (read === "alone")) throw invalidCursor();
-  const { n, i, l, p, f } = value;
+  const { n, m, i, l, p, f } = value;
   return {
     batchId,
-    lineage: n ?? null,
+    lineage: n === undefined ? null : { batches: n, hash: m ?? "" },
     last: i === undefined ? null : { item: i, refusedLine: l ?? null },
     place: p === undefined ? null : { chunk: p[0], line: p[1] },
     files: f === undefined ? null : f.map(([seal, outputBytes, errorsBytes]) => ({ seal, outputBytes, errorsBytes })),
@@ -70,8 +84,8 @@ export function decodeCursor(text: string, batchId: string, read: "alone" | "lin
 }
 
 /** Also for what shows only in the files: a place where no line begins. */
-export function invalidCursor(): CodedError {
-  return new CodedError("invalid_cursor", "after: not a cursor of this batch's results.", { param: "after" });
+export function invalidCursor(why = "not a cursor of this batch's results"): CodedError {
+  return new CodedError("invalid_cursor", `after: ${why}.`, { param: "after" });
 }
 
 function parse(text: string): z.infer<typeof cursorSchema> | null {

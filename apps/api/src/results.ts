@@ -4,7 +4,7 @@ import type { ApiContext } from "./context.ts";
 import { endedPage } from "./ended-results.ts";
 import type { FoundBatch } from "./find-batch.ts";
 import type { Lineage } from "./lineage.ts";
-import { decodeCursor, firstCursor, invalidCursor } from "./results-cursor.ts";
+import { decodeCursor, firstCursor, invalidCursor, lineageOf } from "./results-cursor.ts";
 import { runningPage, type Page, type PageRequest } from "./running-results.ts";
 
 type PageAsked = { readonly after: string | null } & Pick<PageRequest, "limit" | "only">;
@@ -36,10 +36,15 @@ export async function readLineage(
   { after, limit, only }: PageAsked,
   signal: AbortSignal,
 ): Promise<Page> {
-  const ended = members.flatMap(({ state }) => (state.kind === "ended" ? [{ seal: state.seal, files: state.files }] : []));
+  const ended = members.flatMap(({ request, state }) =>
+    state.kind === "ended" ? [{ id: request.id, seal: state.seal, files: state.files }] : [],
+  );
   const first = members[0]?.request.id ?? "";
-  const cursor = after === null ? firstCursor(first, ended.length) : decodeCursor(after, first, "lineage");
-  if (cursor.lineage === null || cursor.lineage > ended.length) throw invalidCursor();
-  const read = { bucket: context.bucket, ended: ended.slice(0, cursor.lineage) };
+  const of = (count: number) => lineageOf(ended.slice(0, count).map(({ id }) => id));
+  const cursor = after === null ? firstCursor(first, of(ended.length)) : decodeCursor(after, first, "lineage");
+  if (cursor.lineage === null) throw invalidCursor();
+  const { batches, hash } = cursor.lineage;
+  if (of(batches).hash !== hash) throw invalidCursor("a batch of this lineage was deleted since the reading began, which is to begin anew");
+  const read = { bucket: context.bucket, ended: ended.slice(0, batches) };
   return endedPage(context.storage, read, { cursor, limit, only }, signal);
 }

@@ -143,12 +143,15 @@ describe("a batch's way", () => {
     expect((await service.ask(`/v1/batches/${id}`)).body.errors).toEqual({ object: "list", data: [error] });
   });
 
-  it("is read from S3 once Redis has no row of it", async () => {
+  it("is read from S3 once Redis has no row of it, with what its owner changed since the submit", async () => {
     const id = await submitted();
+    await service.ask(`/v1/batches/${id}/deadline`, { method: "POST", body: { completion_window: "48h" } });
+    await service.ask(`/v1/batches/${id}/priority`, { method: "POST", body: { priority: 7 } });
     const made = await plan(service, id, [2]);
     await record(service, made, [0]);
     const end = await finish(service, made);
     const known = (await service.ask(`/v1/batches/${id}`)).body;
+    expect(known).toMatchObject({ completion_window: "48h", expires_at: known.created_at + 172_800, priority: 7 });
     // Another id with the same objects: what a row that retention removed leaves.
     const forgotten = `batch_${id.slice(6, -4)}zzzz`;
     await service.put(
@@ -159,6 +162,10 @@ describe("a batch's way", () => {
     expect(await service.ask(`/v1/batches/${forgotten}`)).toMatchObject({ status: 503, body: { error: { code: "service_unavailable" } } });
     await service.put(serviceBucket, batchKeys(forgotten).end, JSON.stringify(end));
     expect((await service.ask(`/v1/batches/${forgotten}`)).body).toEqual({ ...known, id: forgotten });
+    // An end of before that was kept has what was submitted.
+    const { terms: _terms, ...older } = end;
+    await service.put(serviceBucket, batchKeys(forgotten).end, JSON.stringify(older));
+    expect((await service.ask(`/v1/batches/${forgotten}`)).body).toMatchObject({ completion_window: "24h", priority: 0 });
     expect((await service.ask(`/v1/batches/${forgotten}/results`)).body.data).toHaveLength(2);
     for (const kind of ["cancel", "pause", "resume"]) {
       expect(await service.ask(`/v1/batches/${forgotten}/${kind}`, { method: "POST" })).toMatchObject({ status: 409 });

@@ -133,6 +133,9 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
     files: {},
   };
   await put(serviceBucket, keys.summary, JSON.stringify(summary));
+  const sealedRecord = await queue.batch(id);
+  if (sealedRecord === null) throw new Error("its record is gone");
+  const { completionWindow, expiresAt, priority } = sealedRecord;
   const end: End = {
     seal,
     status: sealed.outcome,
@@ -140,6 +143,7 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
     in_progress_at: 1_900_000_000,
     finalizing_at: 1_950_000_000,
     cancelling_at: null,
+    terms: { completion_window: completionWindow, expires_at: expiresAt, priority },
     counts,
     usage,
     errors: [],

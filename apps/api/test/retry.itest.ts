@@ -237,6 +237,23 @@ describe("a delete in a lineage", () => {
     expect(await readAll(id, "&status=failed")).toEqual(["null: invalid_line"]);
   });
 
+  it("ends what is being read of the lineage, also where another retry makes up the number", async () => {
+    const id = await ended();
+    const first = (await retry(id)).body.id;
+    await run(first, 3, { numbers: [2, 5, 8], fails });
+    const page = await service.ask(`/v1/batches/${id}/results?lineage=true&limit=3`);
+    const rest = () => service.ask(`/v1/batches/${id}/results?lineage=true&after=${page.body.next}`);
+    expect(await rest()).toMatchObject({ status: 200 });
+    expect(await remove(first)).toMatchObject({ status: 200 });
+    const message = expect.stringMatching(/a batch of this lineage was deleted since the reading began/);
+    const refused = { status: 400, body: { error: { code: "invalid_cursor", param: "after", message } } };
+    expect(await rest()).toMatchObject(refused);
+    const second = (await retry(id)).body.id;
+    await run(second, 3, { numbers: [2, 5, 8], fails: () => null });
+    expect(await rest()).toMatchObject(refused);
+    expect(await readAll(id, "&status=failed")).toEqual(["null: invalid_line"]);
+  });
+
   it("while a retry looks isn't followed by it", async () => {
     const id = await ended();
     beforeReserve = () => remove(id);

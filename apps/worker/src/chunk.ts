@@ -22,7 +22,7 @@ import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
 import type { Rates } from "./rates.ts";
-import type { Place, Solitude } from "./solitude.ts";
+import { inRoom, type Place, type Solitude } from "./solitude.ts";
 import type { StopWatch } from "./stop-watch.ts";
 import { runOneByOne } from "./suspect.ts";
 
@@ -46,14 +46,8 @@ export async function runChunk(
   job: Job,
   signal: AbortSignal,
 ): Promise<"done" | "hand_back"> {
-  // Before the claim: what waits here because another chunk runs alone, and may end the process, is no claim of this one.
-  const place = await dependencies.solitude.enter(signal).catch(() => null);
-  if (place === null) return "hand_back";
-  try {
-    return await runClaimed(dependencies, model, job, place, signal);
-  } finally {
-    place.leave();
-  }
+  // Before the claim: what waits here because another chunk, or a plan, runs alone, and may end the process, is no claim of this one.
+  return inRoom(dependencies.solitude, signal, (place) => runClaimed(dependencies, model, job, place, signal));
 }
 
 async function runClaimed(

@@ -11,6 +11,7 @@ import type { Decoder, Look } from "./decode.ts";
 import { isOwnFault } from "./fate.ts";
 import { describeImage, fetchImage, isWeb, type ImageSources, type Owner, type WantedImage } from "./fetch.ts";
 import { readManifest } from "./manifest.ts";
+import type { PlanNotes } from "./suspect-plan.ts";
 import { shownImage } from "./web-image.ts";
 
 export interface DryRunDependencies extends ImageSources {
@@ -28,16 +29,19 @@ export async function writeReport(
   dependencies: DryRunDependencies,
   request: BatchRequest,
   keys: PlanKeys,
-  { look, signal }: { readonly look: Look; readonly signal: AbortSignal },
+  { look, notes, signal }: { readonly look: Look; readonly notes: PlanNotes; readonly signal: AbortSignal },
 ): Promise<Outcome> {
   const { storage, buckets, queue, serviceBucket } = dependencies;
   const bad = new BadLines(limits.reportErrors);
   const sample = new EvenSample<Item>(imagesLookedFor);
   try {
+    await notes.read(0);
     for await (const entries of readManifest(buckets.of(request.access.credentials), request, { serviceBucket, signal })) {
       for (const entry of entries) {
         if (entry.kind === "refused") bad.add(entry.refused);
         else sample.add(entry.item);
+        const noting = notes.read(bad.count + sample.seen);
+        if (noting !== null) await noting;
       }
       if (bad.count + sample.seen > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
     }
@@ -47,7 +51,7 @@ export async function writeReport(
     return { kind: "refused", errors: [...bad.errors(), lineErrorOf(error)] };
   }
   const items = sample.seen;
-  const looked = await lookAt(dependencies, request, sample.chosen(), look, signal);
+  const looked = await lookAt(dependencies, request, sample.chosen(), { look, notes, signal });
   const live = (await queue.liveModels()).find(({ key }) => key === request.model.key);
   const rate = live?.itemsPerSecond ?? null;
   const report: DryRunReport = {
@@ -80,8 +84,7 @@ async function lookAt(
   dependencies: DryRunDependencies,
   request: BatchRequest,
   items: readonly Item[],
-  look: Look,
-  signal: AbortSignal,
+  { look, notes, signal }: { readonly look: Look; readonly notes: PlanNotes; readonly signal: AbortSignal },
 ): Promise<DryRunReport["sample"]> {
   const { serviceBucket, decoder } = dependencies;
   const owner: Owner = { access: request.access, serviceBucket };
@@ -97,6 +100,7 @@ async function lookAt(
     if (isWeb(wanted.image) && !isDecoded) return;
     images += 1;
     try {
+      if (isDecoded) await notes.touch({ kind: "image", at });
       if (!isWeb(wanted.image)) sizes.push((await describeImage(dependencies, wanted, owner, signal)).sizeBytes);
       if (!isDecoded) return;
       const { bytes } = await fetchImage(dependencies, wanted, owner, signal);
@@ -108,8 +112,9 @@ async function lookAt(
       problems.set(at, { custom_id: item.custom_id, image: shownImage(wanted.image), code: error.code, message: error.message });
     }
   };
-  for (let start = 0; start < items.length; start += lookedForAtOnce) {
-    await Promise.all(items.slice(start, start + lookedForAtOnce).map((item, at) => lookFor(item, start + at)));
+  const atOnce = notes.suspect ? 1 : lookedForAtOnce;
+  for (let start = 0; start < items.length; start += atOnce) {
+    await Promise.all(items.slice(start, start + atOnce).map((item, at) => lookFor(item, start + at)));
   }
   const bytes = sizes.reduce((sum, size) => sum + size, 0);
   return {

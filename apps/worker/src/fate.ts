@@ -24,6 +24,8 @@ const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "empty_file",
   "too_many_tasks",
   "bad_example",
+  "poison_item",
+  "poison_manifest",
   "nothing_to_retry",
 ]);
 

@@ -40,7 +40,8 @@ export async function writeFinalFiles(
     finalizing_at: seal.sealed_at,
     cancelling_at: seal.cancelling_at,
   };
-  const frame = { seal: seal.seal, status: seal.outcome, ...times, errors: seal.errors };
+  const terms = seal.terms === undefined ? {} : { terms: seal.terms };
+  const frame = { seal: seal.seal, status: seal.outcome, ...times, ...terms, errors: seal.errors };
   if (plan === null) return { ...frame, ...totals.counted(), files: null };
   const { id } = request;
   if (plan.report !== undefined) {

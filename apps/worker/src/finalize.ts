@@ -79,6 +79,7 @@ async function writeEnd(
     in_progress_at: record.inProgressAt,
     cancelling_at: record.cancellingAt,
     errors: [...record.errors],
+    terms: { completion_window: record.completionWindow, expires_at: record.expiresAt, priority: record.priority },
   };
   const json = { contentType: "application/json", signal };
   await storage.write({ bucket, key: keys.seal(record.epoch, seal.seal) }, jsonLine(seal), json);

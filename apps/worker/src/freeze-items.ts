@@ -10,6 +10,7 @@ import { isOwnFault } from "./fate.ts";
 import { FirstItems } from "./first-items.ts";
 import { openLineFile } from "./line-file.ts";
 import type { ManifestEntry } from "./manifest.ts";
+import type { PlanNotes } from "./suspect-plan.ts";
 
 export type FrozenItems =
   | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256"> }
@@ -20,7 +21,12 @@ export async function freezeItems(
   storage: Storage,
   bucket: string,
   entries: AsyncIterable<readonly ManifestEntry[]>,
-  { request, keys, signal }: { readonly request: BatchRequest; readonly keys: PlanKeys; readonly signal: AbortSignal },
+  {
+    request,
+    keys,
+    notes,
+    signal,
+  }: { readonly request: BatchRequest; readonly keys: PlanKeys; readonly notes: Pick<PlanNotes, "read">; readonly signal: AbortSignal },
 ): Promise<FrozenItems> {
   const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
@@ -30,11 +36,14 @@ export async function freezeItems(
   const bad = new BadLines();
   let lines = 0;
   try {
+    await notes.read(lines);
     for await (const piece of entries) {
       const before = ledger.items;
       let text = "";
       for (const entry of piece) {
         lines += 1;
+        const noting = notes.read(lines);
+        if (noting !== null) await noting;
         if (lines > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
         if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
         // The batch fails: what follows is read for its bad lines alone.

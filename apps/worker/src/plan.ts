@@ -1,5 +1,6 @@
 /**
  * The plan job: reads the manifest once and freezes it (freeze-items.ts), with the examples' bytes; plan.json last; then adopts it.
+ * A suspect plan (its last claimant died over it) is made with nothing else in the process, and what it touches is noted (suspect-plan.ts).
  * Owns which faults are the batch's own (it ends as failed, with the reason). Nothing here counts before it is adopted: a loser's folder just lies there.
  */
 import { createHash } from "node:crypto";
@@ -17,7 +18,9 @@ import { stopKind } from "./job-stop.ts";
 import { readManifest, type ManifestEntry } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import { readFollowedPlan, readRetryItems } from "./retry-items.ts";
+import { aloneIn, inRoom, type Place, type Rooms } from "./solitude.ts";
 import type { StopWatch } from "./stop-watch.ts";
+import { takePlanNotes, type PlanNotes } from "./suspect-plan.ts";
 import { shownImage } from "./web-image.ts";
 
 export interface PlanDependencies extends ImageSources {
@@ -26,20 +29,37 @@ export interface PlanDependencies extends ImageSources {
   readonly serviceBucket: string;
   readonly decoder: Decoder;
   readonly stops: StopWatch;
+  /** This process, by which it says that it lives. */
+  readonly worker: string;
+  readonly rooms: Rooms;
 }
 
 /** `signal` fires when the worker shuts down or the job's lock is lost: the job is handed back. */
-export async function runPlan(dependencies: PlanDependencies, id: string, signal: AbortSignal): Promise<"done" | "hand_back"> {
-  const { storage, queue, serviceBucket: bucket, stops } = dependencies;
-  const claim = await queue.claimPlan(id);
+export function runPlan(dependencies: PlanDependencies, id: string, signal: AbortSignal): Promise<"done" | "hand_back"> {
+  // Before the claim, as a chunk.
+  return inRoom(dependencies.rooms.plans, signal, (place) => planClaimed(dependencies, id, place, signal));
+}
+
+async function planClaimed(dependencies: PlanDependencies, id: string, place: Place, signal: AbortSignal): Promise<"done" | "hand_back"> {
+  const { storage, queue, serviceBucket: bucket, stops, worker, rooms } = dependencies;
+  const attempt = newUlid();
+  const claim = await queue.claimPlan({ id, attempt, worker });
   // Cancelled or expired before it was planned: nothing runs that its seal would wait for.
   if (claim.kind === "stopped") await queue.repair(id);
   if (claim.kind !== "run") return "done";
+  const notes = takePlanNotes(queue, { ...claim, id, attempt });
   const stop = stops.watch(id);
+  const either = AbortSignal.any([signal, stop.signal]);
+  let others: Pick<Place, "leave"> | null = null;
   try {
+    if (claim.suspect) {
+      // Other plans may be long: until they have left, chunks and finalizes go on.
+      await place.alone(either);
+      others = await aloneIn([rooms.finalizes, rooms.chunks], either);
+    }
     const request = await readJson(storage, { bucket, key: batchKeys(id).request }, batchRequest, signal);
     if (request === null) throw new CodedError("internal_error", `${id}: its request isn't in S3`);
-    const outcome = await writePlan(dependencies, request, AbortSignal.any([signal, stop.signal]));
+    const outcome = await writePlan(dependencies, request, notes, either);
     if (outcome.kind === "refused") {
       await queue.refusePlan({ id, errors: outcome.errors });
       return "done";
@@ -55,12 +75,16 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
     if (adopted.kind === "adopted" && !adopted.sealed) await queue.dispatch(request.model.key);
     return "done";
   } catch (error) {
+    if (notes.isOvertaken()) return "done";
+    // This attempt is over. Where Redis is away, the claim is outlived instead.
+    await queue.releasePlan({ id, attempt }).catch(() => {});
     if (signal.aborted) return "hand_back";
     if (stopKind(stop.signal) === null) throw error;
     await queue.repair(id);
     return "done";
   } finally {
     stop.done();
+    others?.leave();
   }
 }
 
@@ -77,19 +101,21 @@ function entriesOf(
 
 type Outcome = { readonly kind: "written"; readonly plan: Plan } | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
-async function writePlan(dependencies: PlanDependencies, request: BatchRequest, signal: AbortSignal): Promise<Outcome> {
+async function writePlan(dependencies: PlanDependencies, request: BatchRequest, notes: PlanNotes, signal: AbortSignal): Promise<Outcome> {
   const { storage, serviceBucket: bucket } = dependencies;
   const plan = newUlid();
   const keys = batchKeys(request.id).plan(plan);
   try {
     const examples =
       request.retry === undefined
-        ? await writeExamples(dependencies, request, keys, signal)
+        ? await writeExamples(dependencies, request, keys, notes, signal)
         : await copyExamples(dependencies, request.retry, keys, signal);
     const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
     const lines = await (request.dry_run === true
-      ? writeReport(dependencies, request, keys, { look, signal })
-      : freezeItems(storage, bucket, entriesOf(dependencies, request, signal), { request, keys, signal }));
+      ? writeReport(dependencies, request, keys, { look, notes, signal })
+      : freezeItems(storage, bucket, entriesOf(dependencies, request, signal), { request, keys, notes, signal }));
+    // What comes now is nobody's fault.
+    await notes.touch(null);
     if (lines.kind === "refused") return lines;
     const written: Plan = { plan, ...lines.facts, examples };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
@@ -105,6 +131,7 @@ async function writeExamples(
   { storage, buckets, web, serviceBucket, decoder }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
+  notes: PlanNotes,
   signal: AbortSignal,
 ): Promise<Plan["examples"]> {
   const examples: Plan["examples"] = [];
@@ -113,8 +140,10 @@ async function writeExamples(
     request.examples.map(({ image, images }) => image ?? images ?? null),
   );
   labelsOf(request, {});
-  const copy = async (image: string, frames: number | null, key: string, param: string) => {
-    const bytes = await fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal)
+  const copy = async (image: string, frames: number | null, key: string, [index, place, param]: [number, number | null, string]) => {
+    const bytes = await notes
+      .touch({ kind: "example", index, place })
+      .then(() => fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal))
       .then(async ({ bytes: found }) => {
         await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
         return found;
@@ -127,12 +156,13 @@ async function writeExamples(
     return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };
   };
   for (const [index, { image, images }] of request.examples.entries()) {
-    if (image !== undefined) examples.push(await copy(image, request.frames ?? null, keys.example(index), `examples[${index}].image`));
+    if (image !== undefined)
+      examples.push(await copy(image, request.frames ?? null, keys.example(index), [index, null, `examples[${index}].image`]));
     else if (images === undefined) examples.push(null);
     else {
       const frames = [];
       for (const [place, frame] of images.entries())
-        frames.push(await copy(frame, null, keys.exampleFrame(index, place), `examples[${index}].images[${place}]`));
+        frames.push(await copy(frame, null, keys.exampleFrame(index, place), [index, place, `examples[${index}].images[${place}]`]));
       examples.push(frames);
     }
   }

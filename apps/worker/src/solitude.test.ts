@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { Solitude } from "./solitude.ts";
+import { aloneIn, inRoom, Solitude } from "./solitude.ts";
 
 const { signal } = new AbortController();
 
@@ -57,4 +57,42 @@ it("a signal ends the wait, and nobody waits for who gave up", async () => {
   one.leave();
   other.leave();
   await expect(solitude.enter(AbortSignal.abort(new Error("too late")))).rejects.toThrow("too late");
+});
+
+it("who is alone in several rooms waits for one after another, and holds nobody up in the next meanwhile", async () => {
+  const rooms = [new Solitude(), new Solitude()] as const;
+  const events: string[] = [];
+  const [first, second] = [await rooms[0].enter(signal), await rooms[1].enter(signal)];
+  const alone = aloneIn(rooms, signal);
+  watched(events, "alone", alone);
+  watched(events, "beside the second", rooms[1].enter(signal));
+  await turn();
+  expect(events).toEqual(["beside the second"]);
+  first.leave();
+  second.leave();
+  await turn();
+  // Who came beside is still inside.
+  watched(events, "behind", rooms[1].enter(signal));
+  await turn();
+  expect(events).toEqual(["beside the second"]);
+});
+
+it("who gives up waiting for several rooms leaves those that it was alone in", async () => {
+  const rooms = [new Solitude(), new Solitude()] as const;
+  await rooms[1].enter(signal);
+  const waiting = new AbortController();
+  const alone = aloneIn(rooms, waiting.signal);
+  await turn();
+  waiting.abort(new Error("given up"));
+  await expect(alone).rejects.toThrow("given up");
+  await rooms[0].enter(signal);
+});
+
+it("work in a room leaves it, however it ends; without a place there is none", async () => {
+  const room = new Solitude();
+  expect(await inRoom(room, signal, () => Promise.resolve("done"))).toBe("done");
+  await expect(inRoom(room, signal, () => Promise.reject(new Error("fails")))).rejects.toThrow("fails");
+  const place = await room.enter(signal);
+  await place.alone(signal);
+  expect(await inRoom(room, AbortSignal.abort(), () => Promise.resolve("done"))).toBe("hand_back");
 });

@@ -1,5 +1,5 @@
 /**
- * Who may run beside whom in this process: chunks together, a suspect chunk alone. Owns the order: whoever wants to be alone waits for those inside, and nobody enters
+ * Who may run beside whom in this process: chunks together, a suspect chunk alone; a suspect plan alone of everything. Owns the order: whoever wants to be alone waits for those inside, and nobody enters
  * meanwhile. Refuses to know why.
  */
 
@@ -8,6 +8,45 @@ export interface Place {
   alone(signal: AbortSignal): Promise<void>;
   /** Safe to call twice. */
   leave(): void;
+}
+
+/** Of one process: each kind of job beside its own kind. */
+export interface Rooms {
+  readonly plans: Solitude;
+  readonly chunks: Solitude;
+  readonly finalizes: Solitude;
+}
+
+/** Does the work in the room, beside others; handed back where the signal comes before there is a place. */
+export async function inRoom<Result>(
+  room: Solitude,
+  signal: AbortSignal,
+  work: (place: Place) => Promise<Result>,
+): Promise<Result | "hand_back"> {
+  const place = await room.enter(signal).catch(() => null);
+  if (place === null) return "hand_back";
+  try {
+    return await work(place);
+  } finally {
+    place.leave();
+  }
+}
+
+/** As `Place.alone`, in several rooms, one after another: who waits in one holds nobody up in the next. The caller leaves. */
+export async function aloneIn(rooms: readonly Solitude[], signal: AbortSignal): Promise<Pick<Place, "leave">> {
+  const places: Place[] = [];
+  const leave = (): void => places.forEach((place) => place.leave());
+  try {
+    for (const room of rooms) {
+      const place = await room.enter(signal);
+      places.push(place);
+      await place.alone(signal);
+    }
+    return { leave };
+  } catch (error) {
+    leave();
+    throw error;
+  }
 }
 
 export class Solitude {

@@ -26,7 +26,7 @@ import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
-import { Solitude } from "./solitude.ts";
+import { inRoom, Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
 import { openWebImages } from "./web-image.ts";
 
@@ -88,14 +88,14 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   // First no new work, then, when the running work has ended, nothing at all.
   const closing = new AbortController();
   const stopped = new AbortController();
-  const shared = { storage, buckets, web, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const shared = { worker, storage, buckets, web, queue, serviceBucket: config.bucket, decoder, metrics, stops, frontiers };
+  const rooms = { plans: new Solitude(), chunks: new Solitude(), finalizes: new Solitude() };
   const rates = new Rates();
   const chunks = {
     ...shared,
-    worker,
     batches: holdOpenBatches({ storage, bucket: config.bucket, decoder, signal: stopped.signal }),
     itemGate: new Gate({ holders: config.engineRows, weight: config.engineRows * framesPerRow }),
-    solitude: new Solitude(),
+    solitude: rooms.chunks,
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
     rates,
@@ -158,11 +158,11 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
   );
   const plans = queue.consume(
     { kind: "plan", concurrency: planSlots },
-    handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan(shared, id, signal))),
+    handle("plan", ({ id }, signal) => metrics.time("plan", () => runPlan({ ...shared, rooms }, id, signal))),
   );
   const finalizes = queue.consume(
     { kind: "finalize", concurrency: finalizeSlots },
-    handle("finalize", ({ id }, signal) => runFinalize(shared, id, signal)),
+    handle("finalize", ({ id }, signal) => inRoom(rooms.finalizes, signal, () => runFinalize(shared, id, signal))),
   );
 
   const every = (what: string, everyMs: number, signal: AbortSignal, round: () => Promise<void>) =>
@@ -211,11 +211,13 @@ async function announce(
   { worker, models, rates }: { readonly worker: string; readonly models: ServedModels; readonly rates: Rates },
   config: Config,
 ): Promise<void> {
+  // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's job finds it silent, too.
+  const ttlMs = config.lockMs / 2;
+  await queue.announcePlanner(worker, ttlMs);
   for (const model of models.keys()) {
     // Lost meanwhile, and its announcement withdrawn.
     if (!models.keys().includes(model)) continue;
-    // Forgotten before a job's lock ends, which is renewed at half its time: whoever takes over a dead worker's chunk finds it silent, too.
-    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, config.lockMs / 2);
+    await queue.announce({ worker, model, slots: config.chunksAtOnce, itemsPerSecond: rates.perSecond(model) }, ttlMs);
     await queue.dispatch(model);
   }
 }

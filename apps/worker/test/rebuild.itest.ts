@@ -2,7 +2,7 @@
  * What a worker makes of S3 after Redis was lost: a batch in every status, losses during a rebuild and between two, and what a stalled process puts late under an old epoch.
  * One file, for all of it begins in the same world (world.ts) and is held to the same end: every item one line, and lines that were shown unchanged.
  */
-import { rebuilt as rebuiltSchema, type BatchRequest } from "@flamboyance/contracts";
+import { completionWindowSeconds, end as endSchema, rebuilt as rebuiltSchema, type BatchRequest } from "@flamboyance/contracts";
 import { newUlid } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -34,7 +34,7 @@ describe("a batch whose Redis is lost", () => {
     await world.put(batchKeys(request.id).plan(newUlid()).items, "half");
     await loseAndRebuild();
     expect(await world.queue.batch(request.id)).toMatchObject({ status: "validating", plan: null });
-    expect(await world.queue.claimPlan(request.id)).toMatchObject({ kind: "run" });
+    expect(await world.queue.claimPlan({ id: request.id, attempt: newUlid(), worker: "w" })).toMatchObject({ kind: "run" });
     await world.adopt(request, 2);
     await world.finish(request);
     expect(await world.chunkWriters(request)).toHaveLength(2);
@@ -468,6 +468,75 @@ describe("a rebuild", () => {
     expect(await world.rebuild(world.worker(storage))).toBe(true);
     expect(opened.filter((key) => key.includes(request.id)).map((key) => Number(key.split("/").at(-1)?.split("-")[0]))).toEqual([1]);
     await world.finish(request);
+  });
+});
+
+describe("what its owner changed of a batch", () => {
+  const changed = { completionWindow: "48h", priority: 7 };
+  /** As the api does both; a `late` one is in the log, and never applied. */
+  async function change({ id, created_at }: BatchRequest, completion_window: string, priority: number, late = false): Promise<void> {
+    for (const control of [{ kind: "deadline", completion_window } as const, { kind: "priority", priority } as const]) {
+      const taken = await world.queue.takeNumber({ id, kind: control.kind });
+      if (taken.kind !== "taken") throw new Error(taken.kind);
+      const { number } = taken;
+      await world.put(batchKeys(id).control(number, newUlid()), jsonLine(control));
+      if (late) continue;
+      const expiresAt = created_at + completionWindowSeconds(completion_window);
+      await (control.kind === "priority"
+        ? world.queue.applyPriority({ id, number, priority })
+        : world.queue.applyDeadline({ id, number, completionWindow: completion_window, expiresAt }));
+    }
+  }
+  const held = async ({ id }: BatchRequest) => {
+    const { completionWindow, expiresAt, priority } = (await world.queue.batch(id)) ?? {};
+    return { completionWindow, expiresAt, priority };
+  };
+
+  it("stands in its end, and in its row after a loss", async () => {
+    const request = await world.submit();
+    await world.adopt(request, 1);
+    await change(request, "48h", 7);
+    const shown = { ...changed, expiresAt: request.created_at + 172_800 };
+    expect(await held(request)).toEqual(shown);
+    await world.finish(request);
+    expect(await held(request)).toEqual(shown);
+    const end = await readJson(world.storage, { bucket, key: batchKeys(request.id).end }, endSchema, signal);
+    expect(end?.terms).toEqual({ completion_window: "48h", expires_at: shown.expiresAt, priority: 7 });
+    await loseAndRebuild();
+    await relistEnded(world.worker(), signal);
+    expect(await held(request)).toEqual(shown);
+  });
+
+  it("is what held at the seal, whatever came too late for it", async () => {
+    const request = await world.submit();
+    const plan = await world.adopt(request, 1);
+    await change(request, "48h", 7);
+    await change(request, "72h", 8, true);
+    await world.record(request, plan, 0);
+    expect(await world.queue.seal({ id: request.id, seal: newUlid(), outcome: "completed" })).toMatchObject({ kind: "sealed" });
+    const losing = world.before((key) => (key.endsWith("/end.json") ? world.lose() : Promise.resolve()));
+    // end.json stands, and nobody was told: it goes, as if the process had died before.
+    await expect(runFinalize(world.worker(losing), request.id, signal)).rejects.toMatchObject({ code: "service_unavailable" });
+    const at = { bucket, key: batchKeys(request.id).end };
+    const first = (await world.storage.read(at, { signal })).bytes;
+    await world.storage.remove([at], { signal });
+    expect(await world.rebuild()).toBe(true);
+    expect(await held(request)).toEqual({ ...changed, expiresAt: request.created_at + 172_800 });
+    await world.finish(request);
+    // A second writer writes the same bytes.
+    expect((await world.storage.read(at, { signal })).bytes).toEqual(first);
+  });
+
+  it("is taken over by a record that learns of the end from S3 alone", async () => {
+    const request = await world.submit();
+    await world.adopt(request, 1);
+    await change(request, "48h", 7);
+    await world.finish(request);
+    const end = await readJson(world.storage, { bucket, key: batchKeys(request.id).end }, endSchema, signal);
+    if (end === null) throw new Error("it has no end");
+    const twin = await world.submit();
+    await world.queue.copyEnd({ id: twin.id, end });
+    expect(await held(twin)).toEqual({ ...changed, expiresAt: end.terms?.expires_at });
   });
 });
 

@@ -91,7 +91,14 @@ export const errorTable = {
   ),
   manifest_not_found: invalid("The batch's manifest, bucket or prefix isn't there.", 404),
   manifest_forbidden: invalid("The batch's manifest, bucket or prefix may not be read.", 403),
-  bad_example: invalid("A support example's image can't be read."),
+  poison_manifest: {
+    status: 500,
+    type: "server_error",
+    retryable: false,
+    meaning:
+      "The worker's process died three times at the same place of the manifest while it did nothing but read it; it isn't tried again.",
+  },
+  bad_example: invalid("A support example's image can't be read, or the worker's process died three times while it decoded it alone."),
 
   // An item, while its chunk runs
   image_not_found: invalid("The item's image isn't there.", 404),

@@ -165,6 +165,9 @@ export const frontier = z.object({
 });
 export type Frontier = z.infer<typeof frontier>;
 
+/** What its owner may have changed since the submit, as it held at the seal. Absent in what was written before it was kept: then the request's is the best that is known. */
+const terms = batchRequest.pick({ completion_window: true, expires_at: true }).extend({ priority }).optional();
+
 /** seals/<epoch>-<seal>.json: everything that final/ and end.json follow from. */
 export const seal = z.object({
   seal: z.string(),
@@ -176,6 +179,7 @@ export const seal = z.object({
   in_progress_at: z.int().nullable(),
   cancelling_at: z.int().nullable(),
   errors: z.array(lineError),
+  terms,
 });
 export type Seal = z.infer<typeof seal>;
 
@@ -227,6 +231,7 @@ export const end = z.object({
   in_progress_at: z.int().nullable(),
   finalizing_at: z.int(),
   cancelling_at: z.int().nullable(),
+  terms,
   counts: requestCounts,
   /** Of the failed lines, those of items that never ran; absent in ends that were written before they were counted. */
   never_ran: z.int().optional(),

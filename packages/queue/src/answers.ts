@@ -25,6 +25,11 @@ const over = z.object({
   most: z.int(),
 });
 export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), over]);
+export const claimPlanAnswer = z.discriminatedUnion("kind", [
+  z.object({ kind: z.literal("run"), suspect: z.boolean(), convicted: z.array(z.string()) }),
+  withStatus("stopped"),
+  gone,
+]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
   over,
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),

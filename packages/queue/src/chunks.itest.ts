@@ -25,6 +25,7 @@ async function running({ chunks = 2, refused = 0, slots = 10 } = {}) {
   return { id, plan, model };
 }
 
+const claimPlan = (id: string) => queue.claimPlan({ id, attempt: newUlid(), worker: "w" });
 const put = (id: string, field: string, value: string) => redis.raw.hset(`flamboyance:batch:${id}`, field, value);
 
 describe("adoptPlan", () => {
@@ -32,11 +33,11 @@ describe("adoptPlan", () => {
     const request = requestOf();
     await queue.submit(request);
     const plan = { id: request.id, plan: newUlid(), items: 5, chunks: 2, refused: 1 };
-    expect(await queue.claimPlan(request.id)).toMatchObject({ kind: "run", record: { id: request.id } });
+    expect(await claimPlan(request.id)).toEqual({ kind: "run", suspect: false, convicted: [] });
     expect(await queue.adoptPlan(plan)).toEqual({ kind: "adopted", sealed: false });
     expect(await queue.adoptPlan(plan)).toEqual({ kind: "adopted", sealed: false });
     expect(await queue.adoptPlan({ ...plan, plan: newUlid(), items: 9 })).toEqual({ kind: "lost", status: "in_progress" });
-    expect(await queue.claimPlan(request.id)).toEqual({ kind: "stopped", status: "in_progress" });
+    expect(await claimPlan(request.id)).toEqual({ kind: "stopped", status: "in_progress" });
     // Refused lines are failed ones from the start.
     expect(await queue.batch(request.id)).toMatchObject({ plan: plan.plan, items: 5, chunks: 2, refused: 1, failed: 1, completed: 0 });
     expect((await queue.batch(request.id))?.inProgressAt).toEqual(expect.any(Number));

@@ -1,13 +1,23 @@
 /** Plans and chunks: adopting, handing out, claiming, recording, and what is known of running chunks. The laws stand in the scripts. */
 import { isEnded } from "@flamboyance/contracts";
 import type { Redis } from "ioredis";
-import { adoptAnswer, claimAnswer, dispatchAnswer, noteAnswer, orderAnswer, recordAnswer, releaseAnswer } from "./answers.ts";
+import {
+  adoptAnswer,
+  claimAnswer,
+  claimPlanAnswer,
+  dispatchAnswer,
+  noteAnswer,
+  orderAnswer,
+  recordAnswer,
+  releaseAnswer,
+} from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import { keyOf } from "./layout.ts";
 import type { Queue, StopReason } from "./queue.ts";
 import { notBelieved, type RunScript } from "./script.ts";
 import { adoptPlan } from "./scripts/adopt-plan.ts";
 import { claim, note, release } from "./scripts/claim.ts";
+import * as planning from "./scripts/claim-plan.ts";
 import { dispatch } from "./scripts/dispatch.ts";
 import { order } from "./scripts/order.ts";
 import { record } from "./scripts/record.ts";
@@ -16,7 +26,17 @@ import { newUlid, packUlid } from "./ulid.ts";
 
 type ChunksPart = Pick<
   Queue,
-  "claimPlan" | "claimFinalize" | "adoptPlan" | "dispatch" | "claim" | "note" | "release" | "record" | "stopping"
+  | "claimPlan"
+  | "notePlan"
+  | "releasePlan"
+  | "claimFinalize"
+  | "adoptPlan"
+  | "dispatch"
+  | "claim"
+  | "note"
+  | "release"
+  | "record"
+  | "stopping"
 >;
 
 interface Dependencies extends Pick<Queue, "batch"> {
@@ -28,10 +48,14 @@ interface Dependencies extends Pick<Queue, "batch"> {
 
 export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): ChunksPart {
   return {
-    async claimPlan(id) {
-      const found = await batch(id);
-      if (found === null) return { kind: "gone" };
-      return found.status === "validating" ? { kind: "run", record: found } : { kind: "stopped", status: found.status };
+    claimPlan: ({ id, attempt, worker }) => run(planning.claimPlan, [id, attempt, worker], claimPlanAnswer),
+
+    async notePlan({ id, attempt, what }) {
+      return (await run(planning.notePlan, [id, attempt, what ?? "-"], noteAnswer)).kind === "noted";
+    },
+
+    async releasePlan({ id, attempt }) {
+      await run(planning.releasePlan, [id, attempt], releaseAnswer);
     },
 
     async claimFinalize(id) {

@@ -49,8 +49,13 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     const times = [ended.ended_at, ended.in_progress_at ?? "", ended.finalizing_at, ended.cancelling_at ?? ""];
     const lines = [counts.total, counts.completed, counts.failed];
     const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
+    const terms = [ended.terms?.completion_window ?? "", ended.terms?.expires_at ?? "", ended.terms?.priority ?? ""];
     const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
-    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0], endAnswer);
+    return run(
+      end,
+      [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0, ...terms],
+      endAnswer,
+    );
   };
 
   return {

@@ -98,7 +98,7 @@ async function openWorld(seed: number) {
   const anyGhost = (): Ghost => ghostOf(ghosts[pick(ghosts.length)]?.id ?? "");
 
   async function plan(ghost: Ghost): Promise<void> {
-    if ((await queue.claimPlan(ghost.id)).kind !== "run") return;
+    if ((await queue.claimPlan({ id: ghost.id, attempt: newUlid(), worker: newUlid() })).kind !== "run") return;
     if (random() < 0.1) {
       const answer = await queue.refusePlan({ id: ghost.id, errors: [] });
       if (answer.kind === "sealed") ghost.seal = { token: (await queue.batch(ghost.id))?.seal ?? "", outcome: answer.outcome };

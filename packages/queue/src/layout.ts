@@ -16,6 +16,7 @@
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
  * | suspects:ID | hash chunk → the item that runs, `-` between two | chunks whose last claimant died over them: they run alone, item by item (claim.ts) | running, until the seal | claim, note, record |
  * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process, until the seal | claim |
+ * | planning:ID | hash: `attempt`, `worker` (who plans it), `suspect`, `noted` (what it touches), `death WHAT` → how often its process died while that was noted | a plan that is under way, and whether it ended a process before (claim-plan.ts) | batches being planned, until the adoption or the seal | claimPlan, notePlan, releasePlan |
  * | tallies:ID | hash chunk → five numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
  * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, publish, end |
@@ -29,6 +30,7 @@
  * | clock:MODEL | string | the virtual time | 1 | adoptPlan, applyResume, claim |
  * | ready:MODEL | zset ID-CHUNK → virtual time of its turn | chunks handed out and not yet claimed | 2 × slots + 2 | dispatch, claim |
  * | serving:MODEL | hash worker → `expiresMs slots itemsPerSecond` (`-` unknown) | who serves the model | workers | announce |
+ * | planners | zset worker → ms | who plans batches, until when it has said so | workers | announcePlanner |
  * | rate:KEY | string ms | when the key's calls so far are paid off; expires then | keys that called in the last seconds | allowCall |
  * | lease:NAME | string token | held by one process; expires by itself | names | lease |
  * | lease:rebuild | string `token run_id` | held by whoever makes Redis believed again, in this run of the server | 1 | begin |
@@ -47,6 +49,7 @@ const names = {
   back: "back:",
   suspects: "suspects:",
   deaths: "deaths:",
+  planning: "planning:",
   tallies: "tallies:",
   list: "list:",
   busy: "busy:",
@@ -60,6 +63,7 @@ const names = {
   clock: "clock:",
   ready: "ready:",
   serving: "serving:",
+  planners: "planners",
   rate: "rate:",
   lease: "lease:",
 } as const;
@@ -77,6 +81,7 @@ const rebuiltNames: readonly string[] = [
       "back",
       "suspects",
       "deaths",
+      "planning",
       "tallies",
       "plans",
       "running",

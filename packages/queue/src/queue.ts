@@ -56,7 +56,11 @@ export type ControlAnswer =
   | Gone;
 
 export type ClaimPlanAnswer =
-  | { readonly kind: "run"; readonly record: BatchRecord }
+  /**
+   * `suspect`: the last claimant died over it. It must be planned with nothing else in its process, and what is touched noted before, but for what is `convicted`
+   * (in the notes' words): that ended three processes, and must not be touched.
+   */
+  | { readonly kind: "run"; readonly suspect: boolean; readonly convicted: readonly string[] }
   /** Nothing to plan any more: adopted, cancelled, expired or sealed. The job is done. */
   | { readonly kind: "stopped"; readonly status: RecordStatus }
   | Gone;
@@ -243,7 +247,14 @@ export interface Queue {
   models(): Promise<string[]>;
 
   // Plan
-  claimPlan(id: string): Promise<ClaimPlanAnswer>;
+  /** The worker plans batches, whatever models it serves, for so long. */
+  announcePlanner(worker: string, ttlMs: number): Promise<void>;
+  /** `attempt`: a fresh ULID in lower case. */
+  claimPlan(claim: { id: string; attempt: string; worker: string }): Promise<ClaimPlanAnswer>;
+  /** What a suspect plan touches next, in words of the caller's; null: nothing. False where the claim is another's by now: nothing more of it may be touched. */
+  notePlan(note: { id: string; attempt: string; what: string | null }): Promise<boolean>;
+  /** The claim ends, by a graceful hand-back or a fault that passes: what comes next is charged to nobody. */
+  releasePlan(claim: { id: string; attempt: string }): Promise<void>;
   adoptPlan(plan: {
     id: string;
     plan: string;
@@ -258,7 +269,7 @@ export interface Queue {
 
   // Chunks
   announce(worker: { worker: string; model: string; slots: number; itemsPerSecond?: number | null }, ttlMs: number): Promise<void>;
-  /** The worker serves this model no more; without a model: none. */
+  /** The worker serves this model no more; without a model: none, and it plans no more. */
   withdraw(worker: string, model?: string): Promise<void>;
   /** Fills the model's queue up to its target, tenants by their weights, a tenant's batches by priority, then age; answers how many chunks it handed out. */
   dispatch(model: string): Promise<number>;

@@ -228,7 +228,8 @@ describe("a rebuilt batch", () => {
   it("that was sealed is sealed so: its fence opens for that seal alone", async () => {
     const request = requestOf();
     const { id } = request;
-    const seal = { seal: newUlid(), outcome: "cancelled" as const, sealed_at: 70, cancelling_at: 60, errors: [] };
+    const terms = { completion_window: "3h", expires_at: request.created_at + 10_800, priority: -2 };
+    const seal = { seal: newUlid(), outcome: "cancelled" as const, sealed_at: 70, cancelling_at: 60, errors: [], terms };
     await rebuilt(request, stateOf(request, 2, { parts: [whole(), null], seal }));
     expect(await queue.batch(id)).toMatchObject({
       status: "finalizing",
@@ -237,6 +238,9 @@ describe("a rebuilt batch", () => {
       finalizingAt: 70,
       cancellingAt: 60,
       recorded: 1,
+      completionWindow: "3h",
+      expiresAt: terms.expires_at,
+      priority: -2,
     });
     expect(await queue.record({ id, chunk: 1, plan: (await queue.batch(id))?.plan ?? "", ...whole(), tally: tallyOf(4) })).toEqual({
       kind: "refused",

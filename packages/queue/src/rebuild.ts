@@ -40,7 +40,7 @@ export interface OpenState {
   /** Of the parts behind the first chunk that has none: no frontier object names them yet. */
   readonly loose: ReadonlyMap<number, Tally>;
   readonly inProgressAt: number | null;
-  readonly seal: Pick<Seal, "seal" | "outcome" | "sealed_at" | "cancelling_at" | "errors"> | null;
+  readonly seal: Pick<Seal, "seal" | "outcome" | "sealed_at" | "cancelling_at" | "errors" | "terms"> | null;
 }
 
 /** What S3 says of a batch that has ended; `after` null: what follows its end isn't done. */
@@ -130,16 +130,16 @@ function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt,
   const gap = parts.indexOf(null);
   const frontier = gap === -1 ? parts.length : gap;
   const { expiresAt, number, applied, priority, priorityNumber, cancellingAt, completionWindow, deadlineNumber } = controls;
+  // The log may have a control that came too late for the seal.
+  const terms = seal?.terms ?? { completion_window: completionWindow, expires_at: expiresAt, priority };
   return {
     epoch,
     status: seal === null ? status : "finalizing",
     // Numbers that were taken before the loss, and come late, stay below those of now.
     number: number + numbersUnderWay,
     applied,
-    expires_at: expiresAt,
-    priority,
+    ...terms,
     priority_number: priorityNumber,
-    completion_window: completionWindow,
     deadline_number: deadlineNumber,
     max_failed_lifted: controls.maxFailedLifted ? 1 : null,
     plan: plan?.plan ?? null,
@@ -170,6 +170,7 @@ const numbersUnderWay = 1_000;
 function endedFields({ end, plan, after }: EndedState): RecordFields {
   const { counts, usage } = end;
   return {
+    ...end.terms,
     status: end.status,
     outcome: end.status,
     seal: end.seal,

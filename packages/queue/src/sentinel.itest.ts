@@ -41,6 +41,9 @@ describe.each([
       () => queue.applyCancel({ id, number: 1 }),
       () => queue.applyPause({ id, number: 1 }),
       () => queue.applyResume({ id, number: 1 }),
+      () => queue.claimPlan({ id, attempt, worker: "w" }),
+      () => queue.notePlan({ id, attempt, what: "x" }),
+      () => queue.releasePlan({ id, attempt }),
       () => queue.adoptPlan({ id, plan, items: 1, chunks: 1, refused: 0 }),
       () => queue.refusePlan({ id, errors: [] }),
       () => queue.dispatch(request.model.key),
@@ -61,7 +64,7 @@ describe.each([
 
     expect(await redis.raw.hgetall(`flamboyance:batch:${id}`)).toEqual(before);
     await find();
-    expect(await queue.claimPlan(id)).toMatchObject({ kind: "run" });
+    expect(await queue.claimPlan({ id, attempt: newUlid(), worker: "w" })).toMatchObject({ kind: "run" });
   });
 
   it("nothing is taken for gone, or for what it was before its last step; what is settled may be read", async () => {

@@ -6,10 +6,10 @@ import { keyOf } from "./layout.ts";
 import type { Queue } from "./queue.ts";
 import type { RunScript } from "./script.ts";
 import { allowCall } from "./scripts/allow-call.ts";
-import { announce, letGo, live, renew } from "./scripts/processes.ts";
+import { announce, announcePlanner, letGo, live, renew } from "./scripts/processes.ts";
 import { newUlid } from "./ulid.ts";
 
-type WorkersPart = Pick<Queue, "announce" | "withdraw" | "liveModels" | "models" | "lease" | "allowCall">;
+type WorkersPart = Pick<Queue, "announce" | "announcePlanner" | "withdraw" | "liveModels" | "models" | "lease" | "allowCall">;
 
 export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string; run: RunScript }): WorkersPart {
   const models = (): Promise<string[]> => reached(redis.smembers(keyOf(prefix, "models")));
@@ -18,8 +18,13 @@ export function workersOf({ redis, prefix, run }: { redis: Redis; prefix: string
       await run(announce, [model, worker, slots, ttlMs, itemsPerSecond?.toFixed(3) ?? "-"], announceAnswer);
     },
 
+    async announcePlanner(worker, ttlMs) {
+      await run(announcePlanner, [worker, ttlMs], announceAnswer);
+    },
+
     async withdraw(worker, only) {
       const leaving = redis.pipeline();
+      if (only === undefined) leaving.zrem(keyOf(prefix, "planners"), worker);
       for (const model of only === undefined ? await models() : [only]) leaving.hdel(keyOf(prefix, "serving", model), worker);
       await replies(leaving);
     },

@@ -3,7 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { end as endSchema } from "@flamboyance/contracts";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { batchKeys, readJson } from "@flamboyance/storage";
-import type { Broken } from "./check-round.ts";
+import type { Broken } from "./check-batch.ts";
 import type { Stage } from "./stage.ts";
 
 /** From a batch's settling to its last look, and some patience for rounds whose faults hold the sweep up. */

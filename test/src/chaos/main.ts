@@ -3,7 +3,7 @@ import { parseArgs } from "node:util";
 import { openLeftovers } from "./left-overs.ts";
 import { writeManifests } from "./manifests.ts";
 import { isLoss, planRound } from "./plan-round.ts";
-import { openLedger, table, type Ledger } from "./report.ts";
+import { openLedger, table, type Ledger, type RoundLine } from "./report.ts";
 import { runRound } from "./run-round.ts";
 import { openStage } from "./stage.ts";
 
@@ -47,13 +47,18 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
   try {
     const manifests = await writeManifests(stage);
     const leftovers = openLeftovers(stage);
-    const held = new Map<string, Parameters<Ledger["add"]>[0]>();
+    // Rounds whose batches, one or two, are to be looked at once more.
+    const held = new Set<{ readonly ids: Set<string>; line: RoundLine }>();
     const settle = async (all: boolean): Promise<void> => {
       for (const [id, broken] of await leftovers.look(all)) {
-        const line = held.get(id);
-        if (line !== undefined) await ledger.add({ ...line, broken: [...line.broken, ...broken] });
-        held.delete(id);
-        if (broken.length > 0) console.log(`round ${line?.round} (${id}): ${JSON.stringify(broken)}`);
+        for (const round of held) {
+          if (!round.ids.delete(id)) continue;
+          round.line = { ...round.line, broken: [...round.line.broken, ...broken] };
+          if (broken.length > 0) console.log(`round ${round.line.round} (${id}): ${JSON.stringify(broken)}`);
+          if (round.ids.size > 0) continue;
+          held.delete(round);
+          await ledger.add(round.line);
+        }
       }
     };
     for (let number = left.shift(); number !== undefined; number = left.shift()) {
@@ -62,23 +67,25 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       if (manifest === undefined) throw new Error("no such manifest");
       // The list of what is to be swept goes with Redis.
       if (plan.faults.some(isLoss)) await settle(true);
-      const { id, status, met, broken, unswept, again, ms } = await runRound(stage, plan, manifest);
+      const { id, status, retry, ended, met, broken, unswept, again, ms } = await runRound(stage, plan, manifest);
       const line = {
         round: number,
         status,
         wish: plan.wish.kind,
+        retry,
         planned: plan.faults.map(({ kind }) => kind),
         met: met.map(({ kind }) => kind),
         broken,
         again,
         ms,
       };
-      console.log(`round ${number}: ${status ?? "nothing"}, ${(ms / 1_000).toFixed(1)} s, ${line.met.join(", ")}`);
+      const retried = retry === null ? "" : `, retry ${retry}`;
+      console.log(`round ${number}: ${status ?? "nothing"}${retried}, ${(ms / 1_000).toFixed(1)} s, ${line.met.join(", ")}`);
       if (broken.length > 0) console.log(`  ${JSON.stringify({ id, broken, plan, folder: stage.folder })}`);
-      if (id === null || status === null || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
+      if (ended.size === 0 || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
       else {
-        held.set(id, line);
-        leftovers.ended(id, status, unswept);
+        held.add({ ids: new Set(ended.keys()), line });
+        for (const [each, as] of ended) leftovers.ended(each, as, unswept);
       }
       await settle(false);
     }

@@ -17,4 +17,7 @@ it("a round has three to six faults; every kind comes, at steps, by progress and
   expect(Math.min(...kinds.values())).toBeGreaterThan(50);
   expect(new Set(faults.map(({ when }) => when.at))).toEqual(new Set(["rows", "ms", "step"]));
   expect(new Set(plans.map(({ wish }) => wish.kind))).toEqual(new Set(["none", "cancel", "pause", "expiry"]));
+  const retries = plans.filter(({ retry }) => retry).length;
+  expect(retries).toBeGreaterThan(100);
+  expect(retries).toBeLessThan(200);
 });

@@ -46,6 +46,8 @@ export interface RoundPlan {
   readonly rowMs: number;
   readonly faults: readonly Fault[];
   readonly wish: Wish;
+  /** Once the batch has ended, its owner asks for a retry. */
+  readonly retry: boolean;
 }
 
 export const workers = 3;
@@ -56,7 +58,9 @@ export const fewestItems = 200;
 export function planRound(seed: number, number: number): RoundPlan {
   const chance = chanceOf(seed, number);
   const faults = Array.from({ length: chance.between(3, 6) }, () => planFault(chance));
-  return { number, manifest: chance.between(0, manifests - 1), rowMs: chance.one([0, 20, 60]), faults, wish: planWish(chance) };
+  const batch = { number, manifest: chance.between(0, manifests - 1), rowMs: chance.one([0, 20, 60]), faults, wish: planWish(chance) };
+  // Drawn behind all else, and so is whatever is added: the rounds of a seed stay what they were.
+  return { ...batch, retry: chance.next() < 0.3 };
 }
 
 function planWish(chance: Chance): Wish {

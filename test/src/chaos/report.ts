@@ -1,11 +1,13 @@
 /** What the rounds came to: kept line by line, so that a run that was broken off goes on, and told as a table by fault. Owns the last line. */
 import { appendFile, readFile } from "node:fs/promises";
-import type { Broken } from "./check-round.ts";
+import type { Broken } from "./check-batch.ts";
 
 export interface RoundLine {
   readonly round: number;
   readonly status: string | null;
   readonly wish: string;
+  /** What came of asking for a retry: its end, or the refusal's code. Null where none was asked for, absent in rounds of before there were retries. */
+  readonly retry?: string | null;
   readonly planned: readonly string[];
   readonly met: readonly string[];
   readonly broken: readonly Broken[];
@@ -46,6 +48,7 @@ export function table(lines: readonly RoundLine[]): string {
     `| ${[name, of.length, planned, met, count("lost", of), count("doubled", of), count("stuck", of), count("wrong", of)].join(" | ")} |`;
   const times = (all: readonly string[], kind: string): number => all.filter((each) => each === kind).length;
   const sum = (of: (line: RoundLine) => number): number => lines.reduce((total, line) => total + of(line), 0);
+  const retried = lines.filter(({ retry }) => typeof retry === "string");
   const wishes = [...new Set(lines.map(({ wish }) => wish))].toSorted();
   return [
     "| fault | rounds | planned | came | lost | doubled | stuck | wrong |",
@@ -67,13 +70,17 @@ export function table(lines: readonly RoundLine[]): string {
         "",
       ),
     ),
+    ...(retried.length === 0 ? [] : [row("wish: retry", retried, "", "")]),
     "",
-    `ended as: ${[...new Set(lines.map(({ status }) => status ?? "nothing"))]
-      .toSorted()
-      .map((status) => `${status} ${lines.filter((line) => (line.status ?? "nothing") === status).length}`)
-      .join(", ")}`,
+    `ended as: ${counted(lines.map(({ status }) => status ?? "nothing"))}`,
+    ...(retried.length === 0 ? [] : [`retries: ${counted(retried.map(({ retry }) => retry ?? "nothing"))}`]),
     `items that ran again: ${sum(({ again }) => again)}; seconds a round: ${(sum(({ ms }) => ms) / 1_000 / Math.max(1, lines.length)).toFixed(1)}`,
     ...(count("wrong", lines) === 0 ? [] : [`wrong otherwise: ${count("wrong", lines)}`]),
     `rounds ${lines.length}: lost ${count("lost", lines)}, doubled ${count("doubled", lines)}, stuck ${count("stuck", lines)}`,
   ].join("\n");
+}
+
+function counted(all: readonly string[]): string {
+  const each = [...new Set(all)].toSorted();
+  return each.map((one) => `${one} ${all.filter((other) => other === one).length}`).join(", ");
 }

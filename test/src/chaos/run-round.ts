@@ -1,20 +1,26 @@
-/** One round: a batch on three workers, its faults, its owner's wish, a reader that follows; then the look at what came of it. Owns their order and how long is waited before a batch counts as stuck. */
+/** One round: a batch on three workers, its faults, its owner's wishes, a reader that follows; then the look at what came of it. Owns their order and how long is waited before a batch counts as stuck. */
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { FlamboyanceError } from "@flamboyance/client";
-import { CodedError, end as endSchema, isEnded, type Batch, type ResultLine } from "@flamboyance/contracts";
+import { end as endSchema, isEnded, type Batch, type End, type ResultLine } from "@flamboyance/contracts";
 import { noOpModelName } from "@flamboyance/dev/no-op-model";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { batchKeys, readJson } from "@flamboyance/storage";
-import { brokenLaws, type Broken } from "./check-round.ts";
+import type { Broken, SeenBatch } from "./check-batch.ts";
+import type { SeenRetry } from "./check-retry.ts";
+import { brokenLaws } from "./check-round.ts";
 import { openInjection } from "./inject.ts";
 import type { Manifest } from "./manifests.ts";
+import { askRetry, grant, insist, lookEveryMs, type RetryAnswer } from "./owner.ts";
 import type { Fault, RoundPlan } from "./plan-round.ts";
 import type { Stage } from "./stage.ts";
 
 export interface RoundResult {
   readonly id: string | null;
   readonly status: Batch["status"] | null;
+  /** What came of asking for a retry: its end, or the refusal's code; null where none was asked for, or nothing came of it. */
+  readonly retry: string | null;
+  /** The batches that ended, with their ends. */
+  readonly ended: ReadonlyMap<string, Batch["status"]>;
   readonly met: readonly Fault[];
   readonly broken: readonly Broken[];
   /** Nobody sweeps after it: Redis was lost when it was settled. */
@@ -26,7 +32,6 @@ export interface RoundResult {
 
 /** Long, for a crowded machine: what is stuck stays so. */
 const stuckAfterMs = 300_000;
-const lookEveryMs = 50;
 
 export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest): Promise<RoundResult> {
   const startedMs = performance.now();
@@ -47,17 +52,27 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
     },
   });
   const deadline = AbortSignal.timeout(stuckAfterMs);
+  const ended = new Map<string, Batch["status"]>();
   let id: string | null = null;
-  let status: Batch["status"] | null = null;
+  let retry: RetryAnswer | null = null;
   const result = (broken: readonly Broken[]): RoundResult => ({
     id,
-    status,
+    status: ended.get(id ?? "") ?? null,
+    retry: retry?.kind === "made" ? (ended.get(retry.id) ?? null) : (retry?.code ?? null),
+    ended,
     met: injection.met(),
     broken,
     unswept: injection.lostSettled(),
     again: rows.length - new Set(rows).size,
     ms: Math.round(performance.now() - startedMs),
   });
+  const followToEnd = async (batchId: string): Promise<ResultLine[]> => {
+    const shown = await follow(stage, batchId, deadline);
+    const { status } = await insist(deadline, () => stage.client.batches.get(batchId));
+    if (!isEnded(status)) throw new Error(`a reader came to an end while the batch was ${status}`);
+    ended.set(batchId, status);
+    return shown;
+  };
   try {
     injection.begin();
     const completion_window = plan.wish.kind === "expiry" ? `${plan.wish.seconds}s` : "24h";
@@ -65,18 +80,27 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
     const idempotencyKey = randomUUID();
     const submitted = await insist(deadline, () => stage.client.batches.create(body, { idempotencyKey }));
     id = submitted.id;
-    const wished = grant(stage, plan, id, () => rows.length, deadline);
-    const shown = await follow(stage, id, deadline);
+    const wished = grant(stage.client, plan, id, () => rows.length, deadline);
+    const shown = await followToEnd(id);
     const cancelled = await wished;
-    const batch = await insist(deadline, () => stage.client.batches.get(submitted.id));
-    status = batch.status;
-    if (!isEnded(status)) throw new Error(`a reader came to an end while the batch was ${status}`);
-    await settled(stage, id, deadline);
+    const endBefore = await insist(deadline, () => readEnd(stage, submitted.id, deadline));
+    // At once: what follows the end isn't done, and the round's faults go on.
+    if (plan.retry) retry = await askRetry(stage.client, id, deadline);
+    const shownRetry = retry?.kind === "made" ? await followToEnd(retry.id) : [];
+    for (const batchId of ended.keys()) await settled(stage, batchId, deadline);
     await injection.over();
     // Redis may have been emptied just now: api and queue say so until it is rebuilt.
-    const look = await insist(deadline, () => lookAt(stage, submitted.id, deadline));
+    const look = await insist(deadline, () => lookAt(stage, submitted.id, shown, deadline));
+    const lookAtRetry = async (made: string): Promise<SeenRetry> => ({
+      kind: "ran",
+      retry: await lookAt(stage, made, shownRetry, deadline),
+      merged: await linesOf(stage, submitted.id, true),
+      endBefore,
+    });
+    const answered = retry;
+    const seenRetry = answered?.kind === "made" ? await insist(deadline, () => lookAtRetry(answered.id)) : answered;
     const counted = { asked: rows.length, different: new Set(rows).size };
-    return result(brokenLaws({ plan, manifest, shown, cancelled, rows: counted, met: injection.met(), ...look }));
+    return result(brokenLaws({ ...look, plan, manifest, cancelled, retry: seenRetry, rows: counted, met: injection.met() }));
   } catch (error) {
     await injection.over();
     const what = error instanceof Error ? error.message : String(error);
@@ -86,48 +110,6 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
   } finally {
     stage.asks.hear(null);
   }
-}
-
-/** Asks again until there is an answer; a refusal is one. */
-async function insist<Answer>(signal: AbortSignal, ask: () => Promise<Answer>): Promise<Answer> {
-  for (;;) {
-    try {
-      return await ask();
-    } catch (error) {
-      if (!isPassing(error) || signal.aborted) throw error;
-      await sleep(lookEveryMs, undefined, { signal });
-    }
-  }
-}
-
-function isPassing(error: unknown): boolean {
-  return error instanceof FlamboyanceError || error instanceof CodedError ? error.retryable : false;
-}
-
-/** What the owner wishes. True where a cancel was answered as done. */
-async function grant(stage: Stage, { wish }: RoundPlan, id: string, rows: () => number, signal: AbortSignal): Promise<boolean> {
-  if (wish.kind === "none" || wish.kind === "expiry") return false;
-  const { batches } = stage.client;
-  while (rows() < wish.rows) {
-    if (isEnded((await insist(signal, () => batches.get(id))).status)) return false;
-    await sleep(lookEveryMs, undefined, { signal });
-  }
-  // A conflict: it was over before.
-  const asked = async (ask: () => Promise<Batch>): Promise<boolean> => {
-    try {
-      await insist(signal, ask);
-      return true;
-    } catch (error) {
-      if (error instanceof FlamboyanceError && error.code === "conflict") return false;
-      throw error;
-    }
-  };
-  if (wish.kind === "cancel") return asked(() => batches.cancel(id));
-  if (await asked(() => batches.pause(id))) {
-    await sleep(wish.forMs, undefined, { signal });
-    await asked(() => batches.resume(id));
-  }
-  return false;
 }
 
 /** Reads lines as they come, to the batch's end. */
@@ -151,13 +133,21 @@ async function settled(stage: Stage, id: string, signal: AbortSignal): Promise<v
   while (await stands().catch(() => true)) await sleep(lookEveryMs, undefined, { signal });
 }
 
-async function lookAt(stage: Stage, id: string, signal: AbortSignal) {
-  const lines: ResultLine[] = [];
-  for await (const line of stage.client.batches.results(id, { limit: 1_000 })) lines.push(line);
-  const at = (key: string) => ({ bucket: serviceBucket, key });
-  const end = await readJson(stage.storage, at(batchKeys(id).end), endSchema, signal);
-  const read = async (key: string) => (await stage.storage.read(at(key), { signal })).bytes;
+async function lookAt(stage: Stage, id: string, shown: readonly ResultLine[], signal: AbortSignal): Promise<SeenBatch> {
+  const lines = await linesOf(stage, id, false);
+  const end = await readEnd(stage, id, signal);
+  const read = async (key: string) => (await stage.storage.read({ bucket: serviceBucket, key }, { signal })).bytes;
   const files = end?.files == null ? null : { output: await read(end.files.output.key), errors: await read(end.files.errors.key) };
   const batch = await stage.client.batches.get(id);
-  return { batch, record: await stage.queue.batch(id), end, lines, files };
+  return { batch, record: await stage.queue.batch(id), end, lines, shown, files };
+}
+
+async function linesOf({ client }: Stage, id: string, lineage: boolean): Promise<ResultLine[]> {
+  const lines: ResultLine[] = [];
+  for await (const line of client.batches.results(id, { limit: 1_000, lineage })) lines.push(line);
+  return lines;
+}
+
+function readEnd({ storage }: Stage, id: string, signal: AbortSignal): Promise<End | null> {
+  return readJson(storage, { bucket: serviceBucket, key: batchKeys(id).end }, endSchema, signal);
 }

@@ -41,7 +41,12 @@ async function main(): Promise<number> {
   const storage = streams(source);
   const entries = readManifest(storage, { ...request, input }, { serviceBucket: "service", signal });
   const keys = batchKeys(request.id).plan("bench");
-  const frozen = await freezeItems(storage, "service", entries, { request: { ...request, input }, keys, signal });
+  const frozen = await freezeItems(storage, "service", entries, {
+    request: { ...request, input },
+    keys,
+    notes: { read: () => null },
+    signal,
+  });
   if (frozen.kind === "refused") throw new Error(frozen.errors[0]?.message);
   const { items } = frozen.facts;
   if (items !== count) throw new Error(`${items} items of ${count} lines`);

@@ -89,8 +89,10 @@ function engineOf(next: () => number) {
 const web = { fetch: () => Promise.reject(new Error("no image of a walk is the web's")), close: () => {} };
 const sharedOf = (rooms: Rooms) => ({ ...rooms, buckets: { of: () => rooms.storage }, web, serviceBucket: bucket, metrics, log, decoder });
 
-export const planBatch = (rooms: Rooms, id: string, signal: AbortSignal) =>
-  runPlan({ ...sharedOf(rooms), stops: startStopWatch(rooms.queue) }, id, signal);
+export function planBatch(rooms: Rooms, id: string, signal: AbortSignal, worker: string) {
+  const process = { worker, rooms: { plans: new Solitude(), chunks: new Solitude(), finalizes: new Solitude() } };
+  return runPlan({ ...sharedOf(rooms), ...process, stops: startStopWatch(rooms.queue) }, id, signal);
+}
 
 /** `stops` is asked whether the batch is being stopped as often as the walk looks. */
 export function chunkOf(

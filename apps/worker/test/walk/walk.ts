@@ -50,7 +50,7 @@ interface Hands {
   readonly kind: JobKind;
   readonly jobId: string;
   readonly abort: AbortController;
-  /** Of a chunk's worker, by which it says that it lives. */
+  /** By which the worker of a chunk or a plan says that it lives. */
   readonly worker: string;
   readonly look: (() => Promise<void>) | null;
   /** BullMQ thinks so too. */
@@ -98,6 +98,9 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   // Two plans of one batch, and a loss after which either may be chosen.
   const twoPlans = chance.next() < 0.25;
   if (twoPlans) budget.losses += 1;
+  // A manifest, or a neighbour, that kills whoever plans.
+  const plansDie = chance.next() < 0.15;
+  if (plansDie) budget.crashes += 8;
 
   const start = (name: string, work: (rooms: actors.Rooms) => Promise<unknown>) =>
     turns.start(name, (actor) => work(actors.roomsOf(turns, actor, lane.queue, memory)));
@@ -110,6 +113,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     const abort = new AbortController();
     const worker = newUlid();
     if (kind === "chunk") await announce(worker);
+    if (kind === "plan") await lane.queue.announcePlanner(worker, 3_600_000);
     let look: Hands["look"] = null;
     let given: Hands | null = null;
     const settled = async (result: "done" | "hand_back" | null): Promise<void> => {
@@ -121,7 +125,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       // The actor's first step comes once its hands are known.
       await Promise.resolve();
       const run = async (): Promise<"done" | "hand_back"> => {
-        if (kind === "plan") return actors.planBatch(rooms, jobId, abort.signal);
+        if (kind === "plan") return actors.planBatch(rooms, jobId, abort.signal, worker);
         if (kind === "finalize") return actors.finalizeBatch(rooms, jobId, abort.signal);
         const [, batch = "", chunk, dispatch] = /^(.+)-(\d+)-(\d+)$/.exec(jobId) ?? [];
         const stops = startStopWatch(lane.queue);
@@ -149,17 +153,18 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     const drawn = chance.next();
     const victims = turns.actors.filter((actor) => actor.state === "running");
     if (!wild || victims.length === 0) return false;
-    const victim = victims[chance.between(0, victims.length - 1)];
+    const planner = plansDie ? victims.find((actor) => hands.get(actor)?.kind === "plan") : undefined;
+    const victim = planner ?? victims[chance.between(0, victims.length - 1)];
     if (victim === undefined) return false;
     const held = hands.get(victim);
-    if (drawn < 0.02 && budget.crashes > 0) {
+    if (drawn < (planner === undefined ? 0.02 : 0.15) && budget.crashes > 0) {
       budget.crashes -= 1;
       turns.crash(victim);
       trail.push(`CRASH of ${victim.name}`);
       befell.push("crash");
       if (held?.holds === true)
         await (chance.next() < 0.2 ? lane.finish(held.kind, model, held.jobId) : lane.giveBack(held.kind, model, held.jobId));
-      if (held?.kind === "chunk") await lane.queue.withdraw(held.worker, model);
+      if (held !== undefined) await silence(held);
       hands.delete(victim);
       return true;
     }
@@ -168,7 +173,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
       held.holds = false;
       await lane.giveBack(held.kind, model, held.jobId);
       if (chance.next() < 0.5) held.abort.abort(new JobAborted("lock_lost"));
-      if (held.kind === "chunk" && chance.next() < 0.5) await lane.queue.withdraw(held.worker, model);
+      if (held.kind !== "finalize" && chance.next() < 0.5) await silence(held);
       asleep.set(victim, steps + chance.between(0, sleepSteps));
       trail.push(`STALL of ${victim.name}`);
       befell.push("stall");
@@ -194,11 +199,21 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     return false;
   }
 
+  /** The worker says no more that it lives. */
+  async function silence({ kind, worker }: Hands): Promise<void> {
+    if (kind === "chunk") await lane.queue.withdraw(worker, model);
+    if (kind !== "plan") return;
+    await lane.queue.withdraw(worker);
+    laws.planSilent();
+  }
+
   /** Somebody serves the model, always. */
   const announce = (worker: string) => lane.queue.announce({ worker, model, slots: 2 }, 3_600_000).catch(() => {});
 
   async function lost(what: string): Promise<boolean> {
     await announce("always");
+    // Who plans lives, and goes on to say so; chunks may seem to have died.
+    for (const { kind, worker } of hands.values()) if (kind === "plan") await lane.queue.announcePlanner(worker, 3_600_000);
     for (const held of hands.values()) held.holds = false;
     for (const actor of turns.actors) if (chance.next() < 0.3) asleep.set(actor, steps + chance.between(0, sleepSteps));
     laws.lost();

@@ -23,6 +23,7 @@ if most_items ~= '' then
 end
 redis.call('HSET', key_batch(id), 'status', 'in_progress', 'plan', plan, 'items', items, 'chunks', chunks, 'refused', refused,
   'failed', refused, 'in_progress_at', now)
+redis.call('DEL', key_planning(id))
 if tonumber(chunks) == 0 then
   close_batch(id, record.model, seal, 'completed')
 else

@@ -89,6 +89,12 @@ local function is_serving(model, worker)
   return expires_ms ~= nil and tonumber(expires_ms) > now_ms
 end
 
+-- Whether the worker says that it plans batches.
+local function is_planning(worker)
+  local expires_ms = worker and redis.call('ZSCORE', key_planners(), worker)
+  return expires_ms and tonumber(expires_ms) > now_ms
+end
+
 -- Chunks that an attempt runs just now.
 local function claimed_count(id)
   local count = 0
@@ -108,7 +114,7 @@ local function forget_chunks(id, model)
   local unclaimed = 0
   for index, chunk in ipairs(redis.call('HKEYS', key_out(id))) do unclaimed = unclaimed + take_from_ready(model, id, chunk) end
   if unclaimed > 0 then give_turns_back(id, unclaimed) end
-  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_suspects(id), key_deaths(id))
+  redis.call('DEL', key_out(id), key_back(id), key_tallies(id), key_suspects(id), key_deaths(id), key_planning(id))
   leave_turns(id)
 end
 

@@ -1,6 +1,7 @@
 /**
  * What processes say of themselves; nothing here belongs to a batch, so none of it waits for the sentinel.
  * announce(model, worker, slots, ttlMs, items a second or '-'): the worker serves the model for so long. → announced
+ * announcePlanner(worker, ttlMs): the worker plans batches, of whatever model, for so long. → announced
  * live(model…): who serves what. → [{ key, slots, workers, itemsPerSecond or null }]; forgets what has expired.
  * renew(name, token, ttlMs), letGo(name, token): a lease of the token's holder alone. → held | lost
  */
@@ -12,6 +13,15 @@ export const announce = unguarded(
 local model, worker, slots, ttl_ms, rate = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 redis.call('SADD', key_models(), model)
 redis.call('HSET', key_serving(model), worker, string.format('%d %d %s', now_ms + ttl_ms, slots, rate))
+return '{"kind":"announced"}'
+`,
+);
+
+export const announcePlanner = unguarded(
+  "announcePlanner",
+  `
+redis.call('ZREMRANGEBYSCORE', key_planners(), '-inf', now_ms)
+redis.call('ZADD', key_planners(), now_ms + tonumber(ARGV[2]), ARGV[1])
 return '{"kind":"announced"}'
 `,
 );
