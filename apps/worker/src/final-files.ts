@@ -41,10 +41,11 @@ export async function writeFinalFiles(
     cancelling_at: seal.cancelling_at,
   };
   const frame = { seal: seal.seal, status: seal.outcome, ...times, errors: seal.errors };
-  if (plan === null) return { ...frame, ...totals.counted(), files: null };
+  if (plan === null) return { ...frame, ...totals.counted(), stored_bytes: 0, files: null };
   const { id } = request;
   if (plan.report !== undefined) {
-    return { ...frame, ...totals.counted(), report: { key: batchKeys(id).plan(plan.plan).report, ...plan.report }, files: null };
+    const report = { key: batchKeys(id).plan(plan.plan).report, ...plan.report };
+    return { ...frame, ...totals.counted(), stored_bytes: plan.stored_bytes, report, files: null };
   }
 
   const keys = batchKeys(id).final(seal.seal);
@@ -103,6 +104,7 @@ export async function writeFinalFiles(
       counts,
       never_ran,
       usage,
+      stored_bytes: Object.values(files).reduce((sum, { sizeBytes }) => sum + sizeBytes, plan.stored_bytes + Buffer.byteLength(summary)),
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
         errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },

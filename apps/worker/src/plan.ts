@@ -5,7 +5,7 @@
 import { createHash } from "node:crypto";
 import { batchRequest, CodedError, isSampled, limits, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
-import { newUlid, type Queue } from "@flamboyance/queue";
+import { newUlid, type OverQuota, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
 import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import { ChunkLedger } from "./chunk-ledger.ts";
@@ -46,11 +46,10 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
       await queue.refusePlan({ id, errors: outcome.errors });
       return "done";
     }
-    const { plan, items, chunks, refused } = outcome.plan;
-    const itemsQueued = request.quotas?.items_queued;
-    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, itemsQueued });
+    const { plan, items, chunks, refused, stored_bytes: storedBytes } = outcome.plan;
+    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, storedBytes, quotas: request.quotas });
     if (adopted.kind === "over") {
-      const message = `its ${items} items and the ${adopted.have} that you have queued are more than the ${adopted.most} that you may have (items_queued)`;
+      const message = overQuota(adopted, outcome.plan);
       await queue.refusePlan({ id, errors: [{ code: "quota_exceeded", message, param: null, line: null }] });
       return "done";
     }
@@ -64,6 +63,15 @@ export async function runPlan(dependencies: PlanDependencies, id: string, signal
   } finally {
     stop.done();
   }
+}
+
+function overQuota({ quota, have, most }: OverQuota, { items, stored_bytes: bytes }: Plan): string {
+  const what = {
+    running_batches: `it and the ${have} batches that you have`,
+    items_queued: `its ${items} items and the ${have} that you have queued`,
+    stored_bytes: `its plan's ${bytes} bytes and the ${have} that your batches keep`,
+  }[quota];
+  return `${what} are more than the ${most} that you may have (${quota})`;
 }
 
 type Outcome = { readonly kind: "written"; readonly plan: Plan } | { readonly kind: "refused"; readonly errors: readonly LineError[] };
@@ -82,7 +90,8 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
       ? writeReport(dependencies, request, keys, { look, signal })
       : writeItems(dependencies, request, keys, signal));
     if (lines.kind === "refused") return lines;
-    const written: Plan = { plan, ...lines.facts, examples };
+    const stored_bytes = lines.facts.stored_bytes + examples.flat().reduce((sum, example) => sum + (example?.size_bytes ?? 0), 0);
+    const written: Plan = { plan, ...lines.facts, examples, stored_bytes };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
     return { kind: "written", plan: written };
   } catch (error) {
@@ -156,7 +165,7 @@ async function copyExamples(
 const anyPreprocessing: Preprocessing = { imageSize: 32, mean: [0, 0, 0], std: [1, 1, 1] };
 
 type Lines =
-  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256"> }
+  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256" | "stored_bytes"> }
   | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
 /** items.jsonl, errors.jsonl (where lines are skipped) and the index, in one pass over the manifest. */
@@ -199,11 +208,15 @@ async function writeItems(
         ? new CodedError("empty_file", `${request.input} holds nothing to do`)
         : new CodedError("nothing_to_retry", "no item of the batches before it fails any more, or none with these codes");
     }
-    const { sha256 } = await items.finish();
-    await skipped.finish();
+    const { sha256, sizeBytes } = await items.finish();
+    const refused = await skipped.finish();
     const { chunks, pieces } = ledger.index();
-    await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), { contentType: "application/octet-stream", signal });
-    return { kind: "written", facts: { items: items.lines, chunks, refused: skipped.lines, items_sha256: sha256 } };
+    const index = await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), {
+      contentType: "application/octet-stream",
+      signal,
+    });
+    const stored_bytes = sizeBytes + refused.sizeBytes + index.sizeBytes;
+    return { kind: "written", facts: { items: items.lines, chunks, refused: refused.lines, items_sha256: sha256, stored_bytes } };
   } catch (error) {
     // What ended the reading doesn't hide the bad lines before it.
     if (signal.aborted || !isOwnFault(error) || bad.count === 0) throw error;
