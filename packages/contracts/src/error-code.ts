@@ -60,7 +60,8 @@ export const errorTable = {
     status: 429,
     type: "invalid_request_error",
     retryable: true,
-    meaning: "The tenant has as many batches or items under way as it may; when some have ended there is room again.",
+    meaning:
+      "The tenant has as many batches or items under way, or keeps as many bytes, as it may; when some have ended or were deleted there is room again.",
   },
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   service_unavailable: passing("Redis or S3 is away, too slow or being rebuilt; the same request may be sent again."),
