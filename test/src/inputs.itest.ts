@@ -85,7 +85,7 @@ describe.each(testServers())("on $name", (server) => {
   });
 
   it.each([
-    ["cut.csv.gz", () => gzipSync(separated(",")).subarray(0, -9), {}, "manifest_unreadable"],
+    ["cut.csv.gz", () => gzipSync(separated(",")).subarray(0, -9), { columns }, "manifest_unreadable"],
     ["cut.jsonl.zst", () => zstdCompressSync(lines()).subarray(0, -9), {}, "manifest_unreadable"],
     ["other.jsonl.gz", lines, {}, "manifest_unreadable"],
     ["open.csv", () => `custom_id,image\n1,"${image}\n`, {}, "manifest_unreadable"],
@@ -94,6 +94,8 @@ describe.each(testServers())("on $name", (server) => {
     ["bomb.jsonl.gz", () => gzipSync(Buffer.alloc(2 * limits.manifestFreeBytes)), {}, "manifest_too_large"],
     ["header.csv", () => separated(","), { columns: { image: "link" } }, "invalid_header"],
     ["header.parquet", parquet, { columns: { image: "link" } }, "invalid_header"],
+    ["names.csv", () => separated(","), {}, "invalid_header"],
+    ["names.parquet", parquet, {}, "invalid_header"],
   ])("fails a batch over %s at once, with the reason, whatever becomes of bad lines", async (name, bytes, further, code) => {
     const batch = await submit(name, bytes(), { on_invalid: "skip", ...further });
     expect({ status: batch.status, codes: errorsOf(batch).map((error) => error.code) }).toEqual({ status: "failed", codes: [code] });

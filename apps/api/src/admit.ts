@@ -6,10 +6,14 @@ import type { Caller } from "./caller.ts";
 /** Throws `quota_exceeded`. Safe to repeat: the same id is counted once. */
 export async function admit(queue: Queue, { tenant, quotas }: Pick<Caller, "tenant" | "quotas">, id: string): Promise<void> {
   // Most tenants have none, and nothing is counted for them.
-  if (quotas.items_queued === undefined && quotas.running_batches === undefined) return;
+  if (Object.values(quotas).every((most) => most === undefined)) return;
   const answer = await queue.admit({ tenant, id, quotas });
   if (answer.kind === "admitted") return;
   const { quota, have, most } = answer;
-  const what = quota === "running_batches" ? `${have} batches that haven't ended` : `${have} items that wait or run`;
+  const what = {
+    running_batches: `${have} batches that haven't ended`,
+    items_queued: `${have} items that wait or run`,
+    stored_bytes: `${have} bytes in what your batches keep`,
+  }[quota];
   throw new CodedError("quota_exceeded", `You have ${what}, and may have ${most} (${quota}).`);
 }

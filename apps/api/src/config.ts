@@ -28,7 +28,7 @@ const environment = z.object({
     .string()
     .min(1)
     .describe(
-      'Keys that hold before any is stored: a JSON list, or a file of one: [{"tenant", "name", "sha256", "scopes": ["admin"], "buckets": ["demo-*"], "weight": 1, "quotas": {"running_batches": 10, "items_queued": 1000000}}]; may be []. `flamboyance key bootstrap` makes an entry.',
+      'Keys that hold before any is stored: a JSON list, or a file of one: [{"tenant", "name", "sha256", "scopes": ["admin"], "buckets": ["demo-*"], "weight": 1, "quotas": {"running_batches": 10, "items_queued": 1000000, "stored_bytes": 500000000000}}]; may be []. `flamboyance key bootstrap` makes an entry.',
     ),
   FLAMBOYANCE_KEY_SECONDS: z.coerce
     .number()

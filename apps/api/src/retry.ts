@@ -47,6 +47,8 @@ export async function retryBatch(context: SubmitContext, submission: RetrySubmis
   const token = createHash("sha256")
     .update(JSON.stringify([codes, idempotencyKey]))
     .digest("hex");
+  // Before the id is taken, which keeps its lineage from being deleted: where there is no room, a delete is what makes some.
+  await admit(context.queue, caller, next);
   const reserved = await context.queue.reserveRetry({ id: next, token });
   if (reserved === null) throw underWay(id, next);
   // From here on nothing of the lineage is deleted; what was, while this looked, isn't followed.
@@ -54,7 +56,6 @@ export async function retryBatch(context: SubmitContext, submission: RetrySubmis
   if (!members.every(({ request }) => stand.has(request.id)))
     throw new CodedError("conflict", `${id}: a batch of its lineage was just deleted.`);
   const wanted = freeze(newest.request, members, { id: next, caller, codes, idempotencyKey, createdAt: reserved.now });
-  await admit(context.queue, caller, wanted.id);
   const standing = await enterBatch(context, wanted, true, signal);
   if (!isSame({ request: standing, state: { kind: "begun" } })) throw underWay(id, wanted.id);
   return standing.id;

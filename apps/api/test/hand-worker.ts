@@ -20,6 +20,7 @@ export interface HandPlan {
   /** Result lines by chunk. */
   readonly chunks: readonly (readonly ResultLine[])[];
   readonly refused: readonly RefusedLine[];
+  readonly storedBytes: number;
 }
 
 export interface HandItems {
@@ -27,6 +28,8 @@ export interface HandItems {
   readonly fails?: (item: number) => ErrorCode | null;
   /** Of a retry: the numbers of its items. Default: their places. */
   readonly numbers?: readonly number[];
+  /** By so much the plan is said to be larger than what is written of it. */
+  readonly moreBytes?: number;
 }
 
 /** Adopts a plan of chunks with so many items each, and of lines refused before some items (`[line, before item]`). */
@@ -35,7 +38,7 @@ export async function plan(
   id: string,
   items: readonly number[],
   refused: readonly (readonly [number, number])[] = [],
-  { fails = (item) => (item % 3 === 2 ? "image_not_found" : null), numbers }: HandItems = {},
+  { fails = (item) => (item % 3 === 2 ? "image_not_found" : null), numbers, moreBytes = 0 }: HandItems = {},
 ) {
   const keys = batchKeys(id);
   const name = newUlid();
@@ -45,7 +48,8 @@ export async function plan(
     firstItem += count;
     return chunk;
   });
-  const made: HandPlan = {
+  const index = encodePlanIndex(planned);
+  const made = {
     id,
     plan: name,
     chunks: planned.map((chunk) =>
@@ -55,7 +59,7 @@ export async function plan(
       }),
     ),
     refused: refused.map(([line, beforeItem]) => ({
-      code: "invalid_line",
+      code: "invalid_line" as const,
       message: "m",
       param: null,
       line,
@@ -63,11 +67,13 @@ export async function plan(
       before_item: beforeItem,
     })),
   };
-  await put(serviceBucket, keys.plan(name).index, encodePlanIndex(planned));
-  await put(serviceBucket, keys.plan(name).errors, made.refused.map((line) => `${JSON.stringify(line)}\n`).join(""));
+  const errors = made.refused.map((line) => `${JSON.stringify(line)}\n`).join("");
+  const storedBytes = index.length + Buffer.byteLength(errors) + moreBytes;
+  await put(serviceBucket, keys.plan(name).index, index);
+  await put(serviceBucket, keys.plan(name).errors, errors);
   await queue.announce({ worker: "by-hand", model: modelKey, slots: 100 }, 600_000);
-  await queue.adoptPlan({ id, plan: name, items: firstItem, chunks: items.length, refused: refused.length });
-  return made;
+  await queue.adoptPlan({ id, plan: name, items: firstItem, chunks: items.length, refused: refused.length, storedBytes });
+  return { ...made, storedBytes };
 }
 
 /** Every line of the batch, in the manifest's order. */
@@ -85,9 +91,11 @@ export async function record({ queue, put }: Service, { id, plan: name, chunks }
     const lines = chunks[chunk] ?? [];
     const claimed = await queue.claim({ id, chunk, attempt, dispatch: chunk + 1, worker: "by-hand" });
     if (claimed.kind !== "run") throw new Error(`chunk ${chunk}: ${claimed.kind}`);
-    await put(serviceBucket, batchKeys(id).part(name, chunk, attempt, false), lines.map((line) => `${JSON.stringify(line)}\n`).join(""));
+    const text = lines.map((line) => `${JSON.stringify(line)}\n`).join("");
+    await put(serviceBucket, batchKeys(id).part(name, chunk, attempt, false), text);
     const failed = lines.filter((line) => line.response?.status_code !== 200).length;
-    const tally = { completed: lines.length - failed, failed, input_tokens: 10, cached_tokens: 4, output_tokens: 3 };
+    const tokens = { input_tokens: 10, cached_tokens: 4, output_tokens: 3 };
+    const tally = { completed: lines.length - failed, failed, ...tokens, stored_bytes: Buffer.byteLength(text) };
     const answer = await queue.record({ id, chunk, plan: name, attempt, cut: false, tally });
     if (answer.kind !== "recorded") throw new Error(`chunk ${chunk}: ${JSON.stringify(answer)}`);
   }
@@ -146,6 +154,7 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
     terms: { completion_window: completionWindow, expires_at: expiresAt, priority },
     counts,
     usage,
+    stored_bytes: batch.storedBytes + Buffer.byteLength(text(lines)),
     errors: [],
     files: {
       output: { key: keys.output, sha256: "", lines: completed.length },

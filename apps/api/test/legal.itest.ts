@@ -60,7 +60,7 @@ async function stopped(how: "cancelled" | "expired"): Promise<HandPlan> {
 async function recordStopped({ id, plan: name, chunks }: HandPlan): Promise<void> {
   for (const chunk of chunks.keys()) {
     const attempt = newUlid();
-    const tally = { completed: 0, failed: 1, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+    const tally = { completed: 0, failed: 1, input_tokens: 0, cached_tokens: 0, output_tokens: 0, stored_bytes: 0 };
     await service.queue.record({ id, chunk, plan: name, attempt, cut: false, tally });
   }
 }

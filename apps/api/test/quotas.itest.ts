@@ -1,9 +1,9 @@
-/** A tenant's quotas: how many batches and items it may have at once, refused at submit, and at plan where only that can tell. */
+/** A tenant's quotas: how many batches and items it may have at once, how many bytes it may keep, refused at submit, and at plan where only that can tell. */
 import { newUlid } from "@flamboyance/queue";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { callsOf, caption } from "./calls.ts";
 import { finish, plan, record } from "./hand-worker.ts";
-import { startService, type Service } from "./service.ts";
+import { serviceBucket, startService, type Service } from "./service.ts";
 
 let service: Service;
 beforeAll(async () => {
@@ -75,7 +75,8 @@ it("bounds items that have no line yet: at the plan, and from then on at submit"
   const first = (await submit()).body.id;
   const made = await plan(service, first, [4, 4]);
   const second = (await submit()).body.id;
-  const adopt = (items: number) => service.queue.adoptPlan({ id: second, plan: newUlid(), items, chunks: 1, refused: 0, itemsQueued: 10 });
+  const adopt = (items: number) =>
+    service.queue.adoptPlan({ id: second, plan: newUlid(), items, chunks: 1, refused: 0, quotas: { items_queued: 10 } });
   expect(await adopt(3)).toEqual({ kind: "over", quota: "items_queued", have: 8, most: 10 });
   expect(await adopt(2)).toMatchObject({ kind: "adopted" });
   expect(await submit()).toMatchObject(over(/^You have 10 items that wait or run, and may have 10 \(items_queued\)\.$/));
@@ -87,4 +88,50 @@ it("bounds items that have no line yet: at the plan, and from then on at submit"
   await record(service, made, [1]);
   await finish(service, made);
   expect((await submit()).status).toBe(200);
+});
+
+it("bounds bytes that a tenant's batches keep: at the plan, and from then on at submit and retry, until they are deleted", async () => {
+  const key = service.keys.keeping;
+  const post = async (path: string, body?: object) => service.ask(path, { method: "POST", body, key });
+  const have = async () => {
+    const answer = await service.queue.admit({ tenant: "keeping", id: "batch_none", quotas: { stored_bytes: 1 } });
+    return answer.kind === "over" ? answer.have : 0;
+  };
+  const bytesBelow = async (folder: string) =>
+    (await Array.fromAsync(service.storage.list({ bucket: serviceBucket, key: folder }, { signal: AbortSignal.timeout(10_000) }))).reduce(
+      (sum, { sizeBytes }) => sum + sizeBytes,
+      0,
+    );
+
+  const first = (await post("/v1/batches", caption)).body.id;
+  const made = await plan(service, first, [1, 1], [], { moreBytes: 1_000, fails: () => "image_not_found" });
+  expect(await have()).toBe(made.storedBytes);
+  await record(service, made, [0]);
+  expect(await have()).toBe(made.storedBytes + (await bytesBelow(`batches/${first}/parts/`)));
+  await record(service, made, [1]);
+  const { stored_bytes: kept = 0 } = await finish(service, made);
+  // The parts are the sweep's from now on.
+  expect(await have()).toBe(kept);
+  expect(kept).toBeLessThan(made.storedBytes + (await bytesBelow(`batches/${first}/final/`)));
+
+  const second = (await post("/v1/batches", caption)).body.id;
+  const adopt = (storedBytes: number) =>
+    service.queue.adoptPlan({
+      id: second,
+      plan: newUlid(),
+      items: 1,
+      chunks: 1,
+      refused: 0,
+      storedBytes,
+      quotas: { items_queued: 5, stored_bytes: 10_000 },
+    });
+  expect(await adopt(10_001 - kept)).toEqual({ kind: "over", quota: "stored_bytes", have: kept, most: 10_000 });
+  expect(await adopt(10_000 - kept)).toMatchObject({ kind: "adopted" });
+  const refused = over(/^You have 10000 bytes in what your batches keep, and may have 10000 \(stored_bytes\)\.$/);
+  expect(await post("/v1/batches", caption)).toMatchObject(refused);
+  expect(await post(`/v1/batches/${first}/retry`)).toMatchObject(refused);
+
+  expect((await service.ask(`/v1/batches/${first}`, { method: "DELETE", key })).status).toBe(200);
+  expect(await have()).toBe(10_000 - kept);
+  expect((await post("/v1/batches", caption)).status).toBe(200);
 });

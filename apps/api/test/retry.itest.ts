@@ -40,7 +40,7 @@ async function run(id: string, items: number, how: HandItems, refused: readonly 
 }
 
 async function ended(): Promise<string> {
-  const id = await submitted({ metadata: { mine: "yes" }, priority: 3, output: "s3://demo-results/out/", question: "What?" });
+  const id = await submitted({ metadata: { mine: "yes" }, priority: 3, output: "s3://demo-results/out/", task: "vqa", question: "What?" });
   await run(id, 9, { fails }, [[4, 3]]);
   return id;
 }

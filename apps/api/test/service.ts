@@ -1,5 +1,5 @@
 /**
- * The api on a Redis and an S3 server of its own, for its tests: four tenants (other's weight is 3, bounded has quotas), a model, some buckets. No worker runs:
+ * The api on a Redis and an S3 server of its own, for its tests: six tenants (other's weight is 3, bounded and keeping have quotas), a model, some buckets. No worker runs:
  * `hand-worker.ts` does a worker's steps one by one, so that a test sees every state in between.
  */
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
@@ -42,7 +42,7 @@ export interface Service {
   readonly storage: Storage;
   /** The folder of the keys to tenants' own buckets. */
   readonly secrets: string;
-  readonly keys: { readonly [name in "demo" | "other" | "everywhere" | "bounded" | "admin"]: string };
+  readonly keys: { readonly [name in "demo" | "other" | "everywhere" | "bounded" | "keeping" | "admin"]: string };
   /** Listens, for callers over real HTTP; answers the address. */
   listen(): Promise<string>;
   /** One more process of the api, as it were, on the same Redis and S3; answers its address. */
@@ -96,6 +96,7 @@ export async function startService({
   const everywhere = await newTenantKey({ tenant: "everywhere", name: "main", buckets: ["*"] });
   const quotas = { running_batches: 3, items_queued: 10 };
   const bounded = await newTenantKey({ tenant: "bounded", name: "main", buckets: ["demo-*"], quotas });
+  const keeping = await newTenantKey({ tenant: "keeping", name: "main", buckets: ["demo-*"], quotas: { stored_bytes: 10_000 } });
   const admin = await newTenantKey({ tenant: "operators", name: "main", scopes: ["admin"] });
   const dependencies: AppDependencies = {
     queue: seen(queue),
@@ -108,7 +109,7 @@ export async function startService({
     },
     buckets,
     bucket: serviceBucket,
-    keys: [demo.entry, other.entry, everywhere.entry, bounded.entry, admin.entry],
+    keys: [demo.entry, other.entry, everywhere.entry, bounded.entry, keeping.entry, admin.entry],
     keySeconds: 3_600,
     catalogueSeconds: 0,
     logLevel: "silent",
@@ -128,7 +129,7 @@ export async function startService({
     queue,
     storage,
     secrets,
-    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key, bounded: bounded.key, admin: admin.key },
+    keys: { demo: demo.key, other: other.key, everywhere: everywhere.key, bounded: bounded.key, keeping: keeping.key, admin: admin.key },
     put,
     listen: () => app.listen({ host: "127.0.0.1", port: 0 }),
     another: async (changes) => {

@@ -1,6 +1,6 @@
 /** The commands about batches, from the submit to the delete, and the models that they can name. Owns their flags, help and examples; what one does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
-import { pixelMode, task, type Batch, type Control } from "@flamboyance/contracts";
+import { limits, pixelMode, task, type Batch, type Control } from "@flamboyance/contracts";
 import { Option } from "commander";
 import { formatBatch, formatBatches, formatErrors } from "./batches.ts";
 import { atLeastOne, decimal, integer, numberOrShare, wholeNumber } from "./flag-number.ts";
@@ -53,9 +53,9 @@ flamboyance submit --file request.json --max-new-tokens 30`,
       "--examples <path>",
       "solved examples: a JSON list or JSON lines of {image or images, text} (classify: its label) or {image, question, answer}",
     )
-    .option("--question <text>", "vqa: asked of every item without a question of its own")
-    .option("--prompt <text>", "prompt: the text behind each image that brings none of its own")
-    .option("--labels <label...>", "classify: what an image may be called")
+    .option("--question <text>", `vqa: asked of every item without a question of its own; ${upTo(limits.questionCharacters)}`)
+    .option("--prompt <text>", `prompt: the text behind each image that brings none of its own; ${upTo(limits.questionCharacters)}`)
+    .option("--labels <label...>", `classify: what an image may be called; 2 to ${limits.labels}, each of ${upTo(limits.labelCharacters)}`)
     .addOption(
       new Option("--rank-by <how>", "classify: by the labels' mean (default) or sum of log-probabilities").choices(["mean", "sum"]),
     )
@@ -233,3 +233,5 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
       );
   });
 }
+
+const upTo = (characters: number): string => `up to ${characters.toLocaleString("en")} characters`;

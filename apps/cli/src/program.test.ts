@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { PassThrough } from "node:stream";
+import { limits } from "@flamboyance/contracts";
 import { expect, it } from "vitest";
 import { exitCodes } from "./failure.ts";
 import { runProgram } from "./program.ts";
@@ -81,6 +82,17 @@ it("stands in docs/command-line.md, with its exit codes", async () => {
   await expect(readSubmission({ file: "request.json" }, () => Promise.resolve(request))).resolves.toMatchObject({ task: "vqa" });
 });
 
+it("says how long words may be, in the help and on the page", async () => {
+  const { out } = await run(["submit", "--help"]);
+  const help = out.replaceAll(/\s+/g, " ");
+  const document = readFileSync(new URL("../../../docs/command-line.md", import.meta.url), "utf8");
+  const most = `up to ${limits.questionCharacters.toLocaleString("en")} characters`;
+  expect(help).toMatch(new RegExp(`--question <text> [^-]*${most}`));
+  expect(help).toMatch(new RegExp(`--prompt <text> [^-]*${most}`));
+  expect(document).toContain(most);
+  for (const text of [help, document]) expect(text).toContain(`up to ${limits.labelCharacters} characters`);
+});
+
 it("answers a wrong command line with code 2 and what is wrong", async () => {
   const cases: [string[], RegExp][] = [
     [["sbumit"], /unknown command 'sbumit'/],
@@ -94,6 +106,7 @@ it("answers a wrong command line with code 2 and what is wrong", async () => {
     [["submit", "--early-stopping", "maybe"], /Allowed choices are true, false, never/],
     [["submit", "--model", "demo"], /--task/],
     [["list", "--limit", "0"], /at least 1 is needed/],
+    [["tenant", "set", "birds", "--stored-bytes", "10XB"], /a number of bytes is needed, as 500GB/],
     [["watch"], /missing required argument 'id'/],
     [["results", "batch_1", "--table", "--output", "x"], /--table is for the screen/],
     [["results", "batch_1", "--lineage", "--follow"], /--lineage reads what has ended/],

@@ -15,6 +15,7 @@ const read = (flags: SubmitFlags) => readSubmission(flags, (path) => Promise.res
 it("makes the request of flags", async () => {
   const body = await read({
     ...least,
+    task: "vqa",
     question: "Why?",
     maxNewTokens: 9,
     onInvalid: "skip",
@@ -23,6 +24,7 @@ it("makes the request of flags", async () => {
   });
   expect(body).toMatchObject({
     ...least,
+    task: "vqa",
     question: "Why?",
     generation: { max_new_tokens: 9, min_new_tokens: 0 },
     on_invalid: "skip",

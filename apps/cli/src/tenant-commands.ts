@@ -1,7 +1,7 @@
 /** The commands of those who say who may call: tenants and their keys. Owns their flags, help and examples; how they are read and shown lies in tenants.ts. */
 import type { NewApiKey, Scope } from "@flamboyance/contracts";
 import { Option } from "commander";
-import { atLeastOne, wholeNumber } from "./flag-number.ts";
+import { atLeastOne, bytes, wholeNumber } from "./flag-number.ts";
 import type { CommonFlags, Shell } from "./shell.ts";
 import {
   bootstrapKey,
@@ -22,7 +22,7 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
     tenant,
     "set",
     "Say what a tenant may read and write, its share of the workers and its quotas; what was said before is replaced.",
-    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000",
+    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000 --stored-bytes 500GB",
   )
     .argument("<name>", "the tenant")
     .option("--read <pattern...>", "what may be read: a bucket, bucket/folder/, https://host; * stands for any characters of a name")
@@ -31,6 +31,7 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
     .option("--weight <number>", "its share of the workers, 1 to 100 (1)", wholeNumber)
     .option("--running-batches <number>", "quota: batches that haven't ended, at once", atLeastOne)
     .option("--items-queued <number>", "quota: items of these that have no line yet", atLeastOne)
+    .option("--stored-bytes <bytes>", "quota: what its batches keep in the service's bucket until they are deleted, as 500GB", bytes)
     .action(async (name: string, flags: CommonFlags & TenantFlags) => {
       const put = await clientOf(flags).tenants.put(name, await readTenant(flags), { signal });
       await (flags.json === true ? line(put) : say(formatTenant(put)));

@@ -61,10 +61,19 @@ export interface TenantFlags {
   readonly weight?: number;
   readonly runningBatches?: number;
   readonly itemsQueued?: number;
+  readonly storedBytes?: number;
 }
 
 /** All that a tenant is said to be: what no flag says is as it is without one. */
-export async function readTenant({ read, write, credentials, weight, runningBatches, itemsQueued }: TenantFlags): Promise<PutTenantInput> {
+export async function readTenant({
+  read,
+  write,
+  credentials,
+  weight,
+  runningBatches,
+  itemsQueued,
+  storedBytes,
+}: TenantFlags): Promise<PutTenantInput> {
   return {
     read: read ?? [],
     write: write ?? [],
@@ -73,6 +82,7 @@ export async function readTenant({ read, write, credentials, weight, runningBatc
     quotas: {
       ...(runningBatches === undefined ? {} : { running_batches: runningBatches }),
       ...(itemsQueued === undefined ? {} : { items_queued: itemsQueued }),
+      ...(storedBytes === undefined ? {} : { stored_bytes: storedBytes }),
     },
   };
 }

@@ -9,7 +9,15 @@ const early = 500;
 const nothing: StoredState = { base: null, seal: null, frontiers: [], plans: [], parts: [], controls: [] };
 const chosen = (stored: Partial<StoredState>, now = early) => chooseState({ ...nothing, ...stored }, request, now);
 
-const planOf = (plan: string, chunks = 3): Plan => ({ plan, items: 4 * chunks, chunks, refused: 0, items_sha256: "", examples: [] });
+const planOf = (plan: string, chunks = 3): Plan => ({
+  plan,
+  items: 4 * chunks,
+  chunks,
+  refused: 0,
+  items_sha256: "",
+  stored_bytes: 0,
+  examples: [],
+});
 const whole = (attempt: string): PartChoice => ({ attempt, cut: false });
 const cut = (attempt: string): PartChoice => ({ attempt, cut: true });
 const part = (plan: string, chunk: number, choice: PartChoice) => ({ plan, chunk, ...choice });

@@ -22,6 +22,7 @@ import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
 import type { Rates } from "./rates.ts";
+import { addTallies, noTally } from "./result-tally.ts";
 import { inRoom, type Place, type Solitude } from "./solitude.ts";
 import type { StopWatch } from "./stop-watch.ts";
 import { runOneByOne } from "./suspect.ts";
@@ -196,21 +197,18 @@ function partOf(
   results: readonly (ItemResult | null)[],
   neverRan: "batch_cancelled" | "batch_expired",
 ): { text: string; tally: Tally } {
-  const tally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+  let tally: Tally = noTally;
   const lines = items.map((item, index) => {
     const result = results[index] ?? null;
     if (result === null) {
-      tally.failed += 1;
+      tally = addTallies(tally, { ...noTally, failed: 1 });
       return jsonLine(neverRanLine({ batchId, item: itemNumber(item, firstItem + index), customId: item.custom_id }, neverRan));
     }
-    tally.completed += result.tally.completed;
-    tally.failed += result.tally.failed;
-    tally.input_tokens += result.tally.input_tokens;
-    tally.cached_tokens += result.tally.cached_tokens;
-    tally.output_tokens += result.tally.output_tokens;
+    tally = addTallies(tally, result.tally);
     return jsonLine(result.line);
   });
-  return { text: lines.join(""), tally };
+  const text = lines.join("");
+  return { text, tally: { ...tally, stored_bytes: Buffer.byteLength(text) } };
 }
 
 async function writePart(

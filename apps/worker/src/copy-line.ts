@@ -12,6 +12,7 @@ import type { ItemModel, ItemResult } from "./item.ts";
 import { sourcesOf } from "./media.ts";
 import type { OpenBatch } from "./open-batches.ts";
 import { labelsOf, promptHash, queryText } from "./prompt.ts";
+import { noTally } from "./result-tally.ts";
 
 /** This item's line from its like's; null where they aren't alike after all: whatever is wrong with this one then comes out as it runs. */
 export function copyLine(
@@ -36,7 +37,7 @@ export function copyLine(
   const timings = { fetch_ms: 0, decode_ms: 0, engine_ms: 0 };
   const copied = succeededLine(identity, completion, { ...made, timings, worker, copied_from: made.copied_from ?? line.id });
   // No token was made for it.
-  return { line: copied, tally: { completed: 1, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 } };
+  return { line: copied, tally: { ...noTally, completed: 1 } };
 }
 
 function promptOf({ request, prefixHash }: OpenBatch, item: Item): string | null {

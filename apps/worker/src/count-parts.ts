@@ -33,10 +33,17 @@ export async function countParts(
     if (known !== undefined) return known;
     const key = batchKeys(id).part(plan.plan, chunk, part.attempt, part.cut);
     let sum = noTally;
-    for await (const line of readLines(storage.stream({ bucket, key }, { signal }), { maxLineBytes: partBytes })) {
+    let stored_bytes = 0;
+    const pieces = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const piece of storage.stream({ bucket, key }, { signal })) {
+        stored_bytes += piece.length;
+        yield piece;
+      }
+    };
+    for await (const line of readLines(pieces(), { maxLineBytes: partBytes })) {
       if (line.kind === "line") sum = addTallies(sum, tallyOf(resultLine.parse(JSON.parse(line.text))));
     }
-    return sum;
+    return { ...sum, stored_bytes };
   };
   for (let first = counted.chunks; first < parts.length; first += readsAtOnce) {
     const slice = Array.from({ length: Math.min(readsAtOnce, parts.length - first) }, (_, index) => first + index);

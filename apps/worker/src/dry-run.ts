@@ -22,7 +22,7 @@ export interface DryRunDependencies extends ImageSources {
 }
 
 type Outcome =
-  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256" | "report"> }
+  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256" | "stored_bytes" | "report"> }
   | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
 export async function writeReport(
@@ -73,7 +73,8 @@ export async function writeReport(
   };
   const text = jsonLine(report);
   await storage.write({ bucket: serviceBucket, key: keys.report }, text, { contentType: "application/json", signal });
-  return { kind: "written", facts: { items: 0, chunks: 0, refused: 0, items_sha256: sha256(""), report: { sha256: sha256(text) } } };
+  const noItems = { items: 0, chunks: 0, refused: 0, items_sha256: sha256("") };
+  return { kind: "written", facts: { ...noItems, stored_bytes: Buffer.byteLength(text), report: { sha256: sha256(text) } } };
 }
 
 const imagesLookedFor = 64;

@@ -42,10 +42,11 @@ export async function writeFinalFiles(
   };
   const terms = seal.terms === undefined ? {} : { terms: seal.terms };
   const frame = { seal: seal.seal, status: seal.outcome, ...times, ...terms, errors: seal.errors };
-  if (plan === null) return { ...frame, ...totals.counted(), files: null };
+  if (plan === null) return { ...frame, ...totals.counted(), stored_bytes: 0, files: null };
   const { id } = request;
   if (plan.report !== undefined) {
-    return { ...frame, ...totals.counted(), report: { key: batchKeys(id).plan(plan.plan).report, ...plan.report }, files: null };
+    const report = { key: batchKeys(id).plan(plan.plan).report, ...plan.report };
+    return { ...frame, ...totals.counted(), stored_bytes: plan.stored_bytes, report, files: null };
   }
 
   const keys = batchKeys(id).final(seal.seal);
@@ -104,6 +105,7 @@ export async function writeFinalFiles(
       counts,
       never_ran,
       usage,
+      stored_bytes: Object.values(files).reduce((sum, { sizeBytes }) => sum + sizeBytes, plan.stored_bytes + Buffer.byteLength(summary)),
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
         errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },

@@ -13,7 +13,7 @@ import type { ManifestEntry } from "./manifest.ts";
 import type { PlanNotes } from "./suspect-plan.ts";
 
 export type FrozenItems =
-  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256"> }
+  | { readonly kind: "written"; readonly facts: Pick<Plan, "items" | "chunks" | "refused" | "items_sha256" | "stored_bytes"> }
   | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
 /** Throws what the entries' reading throws, where it isn't the input's own fault. */
@@ -64,11 +64,13 @@ export async function freezeItems(
         ? new CodedError("empty_file", `${request.input} holds nothing to do`)
         : new CodedError("nothing_to_retry", "no item of the batches before it fails any more, or none with these codes");
     }
-    const { sha256 } = await items.finish();
-    await skipped.finish();
+    const { sha256, sizeBytes } = await items.finish();
+    const refused = await skipped.finish();
     const { chunks, pieces } = ledger.index();
-    await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), { contentType: "application/octet-stream", signal });
-    return { kind: "written", facts: { items: items.lines, chunks, refused: skipped.lines, items_sha256: sha256 } };
+    const indexOptions = { contentType: "application/octet-stream", signal };
+    const index = await storage.writeStream({ bucket, key: keys.index }, asStream(pieces), indexOptions);
+    const stored_bytes = sizeBytes + refused.sizeBytes + index.sizeBytes;
+    return { kind: "written", facts: { items: items.lines, chunks, refused: refused.lines, items_sha256: sha256, stored_bytes } };
   } catch (error) {
     // What ended the reading doesn't hide the bad lines before it.
     if (signal.aborted || !isOwnFault(error) || bad.count === 0) throw error;

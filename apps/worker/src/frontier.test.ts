@@ -5,7 +5,7 @@ import { expect, it } from "vitest";
 import { advanceFrontier, trackFrontiers } from "./frontier.ts";
 
 const signal = new AbortController().signal;
-const tally = { completed: 1, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+const tally = { completed: 1, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0, stored_bytes: 0 };
 const choice = (chunk: number): PartChoice => ({ attempt: `attempt${chunk}`, cut: false });
 
 /** A batch with these confirmed chunks, and these parts that aren't; the frontier objects in S3 and what was confirmed are noted. */

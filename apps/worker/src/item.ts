@@ -26,6 +26,7 @@ import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
 import { labelsOf, promptHash, queryText } from "./prompt.ts";
 import type { ReadAhead } from "./read-ahead.ts";
+import { noTally } from "./result-tally.ts";
 import { shownImage } from "./web-image.ts";
 
 export interface ItemDependencies extends ImageSources {
@@ -95,11 +96,11 @@ export async function runItem(
     metrics.item(model.name, "ok");
     const { prompt_tokens, completion_tokens, prompt_tokens_details } = completion.usage;
     const { cached_tokens } = prompt_tokens_details;
-    return { line, tally: { completed: 1, failed: 0, input_tokens: prompt_tokens, cached_tokens, output_tokens: completion_tokens } };
+    return { line, tally: { ...noTally, completed: 1, input_tokens: prompt_tokens, cached_tokens, output_tokens: completion_tokens } };
   } catch (error) {
     if (signal.aborted || !isOwnFault(error)) throw error;
     metrics.item(model.name, error.code);
-    const tally = { completed: 0, failed: 1, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+    const tally = { ...noTally, failed: 1 };
     return { line: failedLine(identity, error.code, error.message, provenance([], null)), tally };
   }
 }

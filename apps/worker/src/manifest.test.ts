@@ -129,11 +129,14 @@ describe("columns", () => {
     expect(brief(await read(holding('{"custom_id":"a","images":"[\\"s3://photos/1\\"]"}')))).toEqual(["1: invalid_line images"]);
   });
 
-  it("without a custom_id among them are refused row by row", async () => {
-    expect(brief(await read(holding("image\ns3://photos/1\ns3://photos/2\n"), { input: "s3://photos/manifest.csv" }))).toEqual([
-      "2: invalid_line custom_id",
-      "3: invalid_line custom_id",
-    ]);
+  it("of a table without an id or an image among them are refused once, with the file", async () => {
+    const table = "id,url\n1,s3://photos/1\n2,s3://photos/2\n";
+    await expect(read(holding(table), { input: "s3://photos/manifest.csv", on_invalid: "skip" })).rejects.toMatchObject({
+      code: "invalid_header",
+      line: 1,
+      param: "columns.custom_id",
+      message: "s3://photos/manifest.csv: there is no column custom_id, and none image (or images); there are id, url",
+    });
   });
 });
 

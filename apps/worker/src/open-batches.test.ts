@@ -5,7 +5,7 @@ import { holdOpenBatches, type ExampleModel } from "./open-batches.ts";
 import { requestOf } from "./testing/request.ts";
 
 const request = requestOf();
-const plan: Plan = { plan: "p", items: 1, chunks: 1, refused: 0, items_sha256: "", examples: [] };
+const plan: Plan = { plan: "p", items: 1, chunks: 1, refused: 0, items_sha256: "", stored_bytes: 0, examples: [] };
 const model: ExampleModel = { preprocessing: { imageSize: 8, mean: [0, 0, 0], std: [1, 1, 1] }, maxFrames: 4 };
 
 it("ends a caller's wait with its signal, and reads on for the next one", async () => {

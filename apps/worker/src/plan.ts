@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { batchRequest, CodedError, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
-import { newUlid, type Queue } from "@flamboyance/queue";
+import { newUlid, type OverQuota, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
 import { lineErrorOf } from "./bad-lines.ts";
 import type { Decoder } from "./decode.ts";
@@ -64,11 +64,10 @@ async function planClaimed(dependencies: PlanDependencies, id: string, place: Pl
       await queue.refusePlan({ id, errors: outcome.errors });
       return "done";
     }
-    const { plan, items, chunks, refused } = outcome.plan;
-    const itemsQueued = request.quotas?.items_queued;
-    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, itemsQueued });
+    const { plan, items, chunks, refused, stored_bytes: storedBytes } = outcome.plan;
+    const adopted = await queue.adoptPlan({ id, plan, items, chunks, refused, storedBytes, quotas: request.quotas });
     if (adopted.kind === "over") {
-      const message = `its ${items} items and the ${adopted.have} that you have queued are more than the ${adopted.most} that you may have (items_queued)`;
+      const message = overQuota(adopted, outcome.plan);
       await queue.refusePlan({ id, errors: [{ code: "quota_exceeded", message, param: null, line: null }] });
       return "done";
     }
@@ -99,6 +98,15 @@ function entriesOf(
     : readRetryItems({ storage, bucket: serviceBucket }, request.retry, signal);
 }
 
+function overQuota({ quota, have, most }: OverQuota, { items, stored_bytes: bytes }: Plan): string {
+  const what = {
+    running_batches: `it and the ${have} batches that you have`,
+    items_queued: `its ${items} items and the ${have} that you have queued`,
+    stored_bytes: `its plan's ${bytes} bytes and the ${have} that your batches keep`,
+  }[quota];
+  return `${what} are more than the ${most} that you may have (${quota})`;
+}
+
 type Outcome = { readonly kind: "written"; readonly plan: Plan } | { readonly kind: "refused"; readonly errors: readonly LineError[] };
 
 async function writePlan(dependencies: PlanDependencies, request: BatchRequest, notes: PlanNotes, signal: AbortSignal): Promise<Outcome> {
@@ -117,7 +125,8 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
     // What comes now is nobody's fault.
     await notes.touch(null);
     if (lines.kind === "refused") return lines;
-    const written: Plan = { plan, ...lines.facts, examples };
+    const stored_bytes = lines.facts.stored_bytes + examples.flat().reduce((sum, example) => sum + (example?.size_bytes ?? 0), 0);
+    const written: Plan = { plan, ...lines.facts, examples, stored_bytes };
     await storage.write({ bucket, key: keys.manifest }, jsonLine(written), { contentType: "application/json", signal });
     return { kind: "written", plan: written };
   } catch (error) {

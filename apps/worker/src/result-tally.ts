@@ -1,7 +1,7 @@
-/** What result lines add to a batch's counts. */
+/** What result lines add to a batch's counts. Owns no bytes: these are the file's, not a line's. */
 import type { ResultLine, Tally } from "@flamboyance/contracts";
 
-export const noTally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 };
+export const noTally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0, stored_bytes: 0 };
 
 export function addTallies(one: Tally, other: Tally): Tally {
   return {
@@ -10,6 +10,7 @@ export function addTallies(one: Tally, other: Tally): Tally {
     input_tokens: one.input_tokens + other.input_tokens,
     cached_tokens: one.cached_tokens + other.cached_tokens,
     output_tokens: one.output_tokens + other.output_tokens,
+    stored_bytes: one.stored_bytes + other.stored_bytes,
   };
 }
 
@@ -20,8 +21,8 @@ export function tallyOf({ response, flamingo }: ResultLine): Tally {
   if (flamingo?.copied_from !== undefined) return { ...noTally, completed: 1 };
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = body.usage;
   return {
+    ...noTally,
     completed: 1,
-    failed: 0,
     input_tokens: prompt_tokens,
     cached_tokens: prompt_tokens_details.cached_tokens,
     output_tokens: completion_tokens,

@@ -6,6 +6,7 @@ import { failedLine, itemNumber, type Item } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
 import type { OpenBatch } from "./open-batches.ts";
+import { noTally } from "./result-tally.ts";
 
 export interface Suspect {
   readonly id: string;
@@ -48,6 +49,6 @@ function quarantinedResult(batchId: string, item: number, customId: string): Ite
   const message = "the worker's process died three times while it ran this item alone";
   return {
     line: failedLine({ batchId, item, customId }, "poison_item", message),
-    tally: { completed: 0, failed: 1, input_tokens: 0, cached_tokens: 0, output_tokens: 0 },
+    tally: { ...noTally, failed: 1 },
   };
 }

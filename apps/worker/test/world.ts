@@ -122,7 +122,8 @@ export async function startWorld() {
       const { attempt = newUlid(), cut = false } = part;
       const lines = Array.from({ length: itemsPerChunk }, (_, at) => lineOf(id, chunk * itemsPerChunk + at, attempt, cut && at > 0));
       await put(batchKeys(id).part(plan, chunk, attempt, cut), lines.map(jsonLine).join(""));
-      return { id, plan, chunk, attempt, cut, tally: lines.map(tallyOf).reduce(addTallies, noTally) };
+      const tally = { ...lines.map(tallyOf).reduce(addTallies, noTally), stored_bytes: Buffer.byteLength(lines.map(jsonLine).join("")) };
+      return { id, plan, chunk, attempt, cut, tally };
     },
 
     async record(request: BatchRequest, plan: string, chunk: number, part: Partial<PartChoice> = {}): Promise<string> {

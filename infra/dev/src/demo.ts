@@ -1,9 +1,9 @@
 /**
  * `npm run demo`: a whole Flamboyance on this machine turns pictures in S3 into captions and answers, and shows how many are right.
- * Owns the order of the show. Leaves no process and no port behind, also on Ctrl-C; the results stay in `.flamboyance/demo/` until the next demo.
+ * Owns the order of the show. Leaves no process and no port behind, also on Ctrl-C; the results stay in `.flamboyance/demo/` until the next demo, those of a second one beside it don't.
  */
 import { once } from "node:events";
-import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { writeFile } from "node:fs/promises";
 import { join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { createClient, type Client } from "@flamboyance/client";
@@ -11,13 +11,15 @@ import { isCoded, isEnded, lineSucceeded, type Batch, type CreateDatasetBatchInp
 import { openStorage } from "@flamboyance/storage";
 import { DEMO_MODEL_NAME } from "@flamboyance/model/demo";
 import { customerBucket, importDemoModel, publishModel, uploadImages, type DemoData } from "./demo-data.ts";
+import { takeHome, type DemoHome } from "./demo-home.ts";
 import { openScreen, type Bar } from "./demo-screen.ts";
 import { serviceBucket, startSystem, type S3Address, type System } from "./system.ts";
 
 const help = `npm run demo [-- options]
 
 Starts Redis, an S3 server, the api and a worker on this machine, uploads pictures of coloured shapes, and has the demo model caption them and answer
-a question about each. Ends everything again; the results stay in .flamboyance/demo/ until the next demo.
+a question about each. Ends everything again; the results stay in .flamboyance/demo/ until the next demo (not those of a second demo beside one that
+is up: they go with its end).
 
   --images <n>   how many pictures (200)
   --keep         leave the system up until Ctrl-C, to submit batches of your own
@@ -26,30 +28,7 @@ a question about each. Ends everything again; the results stay in .flamboyance/d
 const folder = resolve(import.meta.dirname, "../../../.flamboyance");
 const wantedPorts = { api: 8080, s3: 9000, redis: 6390 };
 const shownRows = 8;
-const ownerFile = "owner.pid";
 const stopped = "stopped; nothing is left running\n";
-
-/**
- * The last demo's folder, emptied; beside it one of its own where a demo is still up there, whose data it is. The owner's process id stands in it.
- */
-async function takeHome(parent: string): Promise<{ readonly home: string; [Symbol.asyncDispose](): Promise<void> }> {
-  const usual = join(parent, "demo");
-  const home = (await isOwned(usual)) ? join(parent, `demo-${process.pid}`) : usual;
-  await rm(home, { recursive: true, force: true });
-  await mkdir(home, { recursive: true });
-  await writeFile(join(home, ownerFile), String(process.pid));
-  return { home, [Symbol.asyncDispose]: () => rm(join(home, ownerFile), { force: true }) };
-}
-
-async function isOwned(home: string): Promise<boolean> {
-  const owner = Number(await readFile(join(home, ownerFile), "utf8").catch(() => "0"));
-  if (!Number.isInteger(owner) || owner <= 0) return false;
-  try {
-    return process.kill(owner, 0);
-  } catch {
-    return false;
-  }
-}
 
 async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<boolean> {
   const screen = openScreen(process.stdout);
@@ -92,7 +71,7 @@ async function demo(count: number, keep: boolean, signal: AbortSignal): Promise<
   const asked = answered.rows.slice(0, shownRows).map(([id, ...rest]) => [id ?? "", questionOf(id), ...rest]);
   screen.table(["picture", "question", "answer", "truth", ""], asked);
   screen.step("");
-  sayWhere((text) => screen.step(text), home, [captions, answers]);
+  sayWhere((text) => screen.step(text), place, keep, [captions, answers]);
   if (!keep) screen.step("To look around:          npm run demo -- --keep");
   screen.step("");
   screen.step(`captions right: ${captioned.right}/${count}`);
@@ -171,7 +150,9 @@ async function judge(
   return { lines, rows, right: rows.filter(([, , , mark]) => mark === "✓").length };
 }
 
-function sayWhere(say: (text: string) => void, home: string, batches: readonly Batch[]): void {
+function sayWhere(say: (text: string) => void, { home, stays }: DemoHome, keep: boolean, batches: readonly Batch[]): void {
+  if (!stays) say("Another demo is up, so all this goes with the end of this one.");
+  if (!stays && !keep) return;
   const here = relative(process.cwd(), home) || ".";
   say(`The lines as they came:  ${here}/captions.jsonl, ${here}/answers.jsonl`);
   for (const batch of batches) say(`The customer's copy:     ${batch.output ?? ""} (on disk below ${here}/s3/)`);

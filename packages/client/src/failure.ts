@@ -2,7 +2,7 @@
  * What a call can fail with: the service's own code where it answered one, and two of the client's own.
  * Refuses to be parsed by message: read `code`.
  */
-import { errorBody, errorTable } from "@flamboyance/contracts";
+import { errorBody, errorTable, type CallerErrorCode } from "@flamboyance/contracts";
 
 export interface FailureDetails {
   readonly code: string;
@@ -15,8 +15,8 @@ export interface FailureDetails {
 }
 
 /**
- * Every rejection of the client. `code` is one of the service's error table, or `no_answer` (no connection, or none in time),
- * or `invalid_answer` (not what the service speaks: another server, or another version).
+ * Every rejection of the client. `code` is one of the service's error table, or the client's own: `no_answer` (no connection, or none in time), `invalid_answer` (not what
+ * the service speaks: another server, or another version).
  */
 export class FlamboyanceError extends Error {
   override readonly name = "FlamboyanceError";
@@ -46,7 +46,7 @@ export function failureOf(answer: Response, text: string): FlamboyanceError {
   const parsed = errorBody.safeParse(parseJson(text));
   if (!parsed.success) {
     return new FlamboyanceError(`The server answered HTTP ${status}, but not as Flamboyance does.`, {
-      code: "invalid_answer",
+      code: "invalid_answer" satisfies CallerErrorCode,
       status,
       requestId,
       retryable: passing,

@@ -2,6 +2,7 @@
  * One call over HTTP: sends, tries again what passes (no answer, 429, 5xx) with what the server says or a growing pause, and parses the answer.
  * A POST or DELETE is tried again too: it carries an idempotency key, or is safe to repeat.
  */
+import type { CallerErrorCode } from "@flamboyance/contracts";
 import { failureOf, FlamboyanceError, parseJson } from "./failure.ts";
 
 export interface Connection {
@@ -64,7 +65,7 @@ async function once<Value>(connection: Connection, call: Call<Value>): Promise<R
   } catch (error) {
     call.signal?.throwIfAborted();
     const failure = new FlamboyanceError(`No answer from ${connection.baseUrl}.`, {
-      code: "no_answer",
+      code: "no_answer" satisfies CallerErrorCode,
       status: null,
       retryable: true,
       cause: error,
@@ -77,7 +78,12 @@ async function once<Value>(connection: Connection, call: Call<Value>): Promise<R
   }
   const parsed = call.answer.safeParse(parseJson(text));
   if (parsed.success) return { kind: "answer", value: parsed.data };
-  const details = { code: "invalid_answer", status: answer.status, requestId: answer.headers.get("x-request-id"), cause: parsed.error };
+  const details = {
+    code: "invalid_answer" satisfies CallerErrorCode,
+    status: answer.status,
+    requestId: answer.headers.get("x-request-id"),
+    cause: parsed.error,
+  };
   const failure = new FlamboyanceError(`${connection.baseUrl} answered ${call.method} ${call.path}, but not as Flamboyance does.`, details);
   return { kind: "failure", failure, again: false, afterMs: null };
 }

@@ -190,6 +190,7 @@ export const createDatasetBatch = z
       if (fault !== null) refuse(["examples", index], fault);
     }
     for (const [field, owner] of [
+      ["question", "vqa"],
       ["prompt", "prompt"],
       ["labels", "classify"],
       ["rank_by", "classify"],

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
+import { callerErrors, CodedError, errorTable, isCoded, type ErrorCode } from "./error-code.ts";
 
 const codes = Object.keys(errorTable) as ErrorCode[];
 
@@ -17,7 +17,15 @@ The same codes stand in a batch's \`errors\`, in its error lines, and in what th
 | code | status | type | again | meaning |
 |---|---|---|---|---|
 `;
-  await expect(head + rows.join("")).toMatchFileSnapshot("../../../docs/errors.md");
+  const callers = `
+Two codes are of no answer: the client and the command line say them themselves.
+
+| code | meaning |
+|---|---|
+${Object.entries(callerErrors)
+  .map(([code, meaning]) => `| \`${code}\` | ${meaning} |\n`)
+  .join("")}`;
+  await expect(head + rows.join("") + callers).toMatchFileSnapshot("../../../docs/errors.md");
 });
 
 it("gives an error its row of the table", () => {

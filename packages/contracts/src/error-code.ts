@@ -60,7 +60,8 @@ export const errorTable = {
     status: 429,
     type: "invalid_request_error",
     retryable: true,
-    meaning: "The tenant has as many batches or items under way as it may; when some have ended there is room again.",
+    meaning:
+      "The tenant has as many batches or items under way, or keeps as many bytes, as it may; when some have ended or were deleted there is room again.",
   },
   payload_too_large: invalid("The request's body is larger than the limit.", 413),
   service_unavailable: passing("Redis or S3 is away, too slow or being rebuilt; the same request may be sent again."),
@@ -76,7 +77,9 @@ export const errorTable = {
   invalid_line: invalid("A line doesn't fit the manifest's schema; `param` names the field."),
   invalid_row: invalid("A row of a CSV or TSV has a quote where none may stand, or isn't UTF-8."),
   ragged_row: invalid("A row of a CSV or TSV has more or fewer cells than the header."),
-  invalid_header: invalid("The manifest's columns can't be used: one is named twice, or one that `columns` names isn't there."),
+  invalid_header: invalid(
+    "The manifest's columns can't be used: one is named twice, or one is missing that `columns` names or that no row can do without (an id, an image).",
+  ),
   duplicate_custom_id: invalid("Two lines carry the same custom_id."),
   empty_file: invalid("The manifest holds no lines, or the prefix no objects."),
   too_many_tasks: invalid("The manifest holds more lines than the limit."),
@@ -162,6 +165,14 @@ export const errorTable = {
 } as const satisfies Record<string, ErrorTraits>;
 
 export type ErrorCode = keyof typeof errorTable;
+
+/** What only a caller's side can say: no answer carries these. They stand here so that the same page tells them. */
+export const callerErrors = {
+  no_answer: "Nobody answered at the address, or not in time; the same call may succeed later.",
+  invalid_answer: "What answered isn't Flamboyance, or another version of it: a proxy's page, another server at the address.",
+} as const;
+
+export type CallerErrorCode = keyof typeof callerErrors;
 
 export function isErrorCode(text: string): text is ErrorCode {
   return Object.hasOwn(errorTable, text);

@@ -80,6 +80,8 @@ describe("the tasks", () => {
     ["labels", { labels }],
     ["rank_by", { rank_by: "sum" }],
     ["prompt", { prompt: "The colour is" }],
+    ["question", { question: "What?" }],
+    ["question", { task: "classify", labels, question: "What?" }],
     ["labels", { task: "classify", labels: ["one"] }],
     ["labels", { task: "classify", labels: ["one", "one"] }],
     ["labels.1", { task: "classify", labels: ["one", ""] }],

@@ -43,7 +43,7 @@ export {
 export { dryRunReport, type DryRunReport } from "./dry-run.ts";
 export { environmentTable, flag, logLevel, readEnvironment, type VariableRow, type Variables } from "./environment.ts";
 export { errorBody, toErrorBody, type ErrorBody } from "./error-body.ts";
-export { CodedError, errorTable, isCoded, isErrorCode, type ErrorCode } from "./error-code.ts";
+export { callerErrors, CodedError, errorTable, isCoded, isErrorCode, type CallerErrorCode, type ErrorCode } from "./error-code.ts";
 export { askingAt, withAsks, type AskBefore } from "./failpoints.ts";
 export { beamsOf, generation, isSampled, type Generation } from "./generation.ts";
 export { limits } from "./limits.ts";

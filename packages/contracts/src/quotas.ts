@@ -7,5 +7,7 @@ export const quotas = z.strictObject({
   running_batches: z.int().min(1).optional(),
   /** Items of these that have no line yet. How many a batch brings its plan tells: one that would bring too many fails there. */
   items_queued: z.int().min(1).optional(),
+  /** Bytes that its batches keep in the service's bucket, ended or not, until they are deleted: plans, parts, results. */
+  stored_bytes: z.int().min(1).optional(),
 });
 export type Quotas = z.infer<typeof quotas>;

@@ -134,6 +134,8 @@ export const plan = z.object({
   chunks: z.int(),
   refused: z.int(),
   items_sha256: z.string(),
+  /** Of its other files together: items, index, refused lines, examples, report. 0 in plans that were written before it was counted. */
+  stored_bytes: z.int().default(0),
   /** A dry run's: of report.json. Its plan has no items. */
   report: z.object({ sha256: z.string() }).optional(),
   /** Of examples/<index>; a list, of examples/<index>/<place>, for one of several images; null for a text-only example. */
@@ -148,6 +150,8 @@ export const tally = z.object({
   input_tokens: z.int(),
   cached_tokens: z.int(),
   output_tokens: z.int(),
+  /** Of the part's own file. 0 in tallies that were written before it was counted. */
+  stored_bytes: z.int().default(0),
 });
 export type Tally = z.infer<typeof tally>;
 
@@ -235,6 +239,8 @@ export const end = z.object({
   counts: requestCounts,
   /** Of the failed lines, those of items that never ran; absent in ends that were written before they were counted. */
   never_ran: z.int().optional(),
+  /** What stays of the batch in the service's bucket until it is deleted: its plan's files and those of its results; absent in ends that were written before it was counted. */
+  stored_bytes: z.int().optional(),
   usage,
   errors: z.array(lineError),
   /** Of a dry run that wasn't refused. */

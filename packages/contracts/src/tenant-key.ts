@@ -154,5 +154,5 @@ export async function newTenantKey(
 }
 
 function sameQuotas(one: Quotas, other: Quotas): boolean {
-  return one.items_queued === other.items_queued && one.running_batches === other.running_batches;
+  return quotas.keyof().options.every((quota) => one[quota] === other[quota]);
 }

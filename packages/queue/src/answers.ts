@@ -1,5 +1,5 @@
 /** What the scripts answer, as schemas. Owns the parse only: the meanings stand with the interface in queue.ts. */
-import { batchOutcome, recordStatus } from "@flamboyance/contracts";
+import { batchOutcome, quotas, recordStatus } from "@flamboyance/contracts";
 import { z } from "zod";
 
 const gone = z.object({ kind: z.literal("gone") });
@@ -20,7 +20,7 @@ export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.liter
 export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
 const over = z.object({
   kind: z.literal("over"),
-  quota: z.enum(["running_batches", "items_queued"]),
+  quota: quotas.keyof(),
   have: z.int(),
   most: z.int(),
 });

@@ -89,8 +89,8 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
       return answer.kind === "reserved" ? { now: answer.now } : null;
     },
 
-    admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "" } }) =>
-      run(admit, [tenant, id, batches, items], admitAnswer),
+    admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "", stored_bytes: bytes = "" } }) =>
+      run(admit, [tenant, id, batches, items, bytes], admitAnswer),
 
     async submit(request: BatchRequest) {
       const { id, tenant, model, created_at, idempotency_key } = request;

@@ -65,9 +65,10 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
       return isEnded(found.status) && !found.settled ? { kind: "settle", record: found } : { kind: "stopped", status: found.status };
     },
 
-    async adoptPlan({ id, plan, items, chunks, refused, itemsQueued }) {
+    async adoptPlan({ id, plan, items, chunks, refused, storedBytes = 0, quotas: { items_queued = "", stored_bytes = "" } = {} }) {
       packUlid(plan);
-      const answer = await run(adoptPlan, [id, plan, items, chunks, refused, newUlid(), itemsQueued ?? ""], adoptAnswer);
+      const given = [id, plan, items, chunks, refused, newUlid(), storedBytes, items_queued, stored_bytes];
+      const answer = await run(adoptPlan, given, adoptAnswer);
       if (answer.kind === "adopted" && answer.sealed) await jobs.addBatchJob("finalize", id);
       return answer;
     },
@@ -93,7 +94,8 @@ export function chunksOf({ redis, prefix, run, jobs, batch }: Dependencies): Chu
     },
 
     async record({ id, chunk, plan, attempt, cut, tally }) {
-      const counts = [tally.completed, tally.failed, tally.input_tokens, tally.cached_tokens, tally.output_tokens];
+      const { completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes } = tally;
+      const counts = [completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes];
       return run(record, [id, chunk, plan, packUlid(attempt), cut ? 1 : 0, ...counts], recordAnswer);
     },
 

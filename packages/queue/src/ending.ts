@@ -53,7 +53,19 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
     return run(
       end,
-      [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0, ...terms],
+      [
+        id,
+        ended.seal,
+        ended.status,
+        copy,
+        ...times,
+        ...lines,
+        ...tokens,
+        ...texts,
+        ended.never_ran ?? 0,
+        ended.stored_bytes ?? 0,
+        ...terms,
+      ],
       endAnswer,
     );
   };

@@ -63,7 +63,8 @@ function unpackPart(bytes: Buffer): PartChoice | null {
 }
 
 function parseTally(text: string): UnconfirmedPart["tally"] {
-  const [completed, failed, input_tokens, cached_tokens, output_tokens] = text.split(" ").map(Number);
+  // What was recorded before bytes were counted has none.
+  const [completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes = 0] = text.split(" ").map(Number);
   if (
     completed === undefined ||
     failed === undefined ||
@@ -73,5 +74,5 @@ function parseTally(text: string): UnconfirmedPart["tally"] {
   ) {
     throw new CodedError("internal_error", "A tally in Redis can't be read.");
   }
-  return { completed, failed, input_tokens, cached_tokens, output_tokens };
+  return { completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes };
 }

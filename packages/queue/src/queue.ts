@@ -89,7 +89,7 @@ export type AdoptAnswer =
   | { readonly kind: "adopted"; readonly sealed: boolean }
   /** Another plan was adopted, or the batch isn't validating any more. Leave the folder: the sweep has it. */
   | { readonly kind: "lost"; readonly status: RecordStatus }
-  /** With this plan's items the tenant would have more queued than it may: refuse the plan. */
+  /** With this plan's items the tenant would have more queued than it may, or with its bytes more stored: refuse the plan. */
   | OverQuota
   | Gone;
 
@@ -220,7 +220,7 @@ export interface Queue {
    * request) hold it together; null where another one, or a delete in the lineage, is under way. `now` as `reserve`'s.
    */
   reserveRetry(retry: { id: string; token: string }): Promise<{ now: number } | null>;
-  /** Takes the batch in among the tenant's, where its quotas have room: after the id is reserved, before anything is written. Safe to repeat. */
+  /** Takes the batch in among the tenant's, where its quotas have room: once its id is known, before anything is written. Safe to repeat. */
   admit(batch: { tenant: string; id: string; quotas: Quotas }): Promise<AdmitAnswer>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
@@ -261,8 +261,10 @@ export interface Queue {
     items: number;
     chunks: number;
     refused: number;
-    /** Of the tenant's quotas. */
-    itemsQueued?: number | undefined;
+    /** Of the plan's files; 0. */
+    storedBytes?: number;
+    /** The tenant's: what the plan brings must fit in. */
+    quotas?: Quotas | undefined;
   }): Promise<AdoptAnswer>;
   /** Seals as failed; only from validating. At most `limits.errorsShown` errors are kept. */
   refusePlan(refusal: { id: string; errors: readonly LineError[] }): Promise<SealAnswer>;

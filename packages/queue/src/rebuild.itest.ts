@@ -1,4 +1,4 @@
-import type { BatchRequest, PartChoice } from "@flamboyance/contracts";
+import type { BatchRequest, End, PartChoice, Quotas } from "@flamboyance/contracts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Queue } from "./queue.ts";
 import type { OpenState, Rebuild } from "./rebuild.ts";
@@ -127,7 +127,7 @@ describe("a rebuilt batch", () => {
         [3, tallyOf(4)],
         [5, tallyOf(3, 1)],
       ]),
-      plan: { plan: newUlid(), items: 24, chunks: 6, refused: 2 },
+      plan: { plan: newUlid(), items: 24, chunks: 6, refused: 2, stored_bytes: 100 },
     });
     const plan = state.plan?.plan ?? "";
     await rebuilt(request, state);
@@ -145,6 +145,7 @@ describe("a rebuilt batch", () => {
       completed: 13,
       failed: 5,
       outputTokens: 39,
+      storedBytes: 100 + 7 * 16,
     });
     expect(await queue.parts({ id })).toEqual(parts);
     expect(await queue.unconfirmedParts(id)).toEqual([]);
@@ -164,7 +165,7 @@ describe("a rebuilt batch", () => {
     expect(await queue.confirmFrontier({ id, epoch: 2, chunks: 4 })).toBe(true);
     expect(await queue.record({ id, chunk: 4, plan, ...whole(), tally: tallyOf(4) })).toEqual({ kind: "recorded", last: true });
     expect(await queue.repair(id)).toEqual([{ kind: "sealed", outcome: "completed" }]);
-    expect(await queue.batch(id)).toMatchObject({ completed: 21, failed: 5, frontier: 6 });
+    expect(await queue.batch(id)).toMatchObject({ completed: 21, failed: 5, frontier: 6, storedBytes: 100 + 7 * 24 });
   });
 
   it("with all its parts needs no turn", async () => {
@@ -293,7 +294,12 @@ describe("what an owner asked of a rebuilt batch", () => {
     const request = requestOf({ max_failed: 3 });
     const parts = [whole(), null];
     const state = (controls: OpenState["controls"]) =>
-      stateOf(request, 2, { controls, parts, tally: tallyOf(1, 4), plan: { plan: newUlid(), items: 10, chunks: 2, refused: 1 } });
+      stateOf(request, 2, {
+        controls,
+        parts,
+        tally: tallyOf(1, 4),
+        plan: { plan: newUlid(), items: 10, chunks: 2, refused: 1, stored_bytes: 100 },
+      });
     const later = { number: 1, at: 1, control: { kind: "deadline", completion_window: "9h" } as const };
     const expires_at = request.created_at + 9 * 3_600;
     await rebuilt(request, state(replayControls("in_progress", request, [later])));
@@ -317,11 +323,46 @@ describe("what an owner asked of a rebuilt batch", () => {
 
   it("is what its tenant has under way", async () => {
     const request = requestOf();
-    await rebuilt(request, stateOf(request, 2, { tally: tallyOf(3), plan: { plan: newUlid(), items: 8, chunks: 2, refused: 0 } }));
-    const admit = (quotas: { running_batches?: number; items_queued?: number }) =>
-      queue.admit({ tenant: request.tenant, id: `batch_${newUlid()}`, quotas });
+    await rebuilt(
+      request,
+      stateOf(request, 2, { tally: tallyOf(3), plan: { plan: newUlid(), items: 8, chunks: 2, refused: 0, stored_bytes: 100 } }),
+    );
+    const admit = (quotas: Quotas) => queue.admit({ tenant: request.tenant, id: `batch_${newUlid()}`, quotas });
     expect(await admit({ running_batches: 1 })).toEqual({ kind: "over", quota: "running_batches", have: 1, most: 1 });
     expect(await admit({ items_queued: 5 })).toEqual({ kind: "over", quota: "items_queued", have: 5, most: 5 });
-    expect(await admit({ items_queued: 6 })).toEqual({ kind: "admitted" });
+    expect(await admit({ stored_bytes: 121 })).toEqual({ kind: "over", quota: "stored_bytes", have: 121, most: 121 });
+    expect(await admit({ items_queued: 6, stored_bytes: 122 })).toEqual({ kind: "admitted" });
+  });
+
+  it("is what its tenant keeps, once, though it was left by the Redis before", async () => {
+    const [settled, unsettled] = [requestOf(), requestOf()];
+    const ends = new Map([settled, unsettled].map(({ id }) => [id, { ...endOf(newUlid(), "completed", [1, 1, 0]), stored_bytes: 500 }]));
+    const endedAs = (id: string): End => ends.get(id) ?? endOf(newUlid(), "failed", [0, 0, 0]);
+    for (const { id } of [settled, unsettled]) await queue.submit(id === settled.id ? settled : unsettled);
+    for (const { id } of [settled, unsettled]) await queue.copyEnd({ id, end: endedAs(id) });
+    await queue.settle({ id: settled.id, after: { delivery: null } });
+    const kept = () => queue.admit({ tenant: "birds", id: "batch_x", quotas: { stored_bytes: 1 } });
+    expect(await kept()).toMatchObject({ kind: "over", have: 1_000 });
+
+    await redis.restart();
+    const again = await begin();
+    await again.forget(signal);
+    expect(await again.publishEnded(settled, { end: endedAs(settled.id), plan: null, after: { delivery: null } })).toBe("exists");
+    expect(await again.publishEnded(unsettled, { end: endedAs(unsettled.id), plan: null, after: null })).toBe("published");
+    await again.believe(2);
+    expect(await kept()).toMatchObject({ have: 1_000 });
+
+    await redis.raw.flushall();
+    const anew = await begin();
+    await anew.publishEnded(unsettled, { end: endedAs(unsettled.id), plan: null, after: null });
+    await anew.believe(3);
+    expect(await kept()).toMatchObject({ have: 500 });
+    // Listed again after all is believed.
+    const relisting = await begin();
+    await relisting.publishEnded(settled, { end: endedAs(settled.id), plan: null, after: { delivery: null } });
+    await relisting.release();
+    expect(await kept()).toMatchObject({ have: 1_000 });
+    for (const { id } of [settled, unsettled, settled]) await queue.forgetDeleted({ id, tenant: "birds" });
+    expect(await kept()).toEqual({ kind: "admitted" });
   });
 });

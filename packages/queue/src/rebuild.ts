@@ -32,7 +32,7 @@ export interface OpenState {
   /** Where it isn't sealed. */
   readonly status: Rebuilt["status"];
   readonly controls: ReplayedControls;
-  readonly plan: Pick<Plan, "plan" | "items" | "chunks" | "refused"> | null;
+  readonly plan: Pick<Plan, "plan" | "items" | "chunks" | "refused" | "stored_bytes"> | null;
   /** One per chunk of the plan; null where it has no part yet. */
   readonly parts: readonly (PartChoice | null)[];
   /** Of all parts together. */
@@ -156,6 +156,7 @@ function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt,
     input_tokens: tally.input_tokens,
     cached_tokens: tally.cached_tokens,
     output_tokens: tally.output_tokens,
+    stored_bytes: tally.stored_bytes + (plan?.stored_bytes ?? 0),
     in_progress_at: plan === null ? null : inProgressAt,
     cancelling_at: seal === null ? cancellingAt : seal.cancelling_at,
     finalizing_at: seal?.sealed_at ?? null,
@@ -182,6 +183,7 @@ function endedFields({ end, plan, after }: EndedState): RecordFields {
     input_tokens: usage.input_tokens,
     cached_tokens: usage.input_tokens_details.cached_tokens,
     output_tokens: usage.output_tokens,
+    stored_bytes: end.stored_bytes ?? 0,
     in_progress_at: end.in_progress_at,
     cancelling_at: end.cancelling_at,
     finalizing_at: end.finalizing_at,
@@ -203,8 +205,8 @@ function packParts(parts: readonly (PartChoice | null)[]): Buffer {
   return bytes;
 }
 
-function tallyText({ completed, failed, input_tokens, cached_tokens, output_tokens }: Tally): string {
-  return [completed, failed, input_tokens, cached_tokens, output_tokens].join(" ");
+function tallyText({ completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes }: Tally): string {
+  return [completed, failed, input_tokens, cached_tokens, output_tokens, stored_bytes].join(" ");
 }
 
 function stillHeld({ kind }: { readonly kind: string }): void {

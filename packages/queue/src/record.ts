@@ -40,6 +40,8 @@ export interface BatchRecord extends Pick<
   readonly inputTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;
+  /** What it keeps in the service's bucket: its plan, and the parts so far; in the end its results in their place. */
+  readonly storedBytes: number;
   readonly createdAt: number;
   readonly expiresAt: number;
   readonly inProgressAt: number | null;
@@ -89,6 +91,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     inputTokens: fields.input_tokens,
     cachedTokens: fields.cached_tokens,
     outputTokens: fields.output_tokens,
+    storedBytes: fields.stored_bytes,
     createdAt: fields.created_at,
     expiresAt: fields.expires_at,
     inProgressAt: fields.in_progress_at,
@@ -160,6 +163,7 @@ const stored = z.object({
   input_tokens: count,
   cached_tokens: count,
   output_tokens: count,
+  stored_bytes: count,
   in_progress_at: time,
   expiring_at: time,
   cancelling_at: time,

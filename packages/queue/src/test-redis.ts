@@ -80,7 +80,7 @@ export function stateOf(request: BatchRequest, chunks: number, fields: Partial<O
     epoch: 2,
     status: "in_progress",
     controls: replayControls("in_progress", request, []),
-    plan: { plan: newUlid(), items: 4 * chunks, chunks, refused: 0 },
+    plan: { plan: newUlid(), items: 4 * chunks, chunks, refused: 0, stored_bytes: 100 },
     parts: Array.from({ length: chunks }, () => null),
     tally: tallyOf(0),
     loose: new Map(),
@@ -118,7 +118,8 @@ export function requestOf(fields: Partial<BatchRequest> = {}): BatchRequest {
 }
 
 export function tallyOf(completed: number, failed = 0): Tally {
-  return { completed, failed, input_tokens: 10 * completed, cached_tokens: 5 * completed, output_tokens: 3 * completed };
+  const tokens = { input_tokens: 10 * completed, cached_tokens: 5 * completed, output_tokens: 3 * completed };
+  return { completed, failed, ...tokens, stored_bytes: 7 * (completed + failed) };
 }
 
 /** The end.json of a batch whose record is given. */

@@ -5,18 +5,18 @@
 import { isUtf8 } from "node:buffer";
 import { CodedError, limits } from "@flamboyance/contracts";
 import { Parser } from "csv-parse";
+import { checkHeader, type ExpectedColumn } from "./columns.ts";
 import type { Row } from "./row.ts";
 
 type Fault = Pick<Extract<Row, { kind: "refused" }>, "code" | "message">;
 
 /**
  * The first row that isn't blank is the header. Cells are texts, empty ones absent; a row's line is where it begins, quoted line ends and blank lines counted.
- * `expected` are the columns that must be there, each with the request's field that names it. Throws invalid_header, and manifest_unreadable for a quote that
- * never ends.
+ * Throws invalid_header where one of the `expected` columns isn't there, and manifest_unreadable for a quote that never ends.
  */
 export async function* csvRows(
   pieces: AsyncIterable<Uint8Array>,
-  { delimiter, expected }: { readonly delimiter: "," | "\t"; readonly expected: ReadonlyMap<string, string> },
+  { delimiter, expected }: { readonly delimiter: "," | "\t"; readonly expected: readonly ExpectedColumn[] },
 ): AsyncGenerator<readonly Row[]> {
   const wellQuoted = quoting(delimiter);
   let header: readonly string[] | null = null;
@@ -39,13 +39,11 @@ export async function* csvRows(
   }
 }
 
-function readHeader(cells: readonly string[], expected: ReadonlyMap<string, string>, line: number): string[] {
+function readHeader(cells: readonly string[], expected: readonly ExpectedColumn[], line: number): string[] {
   const names = cells.map((cell) => cell.trim());
   const twice = names.find((name, at) => name !== "" && names.indexOf(name) < at);
   if (twice !== undefined) throw new CodedError("invalid_header", `two columns are named ${twice}`, { line });
-  for (const [name, param] of expected) {
-    if (!names.includes(name)) throw new CodedError("invalid_header", `there is no column ${name}`, { line, param });
-  }
+  checkHeader(names, expected, line);
   return names;
 }
 

@@ -6,6 +6,7 @@
 import { Worker } from "node:worker_threads";
 import { isCoded, type ErrorCode } from "@flamboyance/contracts";
 import { threadFile } from "../thread-file.ts";
+import type { ExpectedColumn } from "./columns.ts";
 import { parquetRows, sizeOf } from "./parquet-rows.ts";
 import type { WatchData } from "./parquet-watch.ts";
 import type { Row } from "./row.ts";
@@ -19,7 +20,7 @@ export type ToParquet =
 export interface ParquetFile {
   readonly sizeBytes: number;
   readonly read: ReadonlySet<string> | null;
-  readonly expected: ReadonlyMap<string, string>;
+  readonly expected: readonly ExpectedColumn[];
   readonly seconds: number;
   readonly memoryBytes: number;
 }

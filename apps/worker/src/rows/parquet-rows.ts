@@ -14,7 +14,7 @@ import {
   type Compressors,
   type RowGroup,
 } from "hyparquet";
-import type { ColumnMap } from "./columns.ts";
+import { checkHeader, type ColumnMap } from "./columns.ts";
 import type { Row } from "./row.ts";
 
 export interface RangeSource {
@@ -26,9 +26,7 @@ export interface RangeSource {
 export async function* parquetRows(source: RangeSource, { read, expected }: Pick<ColumnMap, "read" | "expected">): AsyncGenerator<Row> {
   const metadata = await readFooter(source);
   const all = await decoded(() => parquetSchema(metadata).children.map(({ element }) => element.name));
-  for (const [name, param] of expected) {
-    if (!all.includes(name)) throw new CodedError("invalid_header", `there is no column ${name}`, { param });
-  }
+  checkHeader(all, expected);
   const columns = read === null ? all : all.filter((name) => read.has(name));
   const stated = metadata.row_groups.reduce((sum, { num_rows: rows }) => sum + Number(rows), 0);
   if (stated !== Number(metadata.num_rows) || metadata.row_groups.some(({ num_rows: rows }) => rows < 0n)) {

@@ -18,7 +18,7 @@ const sourceOf = (bytes: Uint8Array): RangeSource => ({
 });
 const { signal } = new AbortController();
 const rowsOf = async (source: RangeSource, options: Partial<ParquetOptions> = {}): Promise<Row[]> =>
-  (await Array.fromAsync(readParquet(source, mapColumns(undefined), { signal, ...options }))).flat();
+  (await Array.fromAsync(readParquet(source, { read: null, expected: [] }, { signal, ...options }))).flat();
 const table = (count: number): Uint8Array =>
   new Uint8Array(
     parquetWriteBuffer({
@@ -38,7 +38,7 @@ const table = (count: number): Uint8Array =>
 describe("a Parquet file in a process", () => {
   it("gives the rows that it gives without, in order, over pieces", async () => {
     const bytes = table(5_000);
-    expect(await rowsOf(sourceOf(bytes))).toEqual(await Array.fromAsync(parquetRows(sourceOf(bytes), mapColumns(undefined))));
+    expect(await rowsOf(sourceOf(bytes))).toEqual(await Array.fromAsync(parquetRows(sourceOf(bytes), { read: null, expected: [] })));
   });
 
   it("is refused with the code and the field that it is refused with without", async () => {
@@ -78,7 +78,7 @@ describe("a Parquet file in a process", () => {
   });
 
   it("needs no end: who stops listening ends the process", async () => {
-    for await (const [row] of readParquet(sourceOf(table(5_000)), mapColumns(undefined), { signal })) {
+    for await (const [row] of readParquet(sourceOf(table(5_000)), { read: null, expected: [] }, { signal })) {
       expect(row?.line).toBe(1);
       break;
     }

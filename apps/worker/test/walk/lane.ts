@@ -17,6 +17,8 @@ export interface Lane {
   /** Every lease runs out. */
   endLeases(): Promise<void>;
   setField(id: string, field: string, value: string | number): Promise<void>;
+  /** What the tenant's ended batches are said to keep, by id, and their sum. */
+  stored(tenant: string): Promise<Readonly<Record<string, string>>>;
   /** All is gone. */
   lose(): Promise<void>;
   /** What stands now, to come back to. */
@@ -49,6 +51,7 @@ export async function openLane(url: string): Promise<Lane> {
     setField: async (id, field, value) => {
       if ((await raw.exists(`${prefix}:batch:${id}`)) === 1) await raw.hset(`${prefix}:batch:${id}`, field, value);
     },
+    stored: (tenant) => raw.hgetall(`${prefix}:stored:${tenant}`),
     lose: async () => void (await raw.flushdb()),
     remember: async () => {
       const keys = await raw.keys("*");

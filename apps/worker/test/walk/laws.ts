@@ -6,6 +6,7 @@ import {
   lineSucceeded,
   plan as planSchema,
   resultLine,
+  seal as sealSchema,
   type End,
   type RecordStatus,
   type ResultLine,
@@ -62,6 +63,11 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
     read.set(key, lines);
     return lines;
   };
+  const bytesBelow = (prefix: string): number =>
+    [...memory.objects].reduce(
+      (sum, [key, { bytes }]) => (key.startsWith(prefix) && !key.endsWith("/plan.json") ? sum + bytes.length : sum),
+      0,
+    );
   let lookedAt = -1;
   const endOf = (): End | null => {
     const bytes = object(keys.end);
@@ -81,10 +87,15 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
     // One death that nobody noted, and three that were.
     if (outcome === "failed" && plansSilent < 4) broken(`failed without a reason, after ${plansSilent} deaths`);
     if (plan !== null) adopted.add(plan);
+    if (isEnded(status) && record.storedBytes !== end?.stored_bytes)
+      broken(`Redis says that ${record.storedBytes} bytes stay, end.json ${end?.stored_bytes}`);
     if (plan === null || record.settled || isEnded(status)) return;
     if (object(keys.plan(plan).manifest) === null) broken("the live plan isn't whole in S3");
     const parts = await queue.parts({ id });
     const chosen = parts.flatMap((part, chunk) => (part === null ? [] : linesOf(keys.part(plan, chunk, part.attempt, part.cut))));
+    const inParts = parts.map((part, chunk) => (part === null ? 0 : (object(keys.part(plan, chunk, part.attempt, part.cut))?.length ?? 0)));
+    const stored = inParts.reduce((sum, bytes) => sum + bytes, bytesBelow(keys.plan(plan).folderPrefix));
+    if (record.storedBytes !== stored) broken(`it is said to keep ${record.storedBytes} bytes, and keeps ${stored}`);
     const done = chosen.filter(lineSucceeded).length;
     if (record.completed !== done || record.failed !== chosen.length - done) {
       broken(`counts ${record.completed} and ${record.failed}, its parts hold ${done} and ${chosen.length - done}`);
@@ -111,6 +122,10 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
       const bytes = object(key);
       if (bytes === null || createHash("sha256").update(bytes).digest("hex") !== sha256) broken(`${key} isn't what end.json names`);
     }
+    const sealKey = [...memory.objects.keys()].find((key) => key.startsWith(keys.sealPrefix) && key.endsWith(`-${end.seal}.json`)) ?? "";
+    const { plan } = sealSchema.parse(JSON.parse(object(sealKey)?.toString() ?? ""));
+    const stay = bytesBelow(keys.plan(plan ?? "").folderPrefix) + bytesBelow(keys.final(end.seal).folderPrefix);
+    if (end.stored_bytes !== stay) broken(`end.json says that ${end.stored_bytes} bytes stay, and ${stay} do`);
     const lines = files.flatMap(({ key }) => linesOf(key));
     const numbers = lines.map(({ custom_id }) => Number(custom_id)).toSorted((one, other) => one - other);
     if (JSON.stringify(numbers) !== JSON.stringify(Array.from({ length: items }, (_, item) => item))) broken(`items ${numbers.join(" ")}`);

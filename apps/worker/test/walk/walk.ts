@@ -327,6 +327,10 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
   if (laws.plans() > 1) befell.push("another plan");
   for (const actor of turns.actors) turns.crash(actor);
   const record = await lane.queue.batch(id).catch(() => null);
+  const { sum = "0", [id]: own = "0" } = await lane.stored(request.tenant);
+  const stays = record?.endedAt == null ? "0" : String(record.storedBytes);
+  if (record !== null && (own !== stays || sum !== stays))
+    breaks(`its tenant is said to keep ${sum} bytes, ${own} of them here: ${stays} stay`);
   return {
     steps,
     broken: [...broken],

@@ -32,6 +32,7 @@ export const forgetDeleted = writing(
 local id, tenant, next_id = ARGV[1], ARGV[2], ARGV[3]
 redis.call('DEL', key_batch(id), key_parts(id), key_tallies(id))
 redis.call('ZREM', key_list(tenant), id)
+keep_bytes(tenant, id, 0)
 redis.call('ZREM', key_open(), id)
 redis.call('ZREM', key_kept(), id)
 if next_id ~= '' and redis.call('GET', key_next(next_id)) == 'delete ' .. id then redis.call('DEL', key_next(next_id)) end

@@ -78,7 +78,8 @@ redis.call('ZADD', key_list(tenant), created_at, id)
 redis.call('SADD', key_models(), model)
 local left = created_at + ${idempotencySeconds} - now
 if key_hash ~= '' and left > 0 then redis.call('SET', key_key(key_hash), id, 'NX', 'EX', left) end
-local record = record_of(id, 'settled', 'ended_at')
+local record = record_of(id, 'settled', 'ended_at', 'stored_bytes')
+if is_ended(record.status) then keep_bytes(tenant, id, number_of(record.stored_bytes)) end
 if record.settled then
   redis.call('ZADD', key_kept(), number_of(record.ended_at), id)
   redis.call('ZADD', key_sweep(), now_ms, id)

@@ -1,5 +1,5 @@
 /**
- * record(id, chunk, plan, attempt's 16 bytes, cut 0|1, completed, failed, input, cached, output tokens): the chunk takes its part; first wins.
+ * record(id, chunk, plan, attempt's 16 bytes, cut 0|1, completed, failed, input, cached, output tokens, bytes): the chunk takes its part; first wins.
  *   Called by a worker after the part stands whole in S3. → recorded(last) | refused(reason)
  *   Whoever holds a part of the record's plan may record it, claimed or not: a stalled twin's bytes are as good. The tally is added in the same step,
  *   so counts are always the sum of the chosen parts (and the refused lines), and a batch of which too many failed is paused here (failures.ts). The same attempt again gets its first answer.
@@ -30,10 +30,10 @@ local recorded = redis.call('HINCRBY', key, 'recorded', 1)
 local last = recorded == chunks
 local byte = flag_has + (cut and flag_cut or 0) + (last and flag_last or 0)
 redis.call('SETRANGE', key_parts(id), chunk * ${partBytes}, string.char(byte) .. attempt)
-for index, name in ipairs({ 'completed', 'failed', 'input_tokens', 'cached_tokens', 'output_tokens' }) do
+for index, name in ipairs({ 'completed', 'failed', 'input_tokens', 'cached_tokens', 'output_tokens', 'stored_bytes' }) do
   redis.call('HINCRBY', key, name, ARGV[5 + index])
 end
-redis.call('HSET', key_tallies(id), chunk, table.concat({ ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10] }, ' '))
+redis.call('HSET', key_tallies(id), chunk, table.concat({ ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10], ARGV[11] }, ' '))
 redis.call('HDEL', key_out(id), chunk)
 redis.call('HDEL', key_suspects(id), chunk)
 redis.call('ZREM', key_back(id), chunk)
