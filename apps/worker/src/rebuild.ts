@@ -125,9 +125,9 @@ async function relist(
   signal: AbortSignal,
 ): Promise<void> {
   const keys = batchKeys(id);
-  if ((await queue.batch(id)) !== null) return;
-  // Its sweep goes on.
+  // Its sweep goes on; also where its row is back, with a Redis that came without its last second.
   if ((await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) return void (await queue.startDelete({ id }));
+  if ((await queue.batch(id)) !== null) return;
   const after = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   const request = after === null ? null : await readJson(storage, { bucket, key: keys.request }, batchRequest, signal);
   const end = request === null ? null : await readJson(storage, { bucket, key: keys.end }, endSchema, signal);

@@ -585,6 +585,24 @@ describe("ended batches", () => {
     expect(await world.queue.relistAfter()).toBeNull();
     expect(await listed()).toHaveLength(4);
   });
+
+  it("that were deleted in the last second that Redis lost go again, with what they are said to keep", async () => {
+    const tenant = `tenant-${newUlid()}`;
+    const request = await world.submit({ tenant });
+    await world.adopt(request, 1);
+    await world.finish(request);
+    const kept = () => world.queue.admit({ tenant, id: "batch_none", quotas: { stored_bytes: 1 } });
+    expect(await kept()).toMatchObject({ kind: "over" });
+    // The delete is decided, and the Redis that comes back is of the moment before.
+    await world.put(batchKeys(request.id).deleted, JSON.stringify({ tenant, deleted_at: 1, because: "asked" }));
+    await world.restart();
+    expect(await world.rebuild()).toBe(true);
+    expect(await world.queue.batch(request.id)).not.toBeNull();
+    // Found in the one round, swept in the next.
+    for (let round = 0; round < 2; round += 1) await world.reconcile();
+    expect(await world.queue.batch(request.id)).toBeNull();
+    expect(await kept()).toEqual({ kind: "admitted" });
+  });
 });
 
 describe("an epoch", () => {
