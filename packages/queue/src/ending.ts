@@ -50,7 +50,9 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     const lines = [counts.total, counts.completed, counts.failed];
     const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
     const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
-    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0], endAnswer);
+    const { copied, reused } = ended.saved ?? { copied: 0, reused: 0 };
+    const given = [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ended.never_ran ?? 0, copied, reused];
+    return run(end, given, endAnswer);
   };
 
   return {
