@@ -201,6 +201,14 @@ describe("an answer", () => {
     expect((await run(lines, {}, birds)).ran).toBe(0);
   });
 
+  it("is given for an image that can be read, and for no other", async () => {
+    await put("shy.png", plainImage(60));
+    const lines = [{ custom_id: "a", image: image("shy"), question: "Shy?" }];
+    expect(codesOf((await look(lines)).results)).toEqual(["ok"]);
+    await service.storage.remove([{ bucket: customerBucket, key: "shy.png" }], { signal });
+    expect(codesOf((await look(lines)).results)).toEqual(["image_not_found"]);
+  });
+
   it("goes with its batch: at once when that is deleted, and nothing of it is left", async () => {
     const lines = linesOf(5, "gone").map((line) => ({ ...line, question: "Gone?" }));
     const { id, ran } = await look(lines);
@@ -220,6 +228,15 @@ describe("an answer", () => {
       return keys.filter((key) => key.includes(id) || key.includes(read.id));
     };
     await until("nothing to be left", left, (keys) => keys.length === 0);
+  });
+
+  it("isn't given from the moment that its batch's delete is decided, though all of it is still there", async () => {
+    const lines = linesOf(2, "decided").map((line) => ({ ...line, question: "Decided?" }));
+    const { id } = await look(lines);
+    const decided = JSON.stringify({ tenant: "demo", deleted_at: 1, because: "asked" });
+    await put(batchKeys(id).deleted, decided, serviceBucket);
+    expect((await look(lines)).ran).toBe(2);
+    expect(await service.storage.describe({ bucket: serviceBucket, key: batchKeys(id).end }, { signal })).not.toBeNull();
   });
 
   it.each(["nothing", "a word of the output", "the output", "the index", "the end"])(

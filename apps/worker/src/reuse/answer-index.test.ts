@@ -7,8 +7,8 @@ const { signal } = new AbortController();
 const keyOf = (text: string) => createHash("sha256").update(text).digest();
 const lineOf = (at: number) => `{"a line":${at}}\n`;
 
-/** An index over so many lines, each of key `at`, and its objects. */
-async function written(lines: number, most: number) {
+/** An index over so many lines, each of the key of its name, and its objects. */
+async function written(lines: number, most: number, name: (at: number) => string = String) {
   const objects = new Map<string, Buffer>();
   const storage: ConstructorParameters<typeof AnswerIndexFile>[0] = {
     writeStream: async ({ key }, pieces) => {
@@ -18,7 +18,7 @@ async function written(lines: number, most: number) {
     },
   };
   const file = new AnswerIndexFile(storage, { bucket: "b", keyOf: (segment) => `segment ${segment}` }, signal, most);
-  for (let at = 0; at < lines; at++) await file.add(keyOf(String(at)), 100 * at, lineOf(at));
+  for (let at = 0; at < lines; at++) await file.add(keyOf(name(at)), 100 * at, lineOf(at));
   return { entries: await file.finish(), objects };
 }
 
@@ -53,7 +53,14 @@ it("reads little of a large segment for one look", async () => {
     read += length;
     return reader(bytes)(offset, length);
   });
-  expect(read).toBeLessThan(16 * 1_024);
+  expect(read).toBeLessThan(4 * 1_024);
+});
+
+it("holds the first of lines that answer the same, however many there are", async () => {
+  const { entries, objects } = await written(300, 1_000, (at) => String(at % 3));
+  expect(entries).toBe(3);
+  const places = await findPlaces(keyOf("1"), entries, reader(objects.get("segment 0") ?? Buffer.alloc(0)));
+  expect(places).toMatchObject([{ offsetBytes: 100 }]);
 });
 
 it("of no lines is no object", async () => {

@@ -9,14 +9,15 @@ import { crc32 } from "node:zlib";
 import { setImmediate as breathe } from "node:timers/promises";
 import { CodedError } from "@flamboyance/contracts";
 import type { Storage } from "@flamboyance/storage";
+import { HashedTexts } from "../hashed-texts.ts";
 
 /** 64 MiB, held while a segment is being filled. */
 export const segmentEntries = 2 ** 21;
 
 const entryBytes = 32;
 const keyBytes = 16;
-/** Entries of a bucket, about: 8 KiB are read for one look. */
-const bucketEntries = 256;
+/** Entries of a bucket, about: as many are gone over for one look, and each bucket costs four bytes. */
+const bucketEntries = 16;
 
 /** A line's place in the output. */
 export interface AnswerPlace {
@@ -39,6 +40,8 @@ export class AnswerIndexFile {
   #held = Buffer.alloc(1_024 * entryBytes);
   #count = 0;
   #segments = 0;
+  /** Of this segment. Items that are alike would all lie in one bucket, which each look would go over. */
+  #known: HashedTexts;
 
   constructor(
     storage: Pick<Storage, "writeStream">,
@@ -52,10 +55,13 @@ export class AnswerIndexFile {
     this.#keyOf = keyOf;
     this.#signal = signal;
     this.#most = most;
+    this.#known = this.#nothingKnown();
   }
 
-  /** Waits while a full segment is written. `line`: the very bytes that stand there, its end included. */
+  /** Of equal keys the first stands. Waits while a full segment is written. `line`: the very bytes that stand there, its end included. */
   async add(key: Buffer, offsetBytes: number, line: string): Promise<void> {
+    // Told by a hash: one that passes for known is an answer that isn't found.
+    if (this.#known.find(key.toString("latin1", 0, keyBytes)) !== null) return;
     const at = this.#count * entryBytes;
     if (at === this.#held.length) this.#held = Buffer.concat([this.#held], Math.min(2 * at, this.#most * entryBytes));
     key.copy(this.#held, at, 0, keyBytes);
@@ -80,6 +86,11 @@ export class AnswerIndexFile {
     await this.#storage.writeStream(location, pieces, { contentType: "application/octet-stream", signal: this.#signal });
     this.#segments += 1;
     this.#count = 0;
+    this.#known = this.#nothingKnown();
+  }
+
+  #nothingKnown(): HashedTexts {
+    return new HashedTexts({ most: this.#most, numbered: false });
   }
 }
 

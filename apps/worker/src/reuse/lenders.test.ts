@@ -44,7 +44,7 @@ it("asks the newest batches of the tenant with the same recipe, few enough, and 
   await lenders.open({ request, prefixHash: "p" }, signal);
   expect(pointers).toEqual(pointers.toSorted());
   expect(listed).toEqual([recipePrefix(request.tenant, recipe)]);
-  expect(read.length).toBe(64);
+  expect(read.length).toBe(32);
   expect(read).not.toContain("batches/batch_9/end.json");
 });
 

@@ -38,7 +38,7 @@ interface Lender {
 }
 
 /** The newest of them are asked: each costs a look, and what an old one knows most often a newer one knows too. */
-const lendersAsked = 64;
+const lendersAsked = 32;
 const lendersHeld = 1_024;
 const longestLineBytes = 64 * 1024 * 1024;
 
