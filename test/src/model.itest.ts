@@ -103,7 +103,7 @@ describe("the service with OpenFlamingo's own model", () => {
     }
   });
 
-  it("says with `reuse` what ran said: texts, tokens, log-probabilities, scores; and runs only what is new", async () => {
+  it("says with `reuse` what ran said: texts, tokens, log-probabilities, scores", async () => {
     const changes: Partial<CreateDatasetBatchInput>[] = [
       { generation: { max_new_tokens: 8, num_beams: 1, logprobs: true } },
       { generation: { max_new_tokens: 8, num_beams: 2, n: 2 } },
@@ -126,8 +126,8 @@ describe("the service with OpenFlamingo's own model", () => {
           return { choices, tokens: usage.completion_tokens, flamingo };
         });
       expect(said(second)).toEqual(said(first));
-      const textsAndTokens = (run: typeof first) =>
-        said(run).map(({ choices, tokens }) => ({
+      const textsAndTokens = (of: typeof first) =>
+        said(of).map(({ choices, tokens }) => ({
           tokens,
           choices: choices.map(({ message, finish_reason }) => ({ message, finish_reason })),
         }));

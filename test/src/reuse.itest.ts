@@ -118,10 +118,15 @@ describe("a batch with reuse", () => {
       { task: "caption" },
     ];
     for (const further of changes) {
-      const given = further.task === undefined ? lines : lines.map(({ question: _, ...line }) => line);
+      const given = further.task === undefined ? lines : lines.map(({ question: _question, ...line }) => line);
       expect(await ran(further, given), JSON.stringify(further)).toBe(1);
     }
-    expect(await ran({}, [{ ...lines[0]!, question: "Which color?" } as (typeof lines)[0]])).toBe(1);
+    expect(
+      await ran(
+        {},
+        lines.map((line) => ({ ...line, question: "Which color?" })),
+      ),
+    ).toBe(1);
     // Other bytes under the same names: of an item, and of an example.
     await put("changing.png", plainImage(102));
     expect(await ran()).toBe(1);
@@ -138,7 +143,7 @@ describe("a batch with reuse", () => {
   });
 
   it("of labels is answered with all of them and their scores", async () => {
-    const lines = linesOf(4, "label").map(({ question: _, ...line }) => line);
+    const lines = linesOf(4, "label").map(({ question: _question, ...line }) => line);
     const classify = { task: "classify" as const, labels: ["red", "green", "blue"] };
     const first = await look(lines, classify);
     const second = await look(lines, classify);

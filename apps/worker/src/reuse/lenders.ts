@@ -118,7 +118,8 @@ async function findIn(
   { request, metrics }: { readonly request: OpenBatch["request"]; readonly metrics: Metrics },
   signal: AbortSignal,
 ): Promise<ResultLine | null> {
-  for (const lender of [...lenders]) {
+  // Other items change the order meanwhile.
+  for (const lender of lenders.slice()) {
     try {
       const line = await lender.find(key, request, signal);
       if (line === null) continue;
@@ -153,7 +154,7 @@ class AskedLender {
   }
 
   async find(key: Buffer, request: OpenBatch["request"], signal: AbortSignal): Promise<ResultLine | null> {
-    for (const segment of [...this.#segments]) {
+    for (const segment of this.#segments.slice()) {
       const read = (offsetBytes: number, lengthBytes: number) => this.#pages.read(segment, { offsetBytes, lengthBytes }, signal);
       for (const { offsetBytes, lengthBytes, crc32: expected } of await findPlaces(key, segment.entries, read)) {
         const { id, output } = this.#lender;

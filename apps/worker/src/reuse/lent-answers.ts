@@ -18,11 +18,11 @@ export function openLentAnswers(
   { storage, bucket }: { readonly storage: Storage; readonly bucket: string },
   request: BatchRequest,
   plan: Plan,
-  { answers }: FinalKeys,
+  keys: FinalKeys,
   signal: AbortSignal,
 ): LentAnswers {
   const recipe = recipeOf(request, prefixHash(request, plan.examples));
-  const index = new AnswerIndexFile(storage, { bucket, keyOf: answers }, signal);
+  const index = new AnswerIndexFile(storage, { bucket, keyOf: (segment) => keys.answers(segment) }, signal);
   let outputBytes = 0;
   return {
     add: async (line, text) => {
