@@ -103,6 +103,38 @@ describe("the service with OpenFlamingo's own model", () => {
     }
   });
 
+  it("says with `reuse` what ran said: texts, tokens, log-probabilities, scores", async () => {
+    const changes: Partial<CreateDatasetBatchInput>[] = [
+      { generation: { max_new_tokens: 8, num_beams: 1, logprobs: true } },
+      { generation: { max_new_tokens: 8, num_beams: 2, n: 2 } },
+      { generation: { max_new_tokens: 8, temperature: 1.2, seed: 7, n: 2, logprobs: true } },
+      { task: "classify", labels: ["a cat", "a dog"] },
+    ];
+    for (const change of changes) {
+      const run = async (further: Partial<CreateDatasetBatchInput> = {}) => {
+        const { id, items } = await submitCase("caption-2", { ...change, ...further });
+        const batch = await service.ended(id);
+        return { batch, lines: await wholeBatch(service, id, items) };
+      };
+      const [first, second, third] = [await run({ reuse: true }), await run({ reuse: true }), await run()];
+      expect([first, second, third].map(({ batch }) => batch.saved.reused)).toEqual([0, 3, 0]);
+      expect(second.batch.usage.total_tokens).toBe(0);
+      const said = ({ lines }: typeof first) =>
+        lines.map(({ response }) => {
+          if (response === null || !("choices" in response.body)) throw new Error("an item failed");
+          const { choices, usage, flamingo } = response.body;
+          return { choices, tokens: usage.completion_tokens, flamingo };
+        });
+      expect(said(second)).toEqual(said(first));
+      const textsAndTokens = (of: typeof first) =>
+        said(of).map(({ choices, tokens }) => ({
+          tokens,
+          choices: choices.map(({ message, finish_reason }) => ({ message, finish_reason })),
+        }));
+      expect(textsAndTokens(third)).toEqual(textsAndTokens(first));
+    }
+  });
+
   /** Three items over the case's image, behind its examples: they share steps and the prefix, and each answers as if it were alone. */
   async function submitCase(
     name: string,

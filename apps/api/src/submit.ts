@@ -145,6 +145,7 @@ function freeze(id: string, createdAt: number, { caller, body, idempotencyKey }:
     priority: body.priority ?? 0,
     ...(body.result_formats === undefined ? {} : { result_formats: body.result_formats }),
     ...(body.deduplicate === false ? { deduplicate: false } : {}),
+    ...(body.reuse === true ? { reuse: true } : {}),
     ...(body.dry_run === true ? { dry_run: true } : {}),
     ...(body.max_failed === undefined ? {} : { max_failed: body.max_failed }),
   };

@@ -138,6 +138,7 @@ export async function finish({ queue, put }: Service, batch: HandPlan): Promise<
     usage,
     ...codesOf(failed),
     copied: { items: 0, input_tokens: 0, output_tokens: 0 },
+    reused: { items: 0, input_tokens: 0, output_tokens: 0 },
     files: {},
   };
   await put(serviceBucket, keys.summary, JSON.stringify(summary));

@@ -83,6 +83,7 @@ flamboyance submit --file request.json --max-new-tokens 30`,
     .option("--idempotency-key <key>", "the same key with the same request answers the same batch, for a day")
     .option("--result-formats <format...>", "tables of all lines beside the JSON lines: csv, parquet")
     .option("--no-deduplicate", "run items that show and ask the same each by itself")
+    .option("--reuse", "take the answers that earlier batches with --reuse gave to the same, and lend this one's")
     .option("--dry-run", "run nothing: check the manifest, look at some images, estimate the time")
     .option("--watch", "watch it to its end")
     .action(async (flags: SubmitFlags & CommonFlags & { readonly idempotencyKey?: string; readonly watch?: boolean }) => {

@@ -41,6 +41,7 @@ export function formatBatch(batch: Batch): string {
       "tokens",
       `${batch.usage.input_tokens} in (${batch.usage.input_tokens_details.cached_tokens} from the shared prefix), ${batch.usage.output_tokens} out`,
     ],
+    ["didn't run", savedText(batch)],
     ["created", formatTime(batch.created_at)],
     ["deadline", formatTime(batch.expires_at)],
     ["ended", formatTime(batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at)],
@@ -58,6 +59,15 @@ export function formatBatch(batch: Batch): string {
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name.padEnd(12)}${value ?? ""}\n`)
     .join("");
+}
+
+/** Null where every item ran. */
+function savedText({ saved: { copied, reused } }: Batch): string | null {
+  const parts = [
+    ...(copied === 0 ? [] : [`${copied} copied from items of the batch`]),
+    ...(reused === 0 ? [] : [`${reused} reused from earlier batches`]),
+  ];
+  return parts.length === 0 ? null : parts.join(", ");
 }
 
 export function formatErrors(errors: BatchErrors["data"], columns?: number): string {

@@ -92,6 +92,7 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     created_at: 1,
     priority: 0,
     never_ran: 0,
+    saved: { copied: 0, reused: 0 },
     request_counts: { total, completed, failed: 0 },
     usage: {
       input_tokens: 0,

@@ -37,6 +37,7 @@ export interface SubmitFlags {
   readonly priority?: number;
   readonly resultFormats?: readonly string[];
   readonly deduplicate?: boolean;
+  readonly reuse?: boolean;
   readonly dryRun?: boolean;
   readonly maxFailed?: number | string;
   readonly metadata?: Readonly<Record<string, string>>;
@@ -83,6 +84,7 @@ export async function readSubmission(
     result_formats: flags.resultFormats,
     // Without the flag it is true: then the file's word stands.
     deduplicate: flags.deduplicate === false ? false : undefined,
+    reuse: flags.reuse,
     dry_run: flags.dryRun,
     max_failed: flags.maxFailed,
     metadata: flags.metadata,
@@ -164,6 +166,7 @@ const flagOf: Readonly<Record<string, string>> = {
   result_formats: "--result-formats",
   completion_window: "--completion-window",
   priority: "--priority",
+  reuse: "--reuse",
   max_failed: "--max-failed",
   "generation.max_new_tokens": "--max-new-tokens",
   "generation.min_new_tokens": "--min-new-tokens",

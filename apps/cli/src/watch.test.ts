@@ -30,6 +30,7 @@ function ended(status: Batch["status"], request_counts: Batch["request_counts"],
     [`${status}_at`]: 10,
     priority: 0,
     never_ran,
+    saved: { copied: 0, reused: 0 },
     request_counts,
     usage: {
       input_tokens: 0,

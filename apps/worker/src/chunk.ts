@@ -17,10 +17,11 @@ import { batchKeys, decodePlanIndex, jsonLine, planIndexRange, readLines, type S
 import { copyLine, readEarlierLines } from "./copy-line.ts";
 import type { Frontiers } from "./frontier.ts";
 import type { Gate } from "./gate.ts";
-import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
+import { runItem, type ItemDependencies, type ItemModel, type ItemResult, type RunningBatch } from "./item.ts";
 import { stopKind } from "./job-stop.ts";
 import { framesOf, sourcesOf } from "./media.ts";
 import type { OpenBatch, OpenBatches } from "./open-batches.ts";
+import type { Lenders } from "./reuse/lenders.ts";
 import type { Rates } from "./rates.ts";
 import { addTallies, noTally } from "./result-tally.ts";
 import { inRoom, type Place, type Solitude } from "./solitude.ts";
@@ -33,6 +34,7 @@ export interface ChunkDependencies extends ItemDependencies {
   readonly batches: OpenBatches;
   readonly stops: StopWatch;
   readonly frontiers: Frontiers;
+  readonly lenders: Lenders;
   readonly rates: Rates;
   /** Items of all chunks that are under way at once, each weighing its frames. */
   readonly itemGate: Gate;
@@ -69,7 +71,8 @@ async function runClaimed(
     const either = AbortSignal.any([signal, stop.signal]);
     // A stopped batch isn't kept waiting: nothing of the chunk runs then.
     if (claim.suspect) await place.alone(either).catch(() => {});
-    const batch = await batches.open(id, claim.plan, model, signal);
+    const opened = await batches.open(id, claim.plan, model, signal);
+    const batch = { ...opened, earlier: await dependencies.lenders.open(opened, signal) };
     const { items, firstItem } = await readItems(dependencies, batch, chunk, signal);
     const results = claim.suspect
       ? await runOneByOne(dependencies, model, batch, { items, firstItem }, { id, chunk, attempt, quarantined: claim.quarantined }, either)
@@ -120,7 +123,7 @@ async function readItems(
 async function runItems(
   dependencies: ChunkDependencies,
   model: ItemModel,
-  batch: OpenBatch,
+  batch: RunningBatch,
   { items, firstItem }: { readonly items: readonly Item[]; readonly firstItem: number },
   signal: AbortSignal,
 ): Promise<(ItemResult | null)[]> {

@@ -69,6 +69,12 @@ const environment = z.object({
     .min(0)
     .default(256 * 1024 * 1024)
     .describe("Pixels kept for further items of the same batch that show the same image."),
+  FLAMBOYANCE_REUSE_BYTES: z.coerce
+    .number()
+    .int()
+    .min(1024 * 1024)
+    .default(64 * 1024 * 1024)
+    .describe("What is kept of earlier batches' results and their indexes, for batches with `reuse`."),
   FLAMBOYANCE_DECODE_THREADS: count.optional().describe("Threads that turn images into pixels. Unset: one less than cores, but one."),
   FLAMBOYANCE_DECODE_BYTES: bytes
     .default(gibibyte / 2)
@@ -142,6 +148,7 @@ export interface Config {
   readonly webLoopback: boolean;
   readonly readAheadBytes: number;
   readonly pixelCacheBytes: number;
+  readonly reuseBytes: number;
   readonly decodeThreads: number;
   readonly decodeBytes: number;
   readonly metrics: { readonly host: string; readonly port: number };
@@ -186,6 +193,7 @@ export function readConfig(variables: Variables): Config {
     webLoopback: value.FLAMBOYANCE_WEB_LOOPBACK,
     readAheadBytes: value.FLAMBOYANCE_READ_AHEAD_BYTES,
     pixelCacheBytes: value.FLAMBOYANCE_PIXEL_CACHE_BYTES,
+    reuseBytes: value.FLAMBOYANCE_REUSE_BYTES,
     decodeThreads: value.FLAMBOYANCE_DECODE_THREADS ?? Math.max(1, availableParallelism() - 1),
     decodeBytes: value.FLAMBOYANCE_DECODE_BYTES,
     metrics: { host: value.FLAMBOYANCE_METRICS_HOST, port: value.FLAMBOYANCE_METRICS_PORT },

@@ -6,12 +6,11 @@ import { itemsPerChunk } from "./chunk-ledger.ts";
 import { lineSucceeded, resultLine, succeededLine, type Item, type ItemIdentity, type ResultLine } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, readLines, type Storage } from "@flamboyance/storage";
-import { isOwnFault } from "./fate.ts";
 import { isWeb } from "./fetch.ts";
 import type { ItemModel, ItemResult } from "./item.ts";
 import { sourcesOf } from "./media.ts";
 import type { OpenBatch } from "./open-batches.ts";
-import { labelsOf, promptHash, queryText } from "./prompt.ts";
+import { itemPromptHash } from "./prompt.ts";
 import { noTally } from "./result-tally.ts";
 
 /** This item's line from its like's; null where they aren't alike after all: whatever is wrong with this one then comes out as it runs. */
@@ -29,24 +28,17 @@ export function copyLine(
   // The web may answer anew, and what follows `?` in an address isn't in a line.
   if (sources.some(({ image }) => isWeb(image))) return null;
   const shown = sources.every(
-    ({ image, etag }, at) => made.images[at]?.image === image && (etag === null || made.images[at].etag === etag),
+    ({ image, etag, frames }, at) =>
+      made.images[at]?.image === image && (etag === null || made.images[at].etag === etag) && (made.images[at].frames ?? null) === frames,
   );
   if (!shown || made.images.length !== sources.length) return null;
-  if (made.prompt_sha256 !== promptOf(batch, item)) return null;
+  if (made.prompt_sha256 !== itemPromptHash(request, batch.prefixHash, item)) return null;
   const { id: _id, object: _object, ...completion } = body;
   const timings = { fetch_ms: 0, decode_ms: 0, engine_ms: 0 };
-  const copied = succeededLine(identity, completion, { ...made, timings, worker, copied_from: made.copied_from ?? line.id });
+  const { reused_from: _reused, ...own } = made;
+  const copied = succeededLine(identity, completion, { ...own, timings, worker, copied_from: made.copied_from ?? line.id });
   // No token was made for it.
   return { line: copied, tally: { ...noTally, completed: 1 } };
-}
-
-function promptOf({ request, prefixHash }: OpenBatch, item: Item): string | null {
-  try {
-    return promptHash(prefixHash, queryText(request, item), request.task === "classify" ? labelsOf(request, item) : null);
-  } catch (error) {
-    if (!isOwnFault(error)) throw error;
-    return null;
-  }
 }
 
 /** The lines at these places of chunks before this one, as far as those chunks have their parts. */

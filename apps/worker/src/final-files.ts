@@ -17,6 +17,7 @@ import {
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
+import { openLentAnswers } from "./reuse/lent-answers.ts";
 import { addTallies, noTally, tallyOf } from "./result-tally.ts";
 import { openTableFile, type TableFile, type WrittenTable } from "./tables/table-file.ts";
 
@@ -53,6 +54,7 @@ export async function writeFinalFiles(
   const output = openLineFile(storage, { bucket, key: keys.output }, { signal });
   const errors = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const tables: TableFile[] = [];
+  const lent = request.reuse === true ? openLentAnswers({ storage, bucket }, request, plan, keys, signal) : null;
   try {
     for (const format of request.result_formats ?? []) tables.push(await openTableFile({ storage, bucket }, format, keys, signal));
     const { chunks, refused } = plan;
@@ -68,10 +70,11 @@ export async function writeFinalFiles(
       signal,
     })) {
       totals.add(value);
+      if (lineSucceeded(value)) await lent?.add(value, text);
       await (lineSucceeded(value) ? output : errors).write(text);
       for (const table of tables) await table.add(value);
     }
-    const { counts, never_ran, usage } = totals.counted();
+    const { counts, never_ran, saved, usage } = totals.counted();
     // A part that isn't whole must never become an end.
     if (counts.total !== plan.items + refused)
       throw new CodedError("internal_error", `${id}: ${counts.total} lines, not ${plan.items + refused}`);
@@ -93,7 +96,7 @@ export async function writeFinalFiles(
       counts,
       usage,
       ...totals.codes(),
-      copied: totals.copied(),
+      ...totals.saved(),
       files: Object.fromEntries(
         Object.entries(files).map(([name, { sizeBytes, sha256, lines }]) => [name, { size_bytes: sizeBytes, sha256, lines }]),
       ),
@@ -104,8 +107,10 @@ export async function writeFinalFiles(
       ...frame,
       counts,
       never_ran,
+      saved,
       usage,
       stored_bytes: Object.values(files).reduce((sum, { sizeBytes }) => sum + sizeBytes, plan.stored_bytes + Buffer.byteLength(summary)),
+      ...(lent === null ? {} : { lends: await lent.finish() }),
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
         errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },
@@ -118,10 +123,12 @@ export async function writeFinalFiles(
   }
 }
 
+const nothing = { items: 0, input_tokens: 0, output_tokens: 0 };
+
 class Totals {
   #tally = noTally;
   #neverRan = 0;
-  readonly #copied = { items: 0, input_tokens: 0, output_tokens: 0 };
+  readonly #saved = { copied: { ...nothing }, reused: { ...nothing } };
   readonly #codes = new Map<string, number>();
   readonly #refused = new Map<string, number>();
 
@@ -131,10 +138,12 @@ class Totals {
     const { id, response, error, flamingo } = line;
     const body = response?.body;
     if (added.failed === 0) {
-      if (flamingo?.copied_from === undefined || body === undefined || !("usage" in body)) return;
-      this.#copied.items += 1;
-      this.#copied.input_tokens += body.usage.prompt_tokens;
-      this.#copied.output_tokens += body.usage.completion_tokens;
+      const ran = flamingo?.copied_from === undefined && flamingo?.reused_from === undefined;
+      if (ran || body === undefined || !("usage" in body)) return;
+      const saved = flamingo.copied_from === undefined ? this.#saved.reused : this.#saved.copied;
+      saved.items += 1;
+      saved.input_tokens += body.usage.prompt_tokens;
+      saved.output_tokens += body.usage.completion_tokens;
       return;
     }
     const isRefused = linePosition(id)?.refusedLine !== null;
@@ -144,11 +153,12 @@ class Totals {
     if (isRefused) this.#refused.set(code, (this.#refused.get(code) ?? 0) + 1);
   }
 
-  counted(): Pick<End, "counts" | "never_ran" | "usage"> {
+  counted(): Pick<End, "counts" | "never_ran" | "saved" | "usage"> {
     const { completed, failed, input_tokens, cached_tokens, output_tokens } = this.#tally;
     return {
       counts: { total: completed + failed, completed, failed },
       never_ran: this.#neverRan,
+      saved: { copied: this.#saved.copied.items, reused: this.#saved.reused.items },
       usage: {
         input_tokens,
         input_tokens_details: { cached_tokens },
@@ -159,8 +169,9 @@ class Totals {
     };
   }
 
-  copied(): Summary["copied"] {
-    return { ...this.#copied };
+  /** What answers that were taken from other lines would have cost. */
+  saved(): Pick<Summary, "copied" | "reused"> {
+    return { copied: { ...this.#saved.copied }, reused: { ...this.#saved.reused } };
   }
 
   /** Failed lines by code, in the codes' order, and which of them are refused lines. */

@@ -3,6 +3,7 @@
  * everything else is thrown and the chunk runs again.
  */
 import {
+  CodedError,
   failedLine,
   precisionOf,
   succeededLine,
@@ -14,27 +15,22 @@ import {
 } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
 import { labelCompletion, textCompletion, type Completion } from "./completion.ts";
-import type { Decoder } from "./decode.ts";
 import type { Engine, EnginePrompt } from "./engine.ts";
 import { isOwnFault } from "./fate.ts";
-import { fetchImage, type ImageSources } from "./fetch.ts";
 import { generationOptions } from "./generation.ts";
 import { ItemClock } from "./item-clock.ts";
-import { loadMedia, sourcesOf, type LoadedImage, type Source } from "./media.ts";
-import type { Metrics } from "./metrics.ts";
+import { loadImage, peekImage, type ImageDependencies } from "./load-image.ts";
+import { loadMedia, sourcesOf, type LoadedImage } from "./media.ts";
 import type { OpenBatch } from "./open-batches.ts";
 import type { PixelCache } from "./pixel-cache.ts";
 import { labelsOf, promptHash, queryText } from "./prompt.ts";
-import type { ReadAhead } from "./read-ahead.ts";
 import { noTally } from "./result-tally.ts";
+import { answersFor, reusedLine } from "./reuse/item-answers.ts";
+import type { EarlierAnswers } from "./reuse/lenders.ts";
 import { shownImage } from "./web-image.ts";
 
-export interface ItemDependencies extends ImageSources {
-  readonly serviceBucket: string;
-  readonly decoder: Decoder;
-  readonly readAhead: ReadAhead;
+export interface ItemDependencies extends ImageDependencies {
   readonly pixelCache: PixelCache;
-  readonly metrics: Metrics;
   /** This process, as its lines name it. */
   readonly worker: string;
 }
@@ -53,11 +49,17 @@ export interface ItemResult {
   readonly tally: Tally;
 }
 
+/** A batch as one chunk runs it. */
+export interface RunningBatch extends OpenBatch {
+  /** Null where the batch doesn't ask for them. */
+  readonly earlier: EarlierAnswers | null;
+}
+
 /** Rejects with passing faults and with the signal's reason. */
 export async function runItem(
   dependencies: ItemDependencies,
   model: ItemModel,
-  batch: OpenBatch,
+  batch: RunningBatch,
   { item, number }: { readonly item: Item; readonly number: number },
   signal: AbortSignal,
 ): Promise<ItemResult> {
@@ -66,11 +68,13 @@ export async function runItem(
   const identity = { batchId: request.id, item: number, customId: item.custom_id };
   const clock = new ItemClock();
   const sources = sourcesOf(item, request.frames, model.maxFrames);
+  const answers = batch.earlier === null ? null : answersFor(batch, batch.earlier, { item, sources }, signal);
   const provenance = (images: readonly Omit<LoadedImage, "frames">[], prompt: string | null): Provenance => ({
-    images: sources.map(({ image, etag }, at) => ({
+    images: sources.map(({ image, etag, frames }, at) => ({
       image: shownImage(image),
       etag: images[at]?.etag ?? etag,
       sha256: images[at]?.sha256 ?? null,
+      ...(frames === null ? {} : { frames }),
     })),
     precision: precisionOf(request.model),
     prompt_sha256: prompt,
@@ -78,9 +82,26 @@ export async function runItem(
     worker: dependencies.worker,
   });
   try {
-    const { frames, images } = await loadMedia(sources, (source) =>
-      pixelCache.get(request.id, source, () => loadImage(dependencies, { model, request, clock }, source, signal), signal),
-    );
+    const load = { model, request, clock };
+    const { frames, images } = await loadMedia(sources, async (source) => {
+      if (answers !== null && sources.length === 1) {
+        const answered = async (sha256: string) => (await answers.find([{ sha256 }])) !== null;
+        const seen = await pixelCache.peek(request.id, source, () => peekImage(dependencies, load, source, answered, signal), signal);
+        // Not decoded for this item's answer, or for that of another that shows the image.
+        if (seen.frames !== null || (await answered(seen.sha256))) return seen;
+      }
+      return pixelCache.get(request.id, source, () => loadImage(dependencies, load, source, signal), signal);
+    });
+    const earlier = (await answers?.find(images)) ?? null;
+    if (answers !== null && earlier !== null) {
+      const line = reusedLine(request, identity, earlier, provenance(images, answers.prompt));
+      if (line !== null) {
+        metrics.item(model.name, "ok");
+        // No token was made for it.
+        return { line, tally: { completed: 1, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 } };
+      }
+    }
+    if (frames === null) throw new CodedError("internal_error", `${request.id}: item ${number} has neither pixels nor an answer`);
     const labels = request.task === "classify" ? labelsOf(request, item) : null;
     const text = queryText(request, item);
     const prompt = { id: `${request.id}-${number}`, prefix: batch.prefix, text, media: [frames] };
@@ -103,37 +124,6 @@ export async function runItem(
     const tally = { ...noTally, failed: 1 };
     return { line: failedLine(identity, error.code, error.message, provenance([], null)), tally };
   }
-}
-
-/** For all items that show it at once, or soon after: the time is the first one's. */
-async function loadImage(
-  dependencies: ItemDependencies,
-  { model, request, clock }: { readonly model: ItemModel; readonly request: BatchRequest; readonly clock: ItemClock },
-  { frames: wanted, ...image }: Source,
-  signal: AbortSignal,
-): Promise<LoadedImage> {
-  const { serviceBucket, decoder, readAhead, metrics } = dependencies;
-  const owner = { access: request.access, serviceBucket };
-  const look = { preprocessing: model.preprocessing, frames: wanted, pixels: request.pixels };
-  const fetched = { etag: null as string | null };
-  const decode = async (bytes: Uint8Array) => {
-    const [frames, sha256] = await Promise.all([decoder.decode(bytes, look, signal), sha256Of(bytes)]);
-    return { frames, sha256 };
-  };
-  const stages = {
-    fetch: async () => {
-      const { bytes, etag } = await metrics.time("fetch", () => clock.time("fetch", () => fetchImage(dependencies, image, owner, signal)));
-      fetched.etag = etag;
-      return bytes;
-    },
-    decode: (bytes: Uint8Array) => metrics.time("decode", () => clock.time("decode", () => decode(bytes))),
-  };
-  return { ...(await readAhead.load(stages, signal)), ...fetched };
-}
-
-/** Beside the main loop. */
-async function sha256Of(bytes: Uint8Array): Promise<string> {
-  return Buffer.from(await crypto.subtle.digest("SHA-256", Uint8Array.from(bytes))).toString("hex");
 }
 
 async function complete(

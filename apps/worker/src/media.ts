@@ -40,22 +40,25 @@ export interface LoadedImage {
   readonly sha256: string;
 }
 
+/** One whose bytes were seen and not decoded, for its item's answer was known. */
+export type SeenImage = Omit<LoadedImage, "frames"> & { readonly frames: null };
+
 /**
  * Loads all sources at once (how many of them run is the loader's to bound) and ends when all have ended: nothing of an item outlives it. Of several faults one that
- * passes comes first, then that of the earliest source, so that an item fails alike at each attempt; in a list it is named by its place.
+ * passes comes first, then that of the earliest source, so that an item fails alike at each attempt; in a list it is named by its place. `frames` is null where one of them wasn't decoded.
  */
 export async function loadMedia(
   sources: readonly Source[],
-  load: (source: Source) => Promise<LoadedImage>,
-): Promise<{ readonly frames: Media; readonly images: readonly Omit<LoadedImage, "frames">[] }> {
+  load: (source: Source) => Promise<LoadedImage | SeenImage>,
+): Promise<{ readonly frames: Media | null; readonly images: readonly Omit<LoadedImage, "frames">[] }> {
   const loaded = await Promise.allSettled(sources.map(load));
   const faults: unknown[] = [];
-  const frames: Float32Array[] = [];
+  let frames: Float32Array[] | null = [];
   const images: Omit<LoadedImage, "frames">[] = [];
   for (const [index, result] of loaded.entries()) {
     if (result.status === "fulfilled") {
       const { frames: own, ...facts } = result.value;
-      frames.push(...own);
+      frames = own === null || frames === null ? null : [...frames, ...own];
       images.push(facts);
     } else faults.push(atPlace(result.reason, sources[index]?.place ?? null));
   }

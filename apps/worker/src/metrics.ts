@@ -6,7 +6,7 @@ import type { ModelStats } from "@flamboyance/model";
 import type { Depth } from "@flamboyance/queue";
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
 
-export type Stage = "read" | "fetch" | "decode" | "engine" | "write" | "plan" | "finalize" | "deliver";
+export type Stage = "read" | "fetch" | "decode" | "reuse" | "engine" | "write" | "plan" | "finalize" | "deliver";
 
 export interface Metrics {
   readonly registry: Registry;
@@ -18,6 +18,8 @@ export interface Metrics {
   chunkStarted(): void;
   chunkEnded(): void;
   engine(model: string, stats: ModelStats): void;
+  /** An item of a batch with `reuse` looked for its answer; or the looking met a fault. */
+  reuse(result: "hit" | "miss" | "fault"): void;
   repaired(kind: string): void;
   modelsServed(count: number): void;
 }
@@ -36,7 +38,7 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
   const jobs = new Counter({ name: "flamboyance_jobs_total", help: "Jobs by kind and result.", labelNames: ["kind", "result"], registers });
   const stages = new Histogram({
     name: "flamboyance_stage_seconds",
-    help: "Time in each stage of the pipe: per item for fetch, decode and engine, per chunk for read and write, per batch for the others.",
+    help: "Time in each stage of the pipe: per item for fetch, decode, reuse and engine, per chunk for read and write, per batch for the others.",
     labelNames: ["stage"],
     buckets: [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300],
     registers,
@@ -73,6 +75,14 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
     labelNames: ["model", "cache", "result"],
     registers,
   });
+  const lookups = new Counter({
+    name: "flamboyance_reuse_lookups_total",
+    help: "Answers looked for in earlier batches' results: hit, miss, and faults on the way.",
+    labelNames: ["result"],
+    registers,
+  });
+  // All at 0 while nobody asks: a share of nothing is no figure.
+  for (const result of ["hit", "miss", "fault"]) lookups.inc({ result }, 0);
   const repairs = new Counter({
     name: "flamboyance_repairs_total",
     help: "What reconcile mended, by kind.",
@@ -134,6 +144,7 @@ export function createMetrics(depths: () => Promise<readonly Depth[]>): Metrics 
         cacheLookups.set({ model, cache, result: "computed" }, computed);
       }
     },
+    reuse: (result) => lookups.inc({ result }),
     repaired: (kind) => repairs.inc({ kind }),
     modelsServed: (count) => served.set(count),
   };

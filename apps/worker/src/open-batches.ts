@@ -10,6 +10,7 @@ import type { PrefixSource } from "./engine.ts";
 import type { ItemModel } from "./item.ts";
 import { sourcesOf } from "./media.ts";
 import { examplePassages, prefixHash } from "./prompt.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 export interface OpenBatch {
   readonly request: BatchRequest;
@@ -52,18 +53,6 @@ export function holdOpenBatches(dependencies: {
       return untilAborted(opened, signal);
     },
   };
-}
-
-async function untilAborted<Result>(work: Promise<Result>, signal: AbortSignal): Promise<Result> {
-  signal.throwIfAborted();
-  const aborted = Promise.withResolvers<never>();
-  const giveUp = () => aborted.reject(signal.reason);
-  signal.addEventListener("abort", giveUp, { once: true });
-  try {
-    return await Promise.race([work, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", giveUp);
-  }
 }
 
 async function readBatch(

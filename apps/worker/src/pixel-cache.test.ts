@@ -100,3 +100,18 @@ it("tells an animation's first frame from its sampled ones, and weighs all of th
   await cache.get("batch", still("a"), load("first, after all"), signal);
   expect(loads).toEqual(["first", "middle", "first, after all"]);
 });
+
+it("keeps of an image that wasn't decoded what its bytes were, and loads it anew for who needs its pixels", async () => {
+  const cache = openPixelCache({ maxBytes: mebibyte });
+  const { loads, load } = counted();
+  const seen = () => {
+    loads.push("seen");
+    return Promise.resolve({ frames: null, etag: "1", sha256: "2" });
+  };
+  await Promise.all([cache.peek("batch", still("a"), seen, signal), cache.peek("batch", still("a"), seen, signal)]);
+  expect(await cache.peek("batch", still("a"), seen, signal)).toEqual({ frames: null, etag: "1", sha256: "2" });
+  const decoded = await Promise.all([cache.get("batch", still("a"), load("a"), signal), cache.get("batch", still("a"), load("a"), signal)]);
+  expect(decoded.map(({ frames }) => frames.length)).toEqual([1, 1]);
+  expect((await cache.peek("batch", still("a"), seen, signal)).frames).not.toBeNull();
+  expect(loads).toEqual(["seen", "a"]);
+});

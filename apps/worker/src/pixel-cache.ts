@@ -5,7 +5,7 @@
  * (Exact and fast pixels never meet: a batch's are all of one kind, so its id tells them apart.)
  */
 import { isOwnFault } from "./fate.ts";
-import type { LoadedImage, Source } from "./media.ts";
+import type { LoadedImage, SeenImage, Source } from "./media.ts";
 
 export interface PixelCache {
   /** The source's pixels, from here or by `load`; a copy of its own for each caller. A failed load is kept only where it is the image's own fault. */
@@ -15,14 +15,21 @@ export interface PixelCache {
     load: () => Promise<LoadedImage>,
     signal: AbortSignal,
   ): Promise<LoadedImage>;
+  /** The same where the bytes alone may do: what `load` didn't decode is kept as that, for `get` to load anew. */
+  peek(
+    batch: string,
+    source: Pick<Source, "image" | "etag" | "frames">,
+    load: () => Promise<LoadedImage | SeenImage>,
+    signal: AbortSignal,
+  ): Promise<LoadedImage | SeenImage>;
 }
 
 interface Entry {
-  readonly loaded: Promise<LoadedImage>;
+  readonly loaded: Promise<LoadedImage | SeenImage>;
   bytes: number;
 }
 
-/** What a failure, or a load under way, counts for. */
+/** What a failure, a load under way, or an image that wasn't decoded counts for. */
 const leastBytes = 1_024;
 
 export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): PixelCache {
@@ -43,17 +50,12 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
       drop(oldest, old);
     }
   };
-  const start = (key: string, load: () => Promise<LoadedImage>): Entry => {
+  const start = (key: string, load: () => Promise<LoadedImage | SeenImage>): Entry => {
     const entry: Entry = { loaded: load(), bytes: 0 };
     entries.set(key, entry);
     weigh(key, entry, leastBytes);
     entry.loaded.then(
-      ({ frames }) =>
-        weigh(
-          key,
-          entry,
-          frames.reduce((bytes, { byteLength }) => bytes + byteLength, 0),
-        ),
+      ({ frames }) => weigh(key, entry, frames === null ? leastBytes : frames.reduce((bytes, { byteLength }) => bytes + byteLength, 0)),
       (error: unknown) => {
         if (!isOwnFault(error)) drop(key, entry);
       },
@@ -61,26 +63,44 @@ export function openPixelCache({ maxBytes }: { readonly maxBytes: number }): Pix
     return entry;
   };
 
-  return {
-    get: async (batch, { image, etag, frames }, load, signal) => {
-      const key = `${batch} ${frames ?? "first"} ${etag ?? "any"} ${image}`;
-      for (;;) {
-        signal.throwIfAborted();
-        const known = entries.get(key);
-        const entry = known ?? start(key, load);
-        if (known !== undefined) {
-          // Used last, dropped last.
-          entries.delete(key);
-          entries.set(key, known);
-        }
-        try {
-          const { frames: own, ...facts } = await entry.loaded;
-          return { frames: own.map((frame) => frame.slice()), ...facts };
-        } catch (error) {
-          // Another item's load, given up with that item's chunk: this one loads for itself.
-          if (known === undefined || isOwnFault(error)) throw error;
-        }
+  const find = async <Found extends LoadedImage | SeenImage>(
+    batch: string,
+    { image, etag, frames }: Pick<Source, "image" | "etag" | "frames">,
+    load: () => Promise<Found>,
+    serves: (found: LoadedImage | SeenImage) => found is Found,
+    signal: AbortSignal,
+  ): Promise<Found> => {
+    const key = `${batch} ${frames ?? "first"} ${etag ?? "any"} ${image}`;
+    for (;;) {
+      signal.throwIfAborted();
+      const known = entries.get(key);
+      const entry = known ?? start(key, load);
+      if (known !== undefined) {
+        // Used last, dropped last.
+        entries.delete(key);
+        entries.set(key, known);
       }
-    },
+      try {
+        const found = await entry.loaded;
+        if (serves(found)) return found.frames === null ? found : { ...found, frames: found.frames.map((frame) => frame.slice()) };
+        drop(key, entry);
+      } catch (error) {
+        // Another item's load, given up with that item's chunk: this one loads for itself.
+        if (known === undefined || isOwnFault(error)) throw error;
+      }
+    }
   };
+
+  return {
+    get: (batch, source, load, signal) => find(batch, source, load, hasPixels, signal),
+    peek: (batch, source, load, signal) => find(batch, source, load, isSeen, signal),
+  };
+}
+
+function isSeen(_found: LoadedImage | SeenImage): _found is LoadedImage | SeenImage {
+  return true;
+}
+
+function hasPixels(found: LoadedImage | SeenImage): found is LoadedImage {
+  return found.frames !== null;
 }

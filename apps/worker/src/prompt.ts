@@ -2,6 +2,7 @@
 import { hash } from "node:crypto";
 import type { BatchRequest, Item, Plan, SupportExample } from "@flamboyance/contracts";
 import { buildPrompt, type PromptExample } from "@flamboyance/model";
+import { isOwnFault } from "./fate.ts";
 
 /** The few-shot prefix, one passage per example. `images[i]` stands for example i's image; null where it has none. Throws invalid_request for texts that no prompt can hold. */
 export function examplePassages<Image>(
@@ -26,6 +27,16 @@ export function prefixHash(request: BatchRequest, shown: Plan["examples"]): stri
 /** Equal where a batch's examples, an item's words and its labels are. */
 export function promptHash(prefix: string, text: string, labels: readonly string[] | null): string {
   return sha256([prefix, text, labels]);
+}
+
+/** That of an item; null where no prompt can hold its words: the item says so itself when it runs. */
+export function itemPromptHash(request: BatchRequest, prefix: string, item: Item): string | null {
+  try {
+    return promptHash(prefix, queryText(request, item), request.task === "classify" ? labelsOf(request, item) : null);
+  } catch (error) {
+    if (!isOwnFault(error)) throw error;
+    return null;
+  }
 }
 
 const sha256 = (parts: unknown): string => hash("sha256", JSON.stringify(parts));

@@ -14,11 +14,11 @@ export function addTallies(one: Tally, other: Tally): Tally {
   };
 }
 
-/** An answer that was copied cost no tokens. */
+/** An answer that was copied or reused cost no tokens. */
 export function tallyOf({ response, flamingo }: ResultLine): Tally {
   const body = response?.body;
   if (body === undefined || !("usage" in body)) return { ...noTally, failed: 1 };
-  if (flamingo?.copied_from !== undefined) return { ...noTally, completed: 1 };
+  if (flamingo?.copied_from !== undefined || flamingo?.reused_from !== undefined) return { ...noTally, completed: 1 };
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = body.usage;
   return {
     ...noTally,

@@ -4,8 +4,7 @@
  */
 import { failedLine, itemNumber, type Item } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { runItem, type ItemDependencies, type ItemModel, type ItemResult } from "./item.ts";
-import type { OpenBatch } from "./open-batches.ts";
+import { runItem, type ItemDependencies, type ItemModel, type ItemResult, type RunningBatch } from "./item.ts";
 import { noTally } from "./result-tally.ts";
 
 export interface Suspect {
@@ -19,7 +18,7 @@ export interface Suspect {
 export async function runOneByOne(
   dependencies: ItemDependencies & { readonly queue: Queue },
   model: ItemModel,
-  batch: OpenBatch,
+  batch: RunningBatch,
   { items, firstItem }: { readonly items: readonly Item[]; readonly firstItem: number },
   { id, chunk, attempt, quarantined }: Suspect,
   signal: AbortSignal,

@@ -129,3 +129,21 @@ it("keeps a deleted retry's decision while a batch before it stands, so that its
   expect(await away(9)).toEqual({ removed: 1, left: "clean" });
   expect([...held.keys()]).toEqual([]);
 });
+
+it("of a deleted batch takes first of all the name by which later ones find its answers, and lets no end that can't be read keep it", async () => {
+  const lends = { recipe: "r", key: "reuse/birds/r/1-b", entries: 1, output_bytes: 1 };
+  const decided = { at: 9, text: JSON.stringify({ tenant: "birds", deleted_at: 1, because: "asked" }) };
+  const { held, away } = store({
+    [keys.end]: { at: 1, text: JSON.stringify({ ...end, lends }) },
+    [keys.deleted]: decided,
+    [lends.key]: { at: 1 },
+    ...Object.fromEntries(Array.from({ length: 11 }, (_, at) => [keys.control(at, "u"), { at: 1 }])),
+  });
+  // More than one look may take: the end may be among what goes.
+  expect(await away(1)).toEqual({ removed: 10, left: "more" });
+  expect(held.has(lends.key)).toBe(false);
+
+  const broken = store({ [keys.end]: { at: 1, text: "not ours" }, [keys.deleted]: decided });
+  expect(await broken.away(1)).toEqual({ removed: 1, left: "later" });
+  expect([...broken.held.keys()]).toEqual([keys.deleted]);
+});

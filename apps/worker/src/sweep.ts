@@ -7,7 +7,7 @@
  * Which batches are due stands in the queue (`sweepable`): looked at again until a look finds nothing, for a stalled process may still write. After a loss of
  * Redis that list is refilled: with open batches as each is settled, with the others as they are listed again (rebuild.ts).
  */
-import { deletion, end as endSchema, type End } from "@flamboyance/contracts";
+import { deletion, end as endSchema, isCoded, type End } from "@flamboyance/contracts";
 import { batchKeys, clockKey, readJson, type Storage } from "@flamboyance/storage";
 import { findWinningSeal } from "./winning-seal.ts";
 
@@ -66,6 +66,9 @@ export async function sweepDeleted(
   const { folderPrefix, deleted, marker } = batchKeys(id);
   const found: { bucket: string; key: string }[] = [];
   let decidedMs = 0;
+  // Before the end that names it: later nobody could say where it is.
+  const lends = await lentKey({ storage, serviceBucket: bucket }, id, signal);
+  if (lends !== null) await storage.remove([{ bucket, key: lends }], { signal });
   for await (const { key, lastModified } of storage.list({ bucket, key: folderPrefix }, { signal })) {
     if (key === deleted) decidedMs = lastModified.getTime();
     else if (found.length === maxObjects) {
@@ -81,6 +84,17 @@ export async function sweepDeleted(
   }
   await storage.remove([{ bucket, key: deleted }], { signal });
   return { removed: 1, left: "clean" };
+}
+
+/** The object by which later batches find this one's answers. */
+async function lentKey({ storage, serviceBucket: bucket }: SweepDependencies, id: string, signal: AbortSignal): Promise<string | null> {
+  try {
+    return (await readJson(storage, { bucket, key: batchKeys(id).end }, endSchema, signal))?.lends?.key ?? null;
+  } catch (error) {
+    // An end that can't be read keeps nothing from going.
+    if (!isCoded(error, "internal_error")) throw error;
+    return null;
+  }
 }
 
 /** The time on the store's own clock, in ms: a worker's may be wrong by more than an age. */

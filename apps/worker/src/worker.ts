@@ -25,6 +25,7 @@ import { openReadAhead } from "./read-ahead.ts";
 import { rebuildLost } from "./rebuild.ts";
 import { openReconciler } from "./reconcile.ts";
 import { repeat } from "./repeat.ts";
+import { openLenders } from "./reuse/lenders.ts";
 import { openServedModels, type ServedModels } from "./served-models.ts";
 import { inRoom, Solitude } from "./solitude.ts";
 import { startStopWatch } from "./stop-watch.ts";
@@ -98,6 +99,7 @@ export async function startWorker(config: Config): Promise<RunningWorker> {
     solitude: rooms.chunks,
     readAhead: openReadAhead({ slots: config.fetchConcurrency, maxBytes: config.readAheadBytes }),
     pixelCache: openPixelCache({ maxBytes: config.pixelCacheBytes }),
+    lenders: openLenders({ storage, bucket: config.bucket, metrics, maxBytes: config.reuseBytes, signal: stopped.signal }),
     rates,
   };
   const claims = newDeviceClaims();

@@ -3,13 +3,16 @@ import { parseArgs } from "node:util";
 import { measureEngine } from "./engine.ts";
 import { measureFairness } from "./fairness.ts";
 import { measureMemory } from "./memory.ts";
+import { measureReuse } from "./reuse.ts";
 import { measureThroughput } from "./throughput.ts";
 import { measureWorkers } from "./workers.ts";
 
-const help = `npm run bench:service -- [throughput | workers | fairness | memory | engine] [options]
+const help = `npm run bench:service -- [throughput | reuse | workers | fairness | memory | engine] [options]
 
   throughput   items a second and processor time an item when the model costs nothing (default)
                  --items <n> (20000)  --images <n> (2000)
+  reuse        what answers of an earlier batch save, and what looking for them costs
+                 --items <n> (5000)  --images <n> (2000)
   workers      the same batch by one worker and by several, with an engine that waits
                  --items <n> (3200)  --workers <n> (8)  --wait-ms <n> (50)
   fairness     a batch of 100 items behind another tenant's large one, and behind many small ones
@@ -40,6 +43,7 @@ async function main(): Promise<boolean> {
   const dataset = (standard: number) => ({ items: items[0] ?? standard, images: Number(values.images), imageSide: 256 });
   if (!values.help) {
     if (measure === "throughput") return measureThroughput(dataset(20_000), signal);
+    if (measure === "reuse") return measureReuse(dataset(5_000), signal);
     if (measure === "workers") {
       const setting = { workers: Number(values.workers), waitMs: Number(values["wait-ms"]) };
       return measureWorkers({ dataset: { ...dataset(3_200), images: 1 }, ...setting }, signal);

@@ -252,6 +252,7 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     results: null,
     priority: 0,
     never_ran: 0,
+    saved: { copied: 0, reused: 0 },
     max_failed: null,
     paused_reason: null,
     waiting_for: null,

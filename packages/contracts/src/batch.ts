@@ -19,6 +19,13 @@ export type Usage = z.infer<typeof usage>;
 export const lineError = z.object({ code: z.string(), message: z.string(), param: z.string().nullable(), line: z.int().nullable() });
 export type LineError = z.infer<typeof lineError>;
 
+/** Items that took an answer instead of running. */
+export const savedItems = z.object({
+  copied: z.int().describe("From an item of the same batch."),
+  reused: z.int().describe("From an earlier batch's results."),
+});
+export type SavedItems = z.infer<typeof savedItems>;
+
 const time = z.int().nullable();
 
 export const batch = z.object({
@@ -59,6 +66,7 @@ export const batch = z.object({
     .describe(
       "How many of the failed lines are of items that never ran, for a cancel or the deadline came first; known at the end, until then 0.",
     ),
+  saved: savedItems.describe("Items that took an answer instead of running; known at the end, until then 0."),
   max_failed: maxFailed.nullable().describe("As submitted: it pauses the batch once more lines failed."),
   paused_reason: z.string().nullable().describe("Why the batch was paused by itself; null where you paused it, and where it isn't paused."),
   waiting_for: z.string().nullable().describe("Why nothing runs just now, as `worker for <model>`; null while something does."),

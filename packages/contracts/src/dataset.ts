@@ -3,7 +3,7 @@
  * Owns the request's schema and the manifest's line. Refuses what is only known later (whether buckets, models and images exist).
  */
 import { z } from "zod";
-import { generation, generationFaults, generationGiven } from "./generation.ts";
+import { generation, generationFaults, generationGiven, isSampled } from "./generation.ts";
 import { limits } from "./limits.ts";
 
 /** An object of S3, or an address of the web: no credentials in it, and no IPv6 in brackets. What the web's guard refuses beyond that (ports, addresses) is the worker's. */
@@ -170,6 +170,12 @@ export const createDatasetBatch = z
       .describe(
         "Whether items that show and ask the same run once, and the others take that answer (`flamingo.copied_from`). Default true; what is sampled always runs each by itself.",
       ),
+    reuse: z
+      .boolean()
+      .optional()
+      .describe(
+        "Whether items take the answers that earlier batches of yours with `reuse` gave to the same (image bytes, words, examples, model, generation; `flamingo.reused_from`), and this batch's answers may be taken by later ones. Default false. What is sampled needs a `seed`.",
+      ),
     dry_run: z
       .boolean()
       .optional()
@@ -202,6 +208,8 @@ export const createDatasetBatch = z
         refuse(["generation", field], "classify ranks its labels and generates nothing");
     } else {
       for (const { field, message } of generationFaults(body.generation)) refuse(["generation", field], message);
+      if (body.reuse === true && isSampled(body.generation) && body.generation.seed === undefined)
+        refuse(["reuse"], "needs generation.seed: without it what is sampled is drawn anew by each batch");
     }
   });
 export type CreateDatasetBatch = z.output<typeof createDatasetBatch>;

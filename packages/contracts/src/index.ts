@@ -7,6 +7,7 @@ export {
   lineError,
   requestCounts,
   retryBatch,
+  savedItems,
   usage,
   type Batch,
   type BatchErrors,
@@ -15,6 +16,7 @@ export {
   type LineError,
   type RequestCounts,
   type RetryBatch,
+  type SavedItems,
   type Usage,
 } from "./batch.ts";
 export { access, credentialsFor, hostAllowed, placeAllowed, plainName, type Access, type BucketCredentials } from "./access.ts";

@@ -48,7 +48,14 @@ export type ChatCompletion = z.infer<typeof chatCompletion>;
 /** How a line came about: of what, by whom, in what time. Two attempts at an item differ in it; the line that counts is one attempt's, whole. */
 export const provenance = z.object({
   images: z
-    .array(z.object({ image: z.string(), etag: z.string().nullable(), sha256: z.string().nullable() }))
+    .array(
+      z.object({
+        image: z.string(),
+        etag: z.string().nullable(),
+        sha256: z.string().nullable(),
+        frames: z.int().optional().describe("How many were asked of an animation; absent: its first alone."),
+      }),
+    )
     .describe(
       "What was looked at, in order: the item's image, or those taken of its `images`. ETag and SHA-256 of the bytes, null where they weren't read.",
     ),
@@ -63,6 +70,12 @@ export const provenance = z.object({
     .optional()
     .describe(
       "The line whose answer this is: of an earlier item of the batch that shows and asks the same. It took no time, and its tokens count once.",
+    ),
+  reused_from: z
+    .string()
+    .optional()
+    .describe(
+      "As `copied_from`, the line of an earlier batch of the same tenant, whose id stands in it. The image was fetched, the model didn't run.",
     ),
 });
 export type Provenance = z.infer<typeof provenance>;

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { access } from "./access.ts";
-import { lineError, requestCounts, usage } from "./batch.ts";
+import { lineError, requestCounts, savedItems, usage } from "./batch.ts";
 import { columns, completionWindow, maxFailed, metadata, pixelMode, priority, resultFormat, supportExample, task } from "./dataset.ts";
 import { generation } from "./generation.ts";
 import { quotas } from "./quotas.ts";
@@ -62,6 +62,8 @@ export const batchRequest = z.object({
   result_formats: z.array(resultFormat).optional(),
   /** Only where it is false. */
   deduplicate: z.boolean().optional(),
+  /** Only where it was asked for. */
+  reuse: z.boolean().optional(),
   /** Absent where none was given. */
   max_failed: maxFailed.optional(),
   /** Of a retry alone. */
@@ -205,6 +207,8 @@ export const summary = z.object({
   refused: z.record(z.string(), z.int()),
   /** Items that took the answer of an earlier one that shows and asks the same, and what it would have cost to make it again: no part of `usage`. */
   copied: z.object({ items: z.int(), input_tokens: z.int(), output_tokens: z.int() }),
+  /** As `copied`, from the results of an earlier batch. */
+  reused: z.object({ items: z.int(), input_tokens: z.int(), output_tokens: z.int() }),
   /** By name: output.jsonl, errors.jsonl, results.csv, results.parquet. `lines` leaves a header out. */
   files: z.record(z.string(), z.object({ size_bytes: z.int(), sha256: z.string(), lines: z.int() })),
 });
@@ -241,6 +245,8 @@ export const end = z.object({
   never_ran: z.int().optional(),
   /** What stays of the batch in the service's bucket until it is deleted: its plan's files and those of its results; absent in ends that were written before it was counted. */
   stored_bytes: z.int().optional(),
+  /** Absent in ends that were written before they were counted. */
+  saved: savedItems.optional(),
   usage,
   errors: z.array(lineError),
   /** Of a dry run that wasn't refused. */
@@ -256,6 +262,18 @@ export const end = z.object({
       summary: z.object({ key: z.string(), sha256: z.string() }),
     })
     .nullable(),
+  /** Where the batch lends its answers. */
+  lends: z
+    .object({
+      /** The hash of what its answers have in common. */
+      recipe: z.string(),
+      /** The object by which it is found; the first to go where the batch is deleted. */
+      key: z.string(),
+      /** Of its index, over all segments. */
+      entries: z.int(),
+      output_bytes: z.int(),
+    })
+    .optional(),
 });
 export type End = z.infer<typeof end>;
 

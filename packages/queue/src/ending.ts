@@ -51,23 +51,9 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
     const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
     const terms = [ended.terms?.completion_window ?? "", ended.terms?.expires_at ?? "", ended.terms?.priority ?? ""];
     const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
-    return run(
-      end,
-      [
-        id,
-        ended.seal,
-        ended.status,
-        copy,
-        ...times,
-        ...lines,
-        ...tokens,
-        ...texts,
-        ended.never_ran ?? 0,
-        ended.stored_bytes ?? 0,
-        ...terms,
-      ],
-      endAnswer,
-    );
+    const { copied, reused } = ended.saved ?? { copied: 0, reused: 0 };
+    const further = [ended.never_ran ?? 0, ended.stored_bytes ?? 0, copied, reused, ...terms];
+    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ...further], endAnswer);
   };
 
   return {

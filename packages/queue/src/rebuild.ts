@@ -180,6 +180,8 @@ function endedFields({ end, plan, after }: EndedState): RecordFields {
     completed: counts.completed,
     failed: counts.failed,
     never_ran: end.never_ran ?? 0,
+    copied: end.saved?.copied ?? 0,
+    reused: end.saved?.reused ?? 0,
     input_tokens: usage.input_tokens,
     cached_tokens: usage.input_tokens_details.cached_tokens,
     output_tokens: usage.output_tokens,

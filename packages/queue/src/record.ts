@@ -3,7 +3,7 @@
  * Refuses prompts, examples and items: those stay in S3.
  */
 import { batchOutcome, batchRequest, end, isEnded, lineError, recordStatus } from "@flamboyance/contracts";
-import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus } from "@flamboyance/contracts";
+import type { BatchOutcome, BatchRequest, End, LineError, RecordStatus, SavedItems } from "@flamboyance/contracts";
 import { z } from "zod";
 
 /** Times are Unix seconds of Redis's clock; created and expires are the submit's. */
@@ -37,6 +37,8 @@ export interface BatchRecord extends Pick<
   readonly failed: number;
   /** Of the failed, those that never ran; 0 until the end. */
   readonly neverRan: number;
+  /** Items that took an answer instead of running; 0 until the end. */
+  readonly saved: SavedItems;
   readonly inputTokens: number;
   readonly cachedTokens: number;
   readonly outputTokens: number;
@@ -88,6 +90,7 @@ export function parseRecord(hash: Readonly<Record<string, string>>): BatchRecord
     completed: fields.completed,
     failed: fields.failed,
     neverRan: fields.never_ran,
+    saved: { copied: fields.copied, reused: fields.reused },
     inputTokens: fields.input_tokens,
     cachedTokens: fields.cached_tokens,
     outputTokens: fields.output_tokens,
@@ -160,6 +163,8 @@ const stored = z.object({
   completed: count,
   failed: count,
   never_ran: count,
+  copied: count,
+  reused: count,
   input_tokens: count,
   cached_tokens: count,
   output_tokens: count,

@@ -1,5 +1,16 @@
 import { describe, expect, it } from "vitest";
-import { batchKeys, epochKey, modelKeys, modelsPrefix, numberInName, openPrefix, partInName } from "./keys.ts";
+import {
+  batchKeys,
+  epochKey,
+  lenderInName,
+  lenderKey,
+  modelKeys,
+  modelsPrefix,
+  numberInName,
+  openPrefix,
+  partInName,
+  recipePrefix,
+} from "./keys.ts";
 
 describe("the keys of a batch", () => {
   const keys = batchKeys("batch_1");
@@ -25,6 +36,7 @@ describe("the keys of a batch", () => {
       final.output,
       final.errors,
       final.summary,
+      final.answers(0),
       keys.end,
       keys.after,
       keys.deleted,
@@ -46,6 +58,7 @@ describe("the keys of a batch", () => {
       "batches/batch_1/final/S/output.jsonl",
       "batches/batch_1/final/S/errors.jsonl",
       "batches/batch_1/final/S/summary.json",
+      "batches/batch_1/final/S/answers/0000000000",
       "batches/batch_1/end.json",
       "batches/batch_1/after.json",
       "batches/batch_1/deleted.json",
@@ -101,4 +114,14 @@ describe("names", () => {
 it("a model is a folder of the catalogue", () => {
   expect(modelKeys("demo")).toEqual({ folderPrefix: "models/demo/", manifest: "models/demo/flamingo.json" });
   expect(modelKeys("demo").folderPrefix.startsWith(modelsPrefix)).toBe(true);
+});
+
+it("names of batches that lend their answers list the newest first, and say whose they are", () => {
+  const keys = [1_800_000_000, 1_700_000_001, 1_700_000_000].map((created_at, at) =>
+    lenderKey("hash", { id: `batch_${at}`, tenant: "birds", created_at }),
+  );
+  expect(keys[0]).toBe("reuse/birds/hash/8199999999-batch_0");
+  expect(keys.toSorted()).toEqual(keys);
+  expect(keys.every((key) => key.startsWith(recipePrefix("birds", "hash")))).toBe(true);
+  expect(keys.map(lenderInName)).toEqual(["batch_0", "batch_1", "batch_2"]);
 });

@@ -63,6 +63,8 @@ export interface FinalKeys {
   readonly csv: string;
   readonly parquet: string;
   readonly summary: string;
+  /** Where which answer stands in the output, where the batch lends its answers: one object for each segment, from 0. */
+  answers(segment: number): string;
 }
 
 /** All keys of one batch. */
@@ -95,6 +97,7 @@ export function batchKeys(id: string): BatchKeys {
       csv: below(`final/${seal}/results.csv`),
       parquet: below(`final/${seal}/results.parquet`),
       summary: below(`final/${seal}/summary.json`),
+      answers: (segment) => below(`final/${seal}/answers/${padded(segment)}`),
     }),
     end: below("end.json"),
     after: below("after.json"),
@@ -157,6 +160,29 @@ export function tenantObjects(tenant: string): TenantObjects {
       return { folderPrefix: below, key: `${below}key.json`, ends: `${below}ends.json`, revoked: `${below}revoked.json` };
     },
   };
+}
+
+/** Which batches lend their answers: an empty object for each, `reuse/<tenant>/<recipe>/<counted down from its submit>-<batch>`, so that a listing begins with the newest. */
+export const reusePrefix = "reuse/";
+
+/** Of a tenant's batches with this recipe (a hash of what their answers have in common). */
+export function recipePrefix(tenant: string, recipe: string): string {
+  return `${reusePrefix}${tenant}/${recipe}/`;
+}
+
+export function lenderKey(recipe: string, { id, tenant, created_at: createdAt }: LentBy): string {
+  return `${recipePrefix(tenant, recipe)}${padded(9_999_999_999 - createdAt)}-${id}`;
+}
+
+interface LentBy {
+  readonly id: string;
+  readonly tenant: string;
+  readonly created_at: number;
+}
+
+/** The batch of such an object. */
+export function lenderInName(key: string): string {
+  return /\/\d{10}-(?<id>[^/]+)$/.exec(key)?.groups?.["id"] ?? "";
 }
 
 /** What the name of an object below `epochs/`, `control/`, `frontier/`, `rebuilt/` or `seals/` says: the number that it begins with. Null for a foreign name. */

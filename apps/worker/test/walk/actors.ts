@@ -19,6 +19,7 @@ import { Rates } from "../../src/rates.ts";
 import { openReadAhead } from "../../src/read-ahead.ts";
 import { rebuildLost } from "../../src/rebuild.ts";
 import { openReconciler } from "../../src/reconcile.ts";
+import { openLenders } from "../../src/reuse/lenders.ts";
 import { Solitude } from "../../src/solitude.ts";
 import { startStopWatch, type StopWatch } from "../../src/stop-watch.ts";
 import type { MemoryStorage } from "./memory-storage.ts";
@@ -115,6 +116,7 @@ export function chunkOf(
       stops,
       frontiers: trackFrontiers(shared),
       batches: holdOpenBatches({ ...rooms, bucket, decoder, signal: never }),
+      lenders: openLenders({ ...rooms, bucket, metrics, maxBytes: 1_000_000, signal: never }),
       rates: new Rates(),
       itemGate: new Gate({ holders: 1 }),
       solitude: new Solitude(),

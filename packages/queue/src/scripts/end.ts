@@ -1,6 +1,6 @@
 /**
  * end(id, seal, status, copy 0|1, endedAt, inProgressAt, finalizingAt, cancellingAt ('' for none), total, completed, failed, input, cached, output tokens,
- *     errors, files, neverRan, bytes, completionWindow, expiresAt, priority ('' each where end.json doesn't say)): finalizing → the outcome. Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
+ *     errors, files, neverRan, bytes, copied, reused, completionWindow, expiresAt, priority ('' each where end.json doesn't say)): finalizing → the outcome. Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
  *   otherwise: it is the truth then, whatever the record's seal. → ended(status) | refused(status) | gone. An end status never changes.
  * settle(id, delivery): what follows the end is done; only the record and its place in the list stay, and the batch waits for its sweep. Called after after.json stands. → ended | refused | gone
  *   The first one's delivery stays: a twin's copy that failed late undoes nothing.
@@ -22,11 +22,12 @@ if not mine and not copy then return answer({ kind = 'refused', status = record.
 local key = key_batch(id)
 redis.call('HSET', key, 'status', status, 'outcome', status, 'seal', seal, 'ended_at', ARGV[5], 'finalizing_at', ARGV[7],
   'items', tonumber(ARGV[9]) - number_of(record.refused), 'completed', ARGV[10], 'failed', ARGV[11],
-  'input_tokens', ARGV[12], 'cached_tokens', ARGV[13], 'output_tokens', ARGV[14], 'errors', ARGV[15], 'files', ARGV[16], 'never_ran', ARGV[17], 'stored_bytes', ARGV[18])
+  'input_tokens', ARGV[12], 'cached_tokens', ARGV[13], 'output_tokens', ARGV[14], 'errors', ARGV[15], 'files', ARGV[16], 'never_ran', ARGV[17],
+  'stored_bytes', ARGV[18], 'copied', ARGV[19], 'reused', ARGV[20])
 if ARGV[6] ~= '' then redis.call('HSET', key, 'in_progress_at', ARGV[6]) end
 if ARGV[8] ~= '' then redis.call('HSET', key, 'cancelling_at', ARGV[8]) end
 for index, name in ipairs({ 'completion_window', 'expires_at', 'priority' }) do
-  if ARGV[18 + index] ~= '' then redis.call('HSET', key, name, ARGV[18 + index]) end
+  if ARGV[20 + index] ~= '' then redis.call('HSET', key, name, ARGV[20 + index]) end
 end
 redis.call('ZREM', key_busy(record.tenant), id)
 keep_bytes(record.tenant, id, tonumber(ARGV[18]))
