@@ -98,7 +98,7 @@ export async function runItem(
       if (line !== null) {
         metrics.item(model.name, "ok");
         // No token was made for it.
-        return { line, tally: { completed: 1, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0 } };
+        return { line, tally: { ...noTally, completed: 1 } };
       }
     }
     if (frames === null) throw new CodedError("internal_error", `${request.id}: item ${number} has neither pixels nor an answer`);
