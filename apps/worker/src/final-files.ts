@@ -17,6 +17,7 @@ import {
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
+import { entryBytes } from "./reuse/answer-index.ts";
 import { openLentAnswers } from "./reuse/lent-answers.ts";
 import { addTallies, noTally, tallyOf } from "./result-tally.ts";
 import { openTableFile, type TableFile, type WrittenTable } from "./tables/table-file.ts";
@@ -103,14 +104,16 @@ export async function writeFinalFiles(
     };
     const summary = jsonLine(figures);
     await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
+    const lends = lent === null ? null : await lent.finish();
+    const besideFiles = Buffer.byteLength(summary) + (lends?.entries ?? 0) * entryBytes;
     return {
       ...frame,
       counts,
       never_ran,
       saved,
       usage,
-      stored_bytes: Object.values(files).reduce((sum, { sizeBytes }) => sum + sizeBytes, plan.stored_bytes + Buffer.byteLength(summary)),
-      ...(lent === null ? {} : { lends: await lent.finish() }),
+      stored_bytes: Object.values(files).reduce((sum, { sizeBytes }) => sum + sizeBytes, plan.stored_bytes + besideFiles),
+      ...(lends === null ? {} : { lends }),
       files: {
         output: { key: keys.output, sha256: outputFile.sha256, lines: outputFile.lines },
         errors: { key: keys.errors, sha256: errorsFile.sha256, lines: errorsFile.lines },

@@ -14,7 +14,7 @@ import { HashedTexts } from "../hashed-texts.ts";
 /** 64 MiB, held while a segment is being filled. */
 export const segmentEntries = 2 ** 21;
 
-const entryBytes = 32;
+export const entryBytes = 32;
 const keyBytes = 16;
 /** Entries of a bucket, about: as many are gone over for one look, and each bucket costs four bytes. */
 const bucketEntries = 16;
