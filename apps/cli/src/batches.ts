@@ -62,7 +62,7 @@ export function formatBatch(batch: Batch): string {
 }
 
 /** Null where every item ran. */
-function savedText({ saved: { copied, reused } }: Batch): string | null {
+export function savedText({ saved: { copied, reused } }: Batch): string | null {
   const parts = [
     ...(copied === 0 ? [] : [`${copied} copied from items of the batch`]),
     ...(reused === 0 ? [] : [`${reused} reused from earlier batches`]),

@@ -33,6 +33,12 @@ it("makes the request of flags", async () => {
   });
 });
 
+it("asks for earlier batches' answers where the flag says so, and refuses what can't have them in the flag's words", async () => {
+  expect(await read({ ...least, reuse: true })).toMatchObject({ reuse: true });
+  expect(await read(least)).not.toHaveProperty("reuse");
+  await expect(read({ ...least, reuse: true, temperature: 1 })).rejects.toThrow(/^--reuse needs generation\.seed/);
+});
+
 it("lays flags over a file's fields, generation's one by one", async () => {
   const body = await read({ file: "request.json", model: "other", maxNewTokens: 9 });
   expect(body).toMatchObject({

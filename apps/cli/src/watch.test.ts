@@ -14,6 +14,14 @@ it("tells items that never ran from those that failed", () => {
   expect(summary(whole)).not.toContain("flamboyance errors");
 });
 
+it("says how many items took an answer instead of running, where some did", () => {
+  const whole = ended("completed", { total: 9, completed: 9, failed: 0 }, 0);
+  const some = { ...whole, saved: { copied: 2, reused: 3 } };
+  expect(summary(some)).toContain("  didn't run: 2 copied from items of the batch, 3 reused from earlier batches\n");
+  expect(formatBatch(some)).toContain("didn't run  2 copied from items of the batch, 3 reused from earlier batches\n");
+  for (const text of [summary(whole), formatBatch(whole)]) expect(text).not.toContain("didn't run");
+});
+
 function ended(status: Batch["status"], request_counts: Batch["request_counts"], never_ran: number): Batch {
   const times = ["in_progress_at", "finalizing_at", "completed_at", "failed_at", "expired_at", "cancelling_at", "cancelled_at"];
   const rest = ["errors", "input_file_id", "output_file_id", "error_file_id", "metadata", "output", "retry_of", "results", "delivery"];

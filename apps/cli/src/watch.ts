@@ -1,6 +1,7 @@
 /** Watches a batch to its end; Ctrl-C leaves the batch running and says how to come back. */
 import type { Client } from "@flamboyance/client";
 import type { Batch } from "@flamboyance/contracts";
+import { savedText } from "./batches.ts";
 import { Detached, exitCodes, type ExitCode } from "./failure.ts";
 import { openProgress } from "./progress.ts";
 import { formatDuration } from "./table.ts";
@@ -31,6 +32,8 @@ export function summary(batch: Batch): string {
   const lines = [`${batch.id} ${batch.status}: ${completed} of ${total} completed, ${failed - batch.never_ran} failed${neverRan}${took}`];
   for (const { code, message, param, line } of batch.errors?.data ?? [])
     lines.push(`  ${line === null ? "" : `line ${line}: `}${param === null ? "" : `${param}: `}${message} (${code})`);
+  const saved = savedText(batch);
+  if (saved !== null) lines.push(`  didn't run: ${saved}`);
   if (batch.output !== null && batch.delivery?.status === "failed")
     lines.push(`  not delivered to ${batch.output}: ${batch.delivery.error ?? ""}`);
   else if (batch.output !== null && batch.results !== null) lines.push(`  copied to ${batch.output}`);
