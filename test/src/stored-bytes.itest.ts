@@ -56,7 +56,7 @@ it("counts what lies there, fails a plan that doesn't fit, refuses a submit, and
   ]);
 
   await allow(kept);
-  const refused = { status: 429, code: "quota_exceeded", message: expect.stringContaining(`You have ${kept} bytes`) };
+  const refused = { status: 429, code: "quota_exceeded", message: expect.stringContaining(`Your batches keep ${kept} bytes`) };
   await expect(submit()).rejects.toMatchObject(refused);
 
   await eraseQueue(service.redis);

@@ -11,9 +11,9 @@ export async function admit(queue: Queue, { tenant, quotas }: Pick<Caller, "tena
   if (answer.kind === "admitted") return;
   const { quota, have, most } = answer;
   const what = {
-    running_batches: `${have} batches that haven't ended`,
-    items_queued: `${have} items that wait or run`,
-    stored_bytes: `${have} bytes in what your batches keep`,
+    running_batches: `You have ${have} batches that haven't ended`,
+    items_queued: `You have ${have} items that wait or run`,
+    stored_bytes: `Your batches keep ${have} bytes`,
   }[quota];
-  throw new CodedError("quota_exceeded", `You have ${what}, and may have ${most} (${quota}).`);
+  throw new CodedError("quota_exceeded", `${what}, and ${most} is the most that you may have (${quota}).`);
 }

@@ -47,7 +47,9 @@ it("bounds batches that haven't ended, also of submits that come at once, and gi
   const taken = answers.filter(({ status }) => status === 200).map(({ body }) => body.id as string);
   expect(taken).toHaveLength(3);
   for (const answer of answers.filter(({ status }) => status !== 200)) {
-    expect(answer).toMatchObject(over(/^You have 3 batches that haven't ended, and may have 3 \(running_batches\)\.$/));
+    expect(answer).toMatchObject(
+      over(/^You have 3 batches that haven't ended, and 3 is the most that you may have \(running_batches\)\.$/),
+    );
     expect(answer.headers).toMatchObject({ "x-should-retry": "false", "retry-after": "60" });
   }
   await cancelled(taken[0] ?? "");
@@ -79,7 +81,9 @@ it("bounds items that have no line yet: at the plan, and from then on at submit"
     service.queue.adoptPlan({ id: second, plan: newUlid(), items, chunks: 1, refused: 0, quotas: { items_queued: 10 } });
   expect(await adopt(3)).toEqual({ kind: "over", quota: "items_queued", have: 8, most: 10 });
   expect(await adopt(2)).toMatchObject({ kind: "adopted" });
-  expect(await submit()).toMatchObject(over(/^You have 10 items that wait or run, and may have 10 \(items_queued\)\.$/));
+  expect(await submit()).toMatchObject(
+    over(/^You have 10 items that wait or run, and 10 is the most that you may have \(items_queued\)\.$/),
+  );
   // Lines make room, before the batch has ended.
   await record(service, made, [0]);
   const third = await submit();
@@ -127,7 +131,7 @@ it("bounds bytes that a tenant's batches keep: at the plan, and from then on at 
     });
   expect(await adopt(10_001 - kept)).toEqual({ kind: "over", quota: "stored_bytes", have: kept, most: 10_000 });
   expect(await adopt(10_000 - kept)).toMatchObject({ kind: "adopted" });
-  const refused = over(/^You have 10000 bytes in what your batches keep, and may have 10000 \(stored_bytes\)\.$/);
+  const refused = over(/^Your batches keep 10000 bytes, and 10000 is the most that you may have \(stored_bytes\)\.$/);
   expect(await post("/v1/batches", caption)).toMatchObject(refused);
   expect(await post(`/v1/batches/${first}/retry`)).toMatchObject(refused);
 

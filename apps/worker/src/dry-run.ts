@@ -107,6 +107,7 @@ async function lookAt(
       const { bytes } = await fetchImage(dependencies, wanted, owner, signal);
       if (isWeb(wanted.image)) sizes.push(bytes.length);
       await decoder.decode(bytes, look, signal);
+      await notes.touch(null);
       decoded += 1;
     } catch (error) {
       if (signal.aborted || !isOwnFault(error)) throw error;

@@ -27,6 +27,7 @@ const ownFaults: ReadonlySet<ErrorCode> = new Set<ErrorCode>([
   "poison_item",
   "poison_manifest",
   "nothing_to_retry",
+  "quota_exceeded",
 ]);
 
 /** True for a fault that belongs to the item or the input itself. */

@@ -17,7 +17,7 @@ import {
 } from "@flamboyance/contracts";
 import { batchKeys, jsonLine, readBatchLines, type Storage } from "@flamboyance/storage";
 import { openLineFile } from "./line-file.ts";
-import { entryBytes } from "./reuse/answer-index.ts";
+import { segmentBytes, segmentsOf } from "./reuse/answer-index.ts";
 import { openLentAnswers } from "./reuse/lent-answers.ts";
 import { addTallies, noTally, tallyOf } from "./result-tally.ts";
 import { openTableFile, type TableFile, type WrittenTable } from "./tables/table-file.ts";
@@ -105,7 +105,8 @@ export async function writeFinalFiles(
     const summary = jsonLine(figures);
     await storage.write({ bucket, key: keys.summary }, summary, { contentType: "application/json", signal });
     const lends = lent === null ? null : await lent.finish();
-    const besideFiles = Buffer.byteLength(summary) + (lends?.entries ?? 0) * entryBytes;
+    const indexBytes = segmentsOf(lends?.entries ?? 0).reduce((sum, entries) => sum + segmentBytes(entries), 0);
+    const besideFiles = Buffer.byteLength(summary) + indexBytes;
     return {
       ...frame,
       counts,

@@ -35,6 +35,8 @@ export async function freezeItems(
   using first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
   const bad = new BadLines();
   let lines = 0;
+  let bytes = 0;
+  const mostBytes = request.quotas?.stored_bytes ?? Infinity;
   try {
     await notes.read(lines);
     for await (const piece of entries) {
@@ -53,9 +55,14 @@ export async function freezeItems(
           const sameAs = first?.find(entry.item, ledger.items) ?? null;
           const line = jsonLine(sameAs === null ? entry.item : { ...entry.item, same_as: sameAs });
           text += line;
-          ledger.add(Buffer.byteLength(line));
+          const lineBytes = Buffer.byteLength(line);
+          bytes += lineBytes;
+          ledger.add(lineBytes);
         }
       }
+      // The adoption decides; what can't be adopted needn't be written to its end.
+      if (bytes > mostBytes)
+        throw new CodedError("quota_exceeded", `its plan alone keeps more than the ${mostBytes} bytes that you may have (stored_bytes)`);
       await items.writeLines(text, ledger.items - before);
     }
     if (bad.count > 0) return { kind: "refused", errors: bad.errors() };

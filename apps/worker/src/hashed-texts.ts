@@ -133,6 +133,7 @@ class HashTable {
   /** The slot of this hash, or the empty one where it belongs. */
   #slotOf(high: number, low: number): number {
     const slots = this.#slots;
+    if (slots.length === 0) throw new TypeError("these texts were disposed of");
     const width = this.#width;
     for (let at = width * (low % (slots.length / width)); ; at = at + width === slots.length ? 0 : at + width) {
       if (slots[at + 1] === 0 || (slots[at] === high && slots[at + 1] === low)) return at;

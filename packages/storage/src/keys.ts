@@ -180,9 +180,9 @@ interface LentBy {
   readonly created_at: number;
 }
 
-/** The batch of such an object. */
-export function lenderInName(key: string): string {
-  return /\/\d{10}-(?<id>[^/]+)$/.exec(key)?.groups?.["id"] ?? "";
+/** The batch of such an object; null for a foreign name. */
+export function lenderInName(key: string): string | null {
+  return /\/\d{10}-(?<id>[^/]+)$/.exec(key)?.groups?.["id"] ?? null;
 }
 
 /** What the name of an object below `epochs/`, `control/`, `frontier/`, `rebuilt/` or `seals/` says: the number that it begins with. Null for a foreign name. */

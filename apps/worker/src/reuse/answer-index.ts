@@ -14,7 +14,7 @@ import { HashedTexts } from "../hashed-texts.ts";
 /** 64 MiB, held while a segment is being filled. */
 export const segmentEntries = 2 ** 21;
 
-export const entryBytes = 32;
+const entryBytes = 32;
 const keyBytes = 16;
 /** Entries of a bucket, about: as many are gone over for one look, and each bucket costs four bytes. */
 const bucketEntries = 16;
@@ -77,6 +77,8 @@ export class AnswerIndexFile {
     const last = this.#count;
     const full = this.#segments * this.#most;
     if (last > 0) await this.#write();
+    this.#known[Symbol.dispose]();
+    this.#held = Buffer.alloc(0);
     return full + last;
   }
 
@@ -86,6 +88,7 @@ export class AnswerIndexFile {
     await this.#storage.writeStream(location, pieces, { contentType: "application/octet-stream", signal: this.#signal });
     this.#segments += 1;
     this.#count = 0;
+    this.#known[Symbol.dispose]();
     this.#known = this.#nothingKnown();
   }
 

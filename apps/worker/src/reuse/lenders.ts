@@ -40,7 +40,7 @@ interface Lender {
 /** The newest of them are asked: each costs a look, and what an old one knows most often a newer one knows too. */
 const lendersAsked = 32;
 const lendersHeld = 1_024;
-const longestLineBytes = 64 * 1024 * 1024;
+const longestLineBytes = 1024 * 1024;
 
 export function openLenders(dependencies: {
   readonly storage: Storage;
@@ -59,6 +59,7 @@ export function openLenders(dependencies: {
     const known = held.get(pointer);
     if (known !== undefined) return known;
     const id = lenderInName(pointer);
+    if (id === null) return null;
     const keys = batchKeys(id);
     const end = await readJson(storage, { bucket, key: keys.end }, endSchema, signal);
     if (end === null) {
@@ -124,7 +125,7 @@ async function findIn(
       const line = await lender.find(key, request, signal);
       if (line === null) continue;
       // Items often come in the order that they had: the next one's answer is where this one's was.
-      first(lenders, lender);
+      moveToFront(lenders, lender);
       metrics.reuse("hit");
       return line;
     } catch {
@@ -145,6 +146,7 @@ class AskedLender {
   readonly #pages: ReturnType<typeof openPages>;
   readonly #segments: Segment[];
   #stands: Promise<boolean> | null = null;
+  #askAgainMs = 0;
 
   constructor(lender: Lender, storage: Pick<Storage, "describe">, pages: ReturnType<typeof openPages>) {
     this.#lender = lender;
@@ -158,13 +160,13 @@ class AskedLender {
       const read = (offsetBytes: number, lengthBytes: number) => this.#pages.read(segment, { offsetBytes, lengthBytes }, signal);
       for (const { offsetBytes, lengthBytes, crc32: expected } of await findPlaces(key, segment.entries, read)) {
         const { id, output } = this.#lender;
-        if (lengthBytes > longestLineBytes) throw new CodedError("internal_error", `${id}: a line of ${lengthBytes} bytes`);
+        if (lengthBytes > longestLineBytes) continue;
         if (!(await this.#isThere(signal))) return null;
         const bytes = await this.#pages.read(output, { offsetBytes, lengthBytes }, signal);
         if (crc32(bytes) !== expected) throw new CodedError("internal_error", `${id}: no line of its output is at ${offsetBytes}`);
         const line = resultLine.parse(JSON.parse(bytes.toString("utf8")));
         if (keyOfLine(request, line)?.equals(key) !== true) continue;
-        first(this.#segments, segment);
+        moveToFront(this.#segments, segment);
         return line;
       }
     }
@@ -175,12 +177,18 @@ class AskedLender {
   async #isThere(signal: AbortSignal): Promise<boolean> {
     const { end, deleted } = batchKeys(this.#lender.id);
     const look = (key: string) => this.#storage.describe({ bucket: this.#lender.output.bucket, key }, { signal });
-    this.#stands ??= Promise.all([look(deleted), look(end)]).then(([gone, there]) => gone === null && there !== null);
+    if (this.#stands === null || performance.now() > this.#askAgainMs) {
+      this.#askAgainMs = performance.now() + believedMs;
+      this.#stands = Promise.all([look(deleted), look(end)]).then(([gone, there]) => gone === null && there !== null);
+    }
     return this.#stands;
   }
 }
 
-function first<Value>(list: Value[], value: Value): void {
+/** So long after a look a lender is taken for not deleted. */
+const believedMs = 1_000;
+
+function moveToFront<Value>(list: Value[], value: Value): void {
   const at = list.indexOf(value);
   if (at > 0) list.unshift(...list.splice(at, 1));
 }
