@@ -17,6 +17,8 @@ export interface Lane {
   /** Every lease runs out. */
   endLeases(): Promise<void>;
   setField(id: string, field: string, value: string | number): Promise<void>;
+  /** The batch's deadline is long gone. A rebuild finds that of the request again, which is for a day. */
+  passDeadline(id: string): Promise<void>;
   /** What the tenant's ended batches are said to keep, by id, and their sum. */
   stored(tenant: string): Promise<Readonly<Record<string, string>>>;
   /** All is gone. */
@@ -33,6 +35,9 @@ export async function openLane(url: string): Promise<Lane> {
   const raw = new Redis(url);
   await raw.flushdb();
   const queue = await openQueue({ url, prefix, graceMs: 0, quietMs: 3_600_000 });
+  const setField: Lane["setField"] = async (id, field, value) => {
+    if ((await raw.exists(`${prefix}:batch:${id}`)) === 1) await raw.hset(`${prefix}:batch:${id}`, field, value);
+  };
   const base = (kind: JobKind, model: string): string => `${prefix}:${kind === "chunk" ? `chunk-${model}` : kind}`;
   return {
     queue,
@@ -48,8 +53,10 @@ export async function openLane(url: string): Promise<Lane> {
       const leases = await raw.keys(`${prefix}:lease:*`);
       if (leases.length > 0) await raw.del(leases);
     },
-    setField: async (id, field, value) => {
-      if ((await raw.exists(`${prefix}:batch:${id}`)) === 1) await raw.hset(`${prefix}:batch:${id}`, field, value);
+    setField,
+    passDeadline: async (id) => {
+      // Time itself changes no record. A sealed batch's deadline decides nothing any more, and stands in its seal as it was.
+      if ((await raw.hget(`${prefix}:batch:${id}`, "seal")) === null) await setField(id, "expires_at", 1);
     },
     stored: (tenant) => raw.hgetall(`${prefix}:stored:${tenant}`),
     lose: async () => void (await raw.flushdb()),

@@ -288,8 +288,7 @@ export async function walk(lane: Lane, seed: number): Promise<Walked> {
     laws.expired();
     befell.push("deadline");
     trail.push("(the deadline passes)");
-    // A rebuild finds that of the request again; it is for a day.
-    await lane.setField(id, "expires_at", 1);
+    await lane.passDeadline(id);
   }
 
   const step = async (wild: boolean): Promise<void> => {
