@@ -12,6 +12,7 @@ import {
 } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Queue, SealAnswer } from "./queue.ts";
+import { endFields, flat } from "./record.ts";
 import type { RunScript } from "./script.ts";
 import { forgetDeleted, keptTooLong, startDelete } from "./scripts/delete.ts";
 import { end, settle } from "./scripts/end.ts";
@@ -45,15 +46,8 @@ export function endingOf({ run, jobs, quietMs }: { run: RunScript; jobs: Jobs; q
   };
 
   const endAs = ({ id, end: ended }: EndOf, copy: 0 | 1) => {
-    const { counts, usage } = ended;
-    const times = [ended.ended_at, ended.in_progress_at ?? "", ended.finalizing_at, ended.cancelling_at ?? ""];
-    const lines = [counts.total, counts.completed, counts.failed];
-    const tokens = [usage.input_tokens, usage.input_tokens_details.cached_tokens, usage.output_tokens];
-    const terms = [ended.terms?.completion_window ?? "", ended.terms?.expires_at ?? "", ended.terms?.priority ?? ""];
-    const texts = [JSON.stringify(ended.errors), JSON.stringify(ended.files)];
-    const { copied, reused } = ended.saved ?? { copied: 0, reused: 0 };
-    const further = [ended.never_ran ?? 0, ended.stored_bytes ?? 0, copied, reused, ...terms];
-    return run(end, [id, ended.seal, ended.status, copy, ...times, ...lines, ...tokens, ...texts, ...further], endAnswer);
+    const asked = [id, ended.seal, ended.status, copy, ended.counts.total, ended.stored_bytes ?? 0];
+    return run(end, [...asked, ...flat(endFields(ended))], endAnswer);
   };
 
   return {

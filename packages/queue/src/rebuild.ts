@@ -18,7 +18,7 @@ import { beginAnswer, believeAnswer, forgetAnswer, holdAnswer, publishAnswer, re
 import { keyHash } from "./batches.ts";
 import { reached } from "./connect.ts";
 import { isRebuilt, keyOf, partBytes, partFlags } from "./layout.ts";
-import { submittedFields, type RecordFields } from "./record.ts";
+import { endFields, flat, submittedFields, type RecordFields } from "./record.ts";
 import type { Queue } from "./queue.ts";
 import type { ReplayedControls } from "./replay.ts";
 import type { RunScript } from "./script.ts";
@@ -121,11 +121,6 @@ export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "be
 
 const keysAtOnce = 500;
 
-/** Fields without a value aren't there: that is how a record says null. */
-function flat(fields: RecordFields): (string | number)[] {
-  return Object.entries(fields).flatMap(([name, value]) => (value === null ? [] : [name, value]));
-}
-
 function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt, seal }: OpenState): RecordFields {
   const gap = parts.indexOf(null);
   const frontier = gap === -1 ? parts.length : gap;
@@ -169,29 +164,10 @@ function openFields({ epoch, status, controls, plan, parts, tally, inProgressAt,
 const numbersUnderWay = 1_000;
 
 function endedFields({ end, plan, after }: EndedState): RecordFields {
-  const { counts, usage } = end;
   return {
-    ...end.terms,
-    status: end.status,
-    outcome: end.status,
-    seal: end.seal,
+    ...endFields(end),
     plan,
-    items: counts.total,
-    completed: counts.completed,
-    failed: counts.failed,
-    never_ran: end.never_ran ?? 0,
-    copied: end.saved?.copied ?? 0,
-    reused: end.saved?.reused ?? 0,
-    input_tokens: usage.input_tokens,
-    cached_tokens: usage.input_tokens_details.cached_tokens,
-    output_tokens: usage.output_tokens,
-    stored_bytes: end.stored_bytes ?? 0,
-    in_progress_at: end.in_progress_at,
-    cancelling_at: end.cancelling_at,
-    finalizing_at: end.finalizing_at,
-    ended_at: end.ended_at,
-    errors: JSON.stringify(end.errors),
-    files: JSON.stringify(end.files),
+    items: end.counts.total,
     settled: after === null ? null : 1,
     delivery: after === null ? null : JSON.stringify(after.delivery),
   };

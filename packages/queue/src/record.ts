@@ -121,6 +121,37 @@ export function submittedFields(request: BatchRequest): Readonly<Record<string, 
   return { id, tenant, model: model.key, shown: JSON.stringify(shown.parse(request)), created_at, expires_at, weight, priority, ...bounds };
 }
 
+/** What the end adds to the record, as end.json says it; all but how many of its lines are items, which only the record tells from refused ones. */
+export function endFields(end: End): RecordFields {
+  const { counts, usage } = end;
+  return {
+    ...end.terms,
+    status: end.status,
+    outcome: end.status,
+    seal: end.seal,
+    completed: counts.completed,
+    failed: counts.failed,
+    never_ran: end.never_ran ?? 0,
+    copied: end.saved?.copied ?? 0,
+    reused: end.saved?.reused ?? 0,
+    input_tokens: usage.input_tokens,
+    cached_tokens: usage.input_tokens_details.cached_tokens,
+    output_tokens: usage.output_tokens,
+    stored_bytes: end.stored_bytes ?? 0,
+    in_progress_at: end.in_progress_at,
+    cancelling_at: end.cancelling_at,
+    finalizing_at: end.finalizing_at,
+    ended_at: end.ended_at,
+    errors: JSON.stringify(end.errors),
+    files: JSON.stringify(end.files),
+  };
+}
+
+/** Fields without a value aren't there: that is how a record says null. */
+export function flat(fields: RecordFields): (string | number)[] {
+  return Object.entries(fields).flatMap(([name, value]) => (value === null ? [] : [name, value]));
+}
+
 const shown = batchRequest.pick({
   model: true,
   task: true,

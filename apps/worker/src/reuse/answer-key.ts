@@ -5,7 +5,7 @@
 import { hash } from "node:crypto";
 import { isSampled, lineSucceeded, type BatchRequest, type ResultLine } from "@flamboyance/contracts";
 
-/** Grows when the same recipe and key would mean another answer than before: earlier answers are found no more. */
+/** Grows when the same recipe and key would mean another answer than before (pixels, tokens, a decoder or a default of the generation changed): earlier answers are found no more. */
 const version = 1;
 
 /** `prefix`: the hash of the examples, words and images' bytes (`prefixHash`). The tenant is part of it: nobody is answered with another's. */

@@ -1,6 +1,6 @@
 /**
- * end(id, seal, status, copy 0|1, endedAt, inProgressAt, finalizingAt, cancellingAt ('' for none), total, completed, failed, input, cached, output tokens,
- *     errors, files, neverRan, bytes, copied, reused, completionWindow, expiresAt, priority ('' each where end.json doesn't say)): finalizing → the outcome. Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
+ * end(id, seal, status, copy 0|1, lines, bytes, field, value…): finalizing → the outcome, with what the record keeps of the end (record.ts). `lines`: items and refused ones.
+ *   Called by the finalizer after end.json stands; with copy 1 by whoever finds end.json though Redis says
  *   otherwise: it is the truth then, whatever the record's seal. → ended(status) | refused(status) | gone. An end status never changes.
  * settle(id, delivery): what follows the end is done; only the record and its place in the list stay, and the batch waits for its sweep. Called after after.json stands. → ended | refused | gone
  *   The first one's delivery stays: a twin's copy that failed late undoes nothing.
@@ -10,7 +10,7 @@ import { writing } from "./prelude.ts";
 export const end = writing(
   "end",
   `
-local id, seal, status, copy = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1'
+local id, seal, status, copy, lines, bytes = ARGV[1], ARGV[2], ARGV[3], ARGV[4] == '1', tonumber(ARGV[5]), tonumber(ARGV[6])
 local record = record_of(id, 'tenant', 'model', 'seal', 'outcome', 'refused', 'shown')
 if not record.status then return gone end
 if is_ended(record.status) then
@@ -19,18 +19,9 @@ end
 local mine = record.status == 'finalizing' and record.seal == seal and record.outcome == status
 if not mine and not copy then return answer({ kind = 'refused', status = record.status }) end
 
-local key = key_batch(id)
-redis.call('HSET', key, 'status', status, 'outcome', status, 'seal', seal, 'ended_at', ARGV[5], 'finalizing_at', ARGV[7],
-  'items', tonumber(ARGV[9]) - number_of(record.refused), 'completed', ARGV[10], 'failed', ARGV[11],
-  'input_tokens', ARGV[12], 'cached_tokens', ARGV[13], 'output_tokens', ARGV[14], 'errors', ARGV[15], 'files', ARGV[16], 'never_ran', ARGV[17],
-  'stored_bytes', ARGV[18], 'copied', ARGV[19], 'reused', ARGV[20])
-if ARGV[6] ~= '' then redis.call('HSET', key, 'in_progress_at', ARGV[6]) end
-if ARGV[8] ~= '' then redis.call('HSET', key, 'cancelling_at', ARGV[8]) end
-for index, name in ipairs({ 'completion_window', 'expires_at', 'priority' }) do
-  if ARGV[20 + index] ~= '' then redis.call('HSET', key, name, ARGV[20 + index]) end
-end
+redis.call('HSET', key_batch(id), 'items', lines - number_of(record.refused), unpack(ARGV, 7))
 redis.call('ZREM', key_busy(record.tenant), id)
-keep_bytes(record.tenant, id, tonumber(ARGV[18]))
+keep_bytes(record.tenant, id, bytes)
 forget_chunks(id, record.model)
 return answer({ kind = 'ended', status = status })
 `,
