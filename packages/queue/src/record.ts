@@ -122,28 +122,28 @@ export function submittedFields(request: BatchRequest): Readonly<Record<string, 
 }
 
 /** What the end adds to the record, as end.json says it; all but how many of its lines are items, which only the record tells from refused ones. */
-export function endFields(end: End): RecordFields {
-  const { counts, usage } = end;
+export function endFields(ended: End): RecordFields {
+  const { counts, usage } = ended;
   return {
-    ...end.terms,
-    status: end.status,
-    outcome: end.status,
-    seal: end.seal,
+    ...ended.terms,
+    status: ended.status,
+    outcome: ended.status,
+    seal: ended.seal,
     completed: counts.completed,
     failed: counts.failed,
-    never_ran: end.never_ran ?? 0,
-    copied: end.saved?.copied ?? 0,
-    reused: end.saved?.reused ?? 0,
+    never_ran: ended.never_ran ?? 0,
+    copied: ended.saved?.copied ?? 0,
+    reused: ended.saved?.reused ?? 0,
     input_tokens: usage.input_tokens,
     cached_tokens: usage.input_tokens_details.cached_tokens,
     output_tokens: usage.output_tokens,
-    stored_bytes: end.stored_bytes ?? 0,
-    in_progress_at: end.in_progress_at,
-    cancelling_at: end.cancelling_at,
-    finalizing_at: end.finalizing_at,
-    ended_at: end.ended_at,
-    errors: JSON.stringify(end.errors),
-    files: JSON.stringify(end.files),
+    stored_bytes: ended.stored_bytes ?? 0,
+    in_progress_at: ended.in_progress_at,
+    cancelling_at: ended.cancelling_at,
+    finalizing_at: ended.finalizing_at,
+    ended_at: ended.ended_at,
+    errors: JSON.stringify(ended.errors),
+    files: JSON.stringify(ended.files),
   };
 }
 
