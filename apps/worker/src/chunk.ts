@@ -5,6 +5,7 @@
 import {
   item as itemSchema,
   itemNumber,
+  lineRan,
   neverRanLine,
   type Item,
   type PartChoice,
@@ -138,7 +139,8 @@ async function runItems(
     const ended = work()
       .then((result) => {
         results[index] = result;
-        dependencies.rates.itemDone(batch.request.model.key);
+        // What others' answers cost says nothing of what the model's do.
+        if (lineRan(result.line)) dependencies.rates.itemDone(batch.request.model.key);
         return result;
       })
       .catch((error: unknown) => {
@@ -188,7 +190,9 @@ async function copyOf(
   return (item, index, line) => {
     const like = line ?? earlier.get(item.same_as ?? -1) ?? null;
     const identity = { batchId: batch.request.id, item: itemNumber(item, firstItem + index), customId: item.custom_id };
-    return like === null ? null : copyLine({ batch, model, worker: dependencies.worker }, like, item, identity);
+    const copied = like === null ? null : copyLine({ batch, model, worker: dependencies.worker }, like, item, identity);
+    if (copied !== null) dependencies.metrics.item(model.name, "ok");
+    return copied;
   };
 }
 

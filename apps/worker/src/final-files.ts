@@ -6,6 +6,7 @@ import { createHash } from "node:crypto";
 import {
   CodedError,
   linePosition,
+  lineRan,
   lineSucceeded,
   type BatchRequest,
   type End,
@@ -142,9 +143,8 @@ class Totals {
     const { id, response, error, flamingo } = line;
     const body = response?.body;
     if (added.failed === 0) {
-      const ran = flamingo?.copied_from === undefined && flamingo?.reused_from === undefined;
-      if (ran || body === undefined || !("usage" in body)) return;
-      const saved = flamingo.copied_from === undefined ? this.#saved.reused : this.#saved.copied;
+      if (lineRan(line) || body === undefined || !("usage" in body)) return;
+      const saved = flamingo?.copied_from === undefined ? this.#saved.reused : this.#saved.copied;
       saved.items += 1;
       saved.input_tokens += body.usage.prompt_tokens;
       saved.output_tokens += body.usage.completion_tokens;

@@ -22,6 +22,7 @@ export class Rates {
     this.#of(model).turn(this.#nowMs(), -1);
   }
 
+  /** It ran: neither copied nor reused. */
   itemDone(model: string): void {
     this.#of(model).items += 1;
   }

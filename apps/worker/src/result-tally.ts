@@ -1,5 +1,5 @@
 /** What result lines add to a batch's counts. Owns no bytes: these are the file's, not a line's. */
-import type { ResultLine, Tally } from "@flamboyance/contracts";
+import { lineRan, type ResultLine, type Tally } from "@flamboyance/contracts";
 
 export const noTally: Tally = { completed: 0, failed: 0, input_tokens: 0, cached_tokens: 0, output_tokens: 0, stored_bytes: 0 };
 
@@ -15,10 +15,10 @@ export function addTallies(one: Tally, other: Tally): Tally {
 }
 
 /** An answer that was copied or reused cost no tokens. */
-export function tallyOf({ response, flamingo }: ResultLine): Tally {
-  const body = response?.body;
+export function tallyOf(line: ResultLine): Tally {
+  const body = line.response?.body;
   if (body === undefined || !("usage" in body)) return { ...noTally, failed: 1 };
-  if (flamingo?.copied_from !== undefined || flamingo?.reused_from !== undefined) return { ...noTally, completed: 1 };
+  if (!lineRan(line)) return { ...noTally, completed: 1 };
   const { prompt_tokens, completion_tokens, prompt_tokens_details } = body.usage;
   return {
     ...noTally,

@@ -56,6 +56,7 @@ export {
   comparePositions,
   failedLine,
   linePosition,
+  lineRan,
   lineSucceeded,
   neverRanLine,
   provenance,

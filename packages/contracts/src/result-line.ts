@@ -153,6 +153,11 @@ export function lineSucceeded(line: ResultLine): boolean {
   return line.response?.status_code === 200;
 }
 
+/** Whether an answer was made for this line, or a failure met: neither copied from its like in the batch nor reused from an earlier batch. */
+export function lineRan({ flamingo }: ResultLine): boolean {
+  return flamingo?.copied_from === undefined && flamingo?.reused_from === undefined;
+}
+
 /** Where a result line stands among its batch's: before or at an item, and for a refused manifest line that line's number. */
 export interface LinePosition {
   readonly item: number;

@@ -3,7 +3,7 @@ import { readdir, stat, truncate } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Asked } from "./asks.ts";
-import { isLoss, type Fault } from "./plan-round.ts";
+import type { Fault } from "./plan-round.ts";
 import type { Application, Stage } from "./stage.ts";
 
 export interface Injection {
@@ -19,8 +19,6 @@ export interface Injection {
   over(): Promise<void>;
   /** Which of the plan's faults came. */
   met(): readonly Fault[];
-  /** Redis was lost when the batch was about settled: nobody sweeps after it. */
-  lostSettled(): boolean;
 }
 
 export function openInjection(stage: Stage, faults: readonly Fault[]): Injection {
@@ -28,7 +26,6 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const met: Fault[] = [];
   const lasting = new Set<Promise<void>>();
   const stopped = new Set<Application>();
-  let lostSettled = false;
   let poisoned = false;
   const hits = new Map<string, number>();
   const end = new AbortController();
@@ -39,11 +36,7 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
   const strike = (fault: Fault, asker: Application | null): void => {
     if (!waiting.delete(fault) || end.signal.aborted) return;
     met.push(fault);
-    const done: Promise<void> = damage(fault, asker).finally(() => {
-      lasting.delete(done);
-      // Some losses come a while after their strike.
-      if (isLoss(fault) && hits.has("settle")) lostSettled = true;
-    });
+    const done: Promise<void> = damage(fault, asker).finally(() => lasting.delete(done));
     lasting.add(done);
   };
 
@@ -140,7 +133,6 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
       for (const process of [stage.api(), stage.worker(0), stage.worker(1), stage.worker(2)]) await stage.setClock(process, 0);
     },
     met: () => met,
-    lostSettled: () => lostSettled,
   };
 }
 

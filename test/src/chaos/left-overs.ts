@@ -4,36 +4,38 @@ import { end as endSchema } from "@flamboyance/contracts";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { batchKeys, readJson } from "@flamboyance/storage";
 import type { Broken } from "./check-batch.ts";
+import { insist } from "./owner.ts";
 import type { Stage } from "./stage.ts";
 
-/** From a batch's settling to its last look, and some patience for rounds whose faults hold the sweep up. */
+/** From a batch's settling to its last look, and some patience: a round's faults hold the sweep up, and where Redis is lost, what is due is found by a walk through the bucket. */
 const dueAfterMs = 6_000;
 const patienceMs = 120_000;
 
 export interface Leftovers {
-  /** This batch ended as that; an unswept one is only held to its end. */
-  ended(id: string, status: string, unswept: boolean): void;
+  /** This batch ended as that. */
+  ended(id: string, status: string): void;
   /** Looks at those that are due, or, waiting for them, at all. What broke, by batch. */
   look(all: boolean): Promise<Map<string, Broken[]>>;
 }
 
 export function openLeftovers(stage: Stage): Leftovers {
-  const ended = new Map<string, { readonly status: string; readonly unswept: boolean; readonly atMs: number }>();
+  const ended = new Map<string, { readonly status: string; readonly atMs: number }>();
   return {
-    ended: (id, status, unswept) => void ended.set(id, { status, unswept, atMs: performance.now() }),
+    ended: (id, status) => void ended.set(id, { status, atMs: performance.now() }),
     look: async (all) => {
       const broken = new Map<string, Broken[]>();
-      for (const [id, { status, unswept, atMs }] of ended) {
+      for (const [id, { status, atMs }] of ended) {
         const ageMs = () => performance.now() - atMs;
         if (all && ageMs() < dueAfterMs) await sleep(dueAfterMs - ageMs());
         if (!all && ageMs() < dueAfterMs) continue;
-        let found = unswept ? [] : await surplus(stage, id);
+        let found = await surplus(stage, id);
         if (!all && found.length > 0 && ageMs() < patienceMs) continue;
         while (found.length > 0 && ageMs() < patienceMs) {
           await sleep(250);
           found = await surplus(stage, id);
         }
-        const now = (await stage.client.batches.get(id)).status;
+        // A round beside this look may have emptied Redis just now.
+        const now = (await insist(AbortSignal.timeout(patienceMs), () => stage.client.batches.get(id))).status;
         broken.set(id, [
           ...(found.length === 0
             ? []

@@ -2,7 +2,7 @@
 import { parseArgs } from "node:util";
 import { openLeftovers } from "./left-overs.ts";
 import { writeManifests } from "./manifests.ts";
-import { isLoss, planRound } from "./plan-round.ts";
+import { planRound } from "./plan-round.ts";
 import { openLedger, table, type Ledger, type RoundLine } from "./report.ts";
 import { runRound } from "./run-round.ts";
 import { openStage } from "./stage.ts";
@@ -65,9 +65,7 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       const plan = planRound(seed, number);
       const manifest = manifests[plan.manifest];
       if (manifest === undefined) throw new Error("no such manifest");
-      // The list of what is to be swept goes with Redis.
-      if (plan.faults.some(isLoss)) await settle(true);
-      const { id, status, retry, ended, met, broken, unswept, again, ms } = await runRound(stage, plan, manifest);
+      const { id, status, retry, ended, met, broken, again, ms } = await runRound(stage, plan, manifest);
       const line = {
         round: number,
         status,
@@ -85,7 +83,7 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       if (ended.size === 0 || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
       else {
         held.add({ ids: new Set(ended.keys()), line });
-        for (const [each, as] of ended) leftovers.ended(each, as, unswept);
+        for (const [each, as] of ended) leftovers.ended(each, as);
       }
       await settle(false);
     }

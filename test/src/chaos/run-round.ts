@@ -23,8 +23,6 @@ export interface RoundResult {
   readonly ended: ReadonlyMap<string, Batch["status"]>;
   readonly met: readonly Fault[];
   readonly broken: readonly Broken[];
-  /** Nobody sweeps after it: Redis was lost when it was settled. */
-  readonly unswept: boolean;
   /** Items that ran more than once. */
   readonly again: number;
   readonly ms: number;
@@ -62,7 +60,6 @@ export async function runRound(stage: Stage, plan: RoundPlan, manifest: Manifest
     ended,
     met: injection.met(),
     broken,
-    unswept: injection.lostSettled(),
     again: rows.length - new Set(rows).size,
     ms: Math.round(performance.now() - startedMs),
   });

@@ -38,6 +38,8 @@ export const resultColumns: readonly ResultColumn[] = [
   whole("decode_ms", ({ flamingo }) => flamingo?.timings.decode_ms ?? null),
   whole("engine_ms", ({ flamingo }) => flamingo?.timings.engine_ms ?? null),
   text("worker", ({ flamingo }) => flamingo?.worker ?? null),
+  text("copied_from", ({ flamingo }) => flamingo?.copied_from ?? null),
+  text("reused_from", ({ flamingo }) => flamingo?.reused_from ?? null),
 ];
 
 function text(name: string, cell: ResultColumn["cell"]): ResultColumn {
