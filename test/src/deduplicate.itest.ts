@@ -35,13 +35,21 @@ async function run(name: string, lines: readonly { custom_id: string }[], furthe
   return { batch, results, summary, ran: service.gate.asked().length - before };
 }
 
+/** Lines that the worker's metrics count, whoever's answer they have. */
+async function countedLines(): Promise<number> {
+  const text = await (await fetch(`${service.workers[0]?.url}/metrics`)).text();
+  return [...text.matchAll(/^flamboyance_items_total\{.*\} (\d+)$/gm)].reduce((sum, [, figure]) => sum + Number(figure), 0);
+}
+
 const answerOf = ({ response }: ResultLine) => (response !== null && "choices" in response.body ? response.body.choices : null);
 const tokensOf = ({ response }: ResultLine) => (response !== null && "choices" in response.body ? response.body.usage.prompt_tokens : 0);
 const copies = (results: readonly ResultLine[]) => results.filter(({ flamingo }) => flamingo?.copied_from !== undefined);
 
 it("runs a few of many, over chunks, and answers all as if each had run", async () => {
   const lines = Array.from({ length: 300 }, (_, at) => ({ custom_id: `item-${at}`, image: image(String((at % 3) + 1)) }));
+  const before = await countedLines();
   const { batch, results, summary, ran } = await run("many-same", lines);
+  expect((await countedLines()) - before).toBe(300);
   const copied = copies(results);
   expect(copied.length).toBe(300 - ran);
   expect(ran).toBeLessThan(100);

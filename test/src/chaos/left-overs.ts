@@ -1,6 +1,6 @@
 /** What ended rounds left in S3, looked at once their sweep is due, and then taken away. Owns which objects may stay; an end that changed since shows here, too. */
 import { setTimeout as sleep } from "node:timers/promises";
-import { end as endSchema } from "@flamboyance/contracts";
+import { end as endSchema, seal as sealSchema } from "@flamboyance/contracts";
 import { serviceBucket } from "@flamboyance/dev/system";
 import { batchKeys, readJson } from "@flamboyance/storage";
 import type { Broken } from "./check-batch.ts";
@@ -59,13 +59,13 @@ async function surplus({ storage }: Stage, id: string): Promise<string[]> {
   for await (const { key } of storage.list({ bucket: serviceBucket, key: folderPrefix }, { signal }))
     keys.push(key.slice(folderPrefix.length));
   const seal = end?.seal ?? "";
-  const plan = keys.filter((key) => key.startsWith("plan/"));
-  const plans = new Set(plan.map((key) => key.split("/")[1]));
+  const sealKey = keys.find((key) => key.startsWith("seals/") && key.endsWith(`-${seal}.json`)) ?? "";
+  const sealed = await readJson(storage, { bucket: serviceBucket, key: folderPrefix + sealKey }, sealSchema, signal);
   return keys.filter((key) => {
     if (["batch.json", "end.json", "after.json"].includes(key) || key.startsWith("control/")) return false;
-    if (key.startsWith(`final/${seal}/`) || (key.startsWith("seals/") && key.endsWith(`-${seal}.json`))) return false;
-    // One plan alone: the seal's.
-    return !(key.startsWith("plan/") && plans.size === 1);
+    if (key.startsWith(`final/${seal}/`) || key === sealKey) return false;
+    // The seal's alone, and none where it ended without one.
+    return sealed?.plan == null || !key.startsWith(`plan/${sealed.plan}/`);
   });
 }
 

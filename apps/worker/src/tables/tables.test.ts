@@ -45,6 +45,7 @@ const lines: ResultLine[] = [
   succeededLine(identity(1), completion([choice(0, ""), choice(1, "ü 😀 ")]), {
     ...provenance,
     images: [...provenance.images, { image: "b", etag: null, sha256: "4c" }],
+    copied_from: "batch_req_1-0",
   }),
   succeededLine(
     identity(2),
@@ -55,7 +56,7 @@ const lines: ResultLine[] = [
         { label: "a cat", sum: -4, mean: -2 },
       ],
     ),
-    provenance,
+    { ...provenance, reused_from: "batch_req_0-9" },
   ),
   failedLine(identity(3), "image_not_found", "there is no s3://photos/b.jpg", {
     ...provenance,
@@ -76,6 +77,8 @@ const expected = [
     image: "s3://photos/a.jpg",
     image_etag: "1f",
     engine_ms: 140,
+    copied_from: null,
+    reused_from: null,
   },
   {
     custom_id: "item-1",
@@ -85,12 +88,14 @@ const expected = [
     log_probability: null,
     image: null,
     images: '[{"image":"s3://photos/a.jpg","etag":"1f","sha256":"2e"},{"image":"b","etag":null,"sha256":"4c"}]',
+    copied_from: "batch_req_1-0",
   },
   {
     custom_id: "item-2",
     text: "a bird",
     log_probability: -3,
     labels: '[{"label":"a bird","sum":-3,"mean":-1.5},{"label":"a cat","sum":-4,"mean":-2}]',
+    reused_from: "batch_req_0-9",
   },
   {
     custom_id: "item-3",
