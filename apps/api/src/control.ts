@@ -18,7 +18,7 @@ export async function controlBatch(
   signal: AbortSignal,
 ): Promise<void> {
   const { kind } = control;
-  if (control.kind === "deadline" && deadlineOf(control, createdAt) * 1_000 <= Date.now()) {
+  if (control.kind === "deadline" && deadlineOf(control, createdAt) <= (await queue.now())) {
     const message = `completion_window: ${control.completion_window} after the submit has passed already; a batch is stopped by a cancel.`;
     throw new CodedError("invalid_request", message, { param: "completion_window" });
   }

@@ -27,7 +27,7 @@ export async function deleteBatch(context: ApiContext, tenant: string, id: strin
   const started = await queue.startDelete({ id, newest: newest.request.id, next });
   if (started.kind === "refused") throw conflict("delete", id, started.status);
   if (started.kind === "retried") {
-    const retry = newest === own ? next : newest.request.id;
+    const retry = newest.state.kind === "ended" ? next : newest.request.id;
     throw new CodedError(
       "conflict",
       `${id} has a retry, ${retry}, that is ${shownStatus("validating")}: it copies from ${id} what it runs.`,
@@ -36,7 +36,7 @@ export async function deleteBatch(context: ApiContext, tenant: string, id: strin
   const lineage = own.request.retry?.lineage;
   const decided: Deletion = {
     tenant,
-    deleted_at: Math.floor(Date.now() / 1_000),
+    deleted_at: await queue.now(),
     because: "asked",
     ...(lineage === undefined ? {} : { lineage }),
   };

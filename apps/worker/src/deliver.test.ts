@@ -13,10 +13,13 @@ const usage = {
   output_tokens_details: { reasoning_tokens: 0 },
   total_tokens: 0,
 };
+/** Redis's clock, years from this process's. */
+const now = 4_000_000_000;
+const queue = { now: () => Promise.resolve(now) };
 const endedAgo = (seconds: number): End => ({
   seal: "s",
   status: "completed",
-  ended_at: Math.floor(Date.now() / 1_000) - seconds,
+  ended_at: now - seconds,
   in_progress_at: null,
   finalizing_at: 0,
   cancelling_at: null,
@@ -46,7 +49,7 @@ function outbox(...faults: CodedError[]) {
   const given = storage as Storage;
   return {
     written,
-    try: (end: End, asked = request) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service" }, asked, end, signal),
+    try: (end: End, asked = request) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service", queue }, asked, end, signal),
   };
 }
 const away = () => new CodedError("storage_unavailable", "PUT s3://photos/out/output.jsonl: SlowDown (HTTP 503)");

@@ -3,6 +3,7 @@
  * A refusal is an answer at once. What may pass is thrown, so that the job comes back after its capped wait and holds no slot meanwhile, for a day after the end.
  */
 import { CodedError, isCoded, placeAllowed, type After, type BatchRequest, type End } from "@flamboyance/contracts";
+import type { Queue } from "@flamboyance/queue";
 import { parseLocation, type Buckets, type Storage } from "@flamboyance/storage";
 import { contentTypes } from "./tables/table-file.ts";
 
@@ -11,31 +12,32 @@ export interface DeliverDependencies {
   readonly buckets: Pick<Buckets, "of">;
   /** The service's own. */
   readonly bucket: string;
+  readonly queue: Pick<Queue, "now">;
 }
 
 const triedForSeconds = 86_400;
 
 /** Null where the batch has no `output`, or ended without files. Throws passing faults until a day after the end; then they are its answer. */
 export async function deliver(
-  { storage, buckets, bucket }: DeliverDependencies,
+  { queue, ...places }: DeliverDependencies,
   request: BatchRequest,
   end: End,
   signal: AbortSignal,
 ): Promise<After["delivery"]> {
   if (request.output === null || end.files === null) return null;
   try {
-    await copyFiles({ storage, buckets, bucket }, request.output, request, end.files, signal);
+    await copyFiles(places, request.output, request, end.files, signal);
     return { status: "delivered", error: null };
   } catch (error) {
     if (signal.aborted) throw error;
     const refused = isCoded(error, "storage_not_found", "storage_forbidden", "storage_refused", "storage_invalid_location");
-    if (!refused && Date.now() / 1_000 < end.ended_at + triedForSeconds) throw error;
+    if (!refused && (await queue.now()) < end.ended_at + triedForSeconds) throw error;
     return { status: "failed", error: isCoded(error) ? `${error.code}: ${error.message}` : "the copy failed" };
   }
 }
 
 async function copyFiles(
-  { storage, buckets, bucket }: DeliverDependencies,
+  { storage, buckets, bucket }: Omit<DeliverDependencies, "queue">,
   output: string,
   request: BatchRequest,
   files: NonNullable<End["files"]>,

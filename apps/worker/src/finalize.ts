@@ -100,7 +100,7 @@ async function settle(dependencies: FinalizeDependencies, request: BatchRequest,
   const keys = batchKeys(id);
   let after: After | null = await readJson(storage, { bucket, key: keys.after }, afterSchema, signal);
   if (after === null) {
-    const delivery = await metrics.time("deliver", () => deliver({ storage, buckets, bucket }, request, end, signal));
+    const delivery = await metrics.time("deliver", () => deliver({ storage, buckets, bucket, queue }, request, end, signal));
     after = { delivery };
     await storage.write({ bucket, key: keys.after }, jsonLine(after), { contentType: "application/json", signal });
   }

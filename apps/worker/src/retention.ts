@@ -12,7 +12,7 @@ export async function deleteKeptTooLong(
   { keptMs, alone }: { readonly keptMs: number; readonly alone: (id: string, work: () => Promise<void>) => Promise<void> },
   signal: AbortSignal,
 ): Promise<number> {
-  const nowSeconds = Math.floor(Date.now() / 1_000);
+  const nowSeconds = await queue.now();
   const due = await queue.keptTooLong({ beforeSeconds: nowSeconds - keptMs / 1_000, limit: batchesPerRound });
   let deleted = 0;
   for (const id of due) {

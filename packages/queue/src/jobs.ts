@@ -23,8 +23,8 @@ export interface Jobs {
   isAlive(kind: "plan" | "finalize", id: string): Promise<boolean>;
   /** BullMQ's list of the model's waiting jobs. */
   waitKey(model: string): string;
-  /** BullMQ's set of the plan jobs that wait for their turn. */
-  plansWaitingKey(): string;
+  /** BullMQ's sets of the plan jobs that wait for their turn, and of those that wait to be tried again. */
+  planKeys(): { readonly waiting: string; readonly delayed: string };
   /** What precedes a chunk job's id in the key of its hash. */
   jobPrefix(model: string): string;
   depths(models: readonly string[]): Promise<Depth[]>;
@@ -57,7 +57,7 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
       await reached(queueOf("chunk", model).addBulk(jobs));
     },
     isAlive: async (kind, id) => (await reached(redis.exists(queueOf(kind).toKey(id)))) === 1,
-    plansWaitingKey: () => queueOf("plan").toKey("prioritized"),
+    planKeys: () => ({ waiting: queueOf("plan").toKey("prioritized"), delayed: queueOf("plan").toKey("delayed") }),
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
     depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),

@@ -1,7 +1,7 @@
 /** Opens the queue on one Redis: connections, scripts, jobs. Owns their lifetimes. */
 import { batchesOf } from "./batches.ts";
 import { chunksOf } from "./chunks.ts";
-import { connect, openPatient } from "./connect.ts";
+import { connect, openPatient, reached } from "./connect.ts";
 import { openConsumer, type Consumer } from "./consume.ts";
 import { endingOf } from "./ending.ts";
 import { openJobs } from "./jobs.ts";
@@ -69,6 +69,7 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
       consumers.add(consumer);
       return consumer;
     },
+    now: async () => Number((await reached(redis.time()))[0]),
     depths: async () => jobs.depths(await workers.models()),
     ping: () =>
       redis.ping().then(

@@ -1,7 +1,7 @@
 /** In which order batches are planned, whoever submitted first: real jobs, taken by one consumer. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Queue } from "./queue.ts";
-import { requestOf, startTestRedis, type TestRedis } from "./test-redis.ts";
+import { requestOf, retryCapMs, startTestRedis, until, type TestRedis } from "./test-redis.ts";
 
 let redis: TestRedis;
 let queue: Queue;
@@ -22,15 +22,16 @@ async function submit(tenant: string, numbers: readonly number[], weight = 1): P
   }
 }
 
-/** Takes so many plan jobs, one after the other. */
-async function plan(count: number): Promise<string> {
+/** Takes so many plan jobs, one after the other, the first of them when `held` resolves. */
+async function plan(count: number, held: () => Promise<void> = () => Promise.resolve()): Promise<string> {
   const taken: string[] = [];
   const enough = Promise.withResolvers<void>();
-  const consumer = queue.consume({ kind: "plan", concurrency: 1 }, ({ id }) => {
-    if (taken.length === count) return Promise.resolve("hand_back");
+  const consumer = queue.consume({ kind: "plan", concurrency: 1 }, async ({ id }) => {
+    if (taken.length === count) return "hand_back";
+    if (taken.length === 0) await held();
     taken.push(names.get(id) ?? id);
     if (taken.length === count) enough.resolve(consumer.close());
-    return Promise.resolve("done");
+    return "done";
   });
   await enough.promise;
   return taken.join(" ");
@@ -66,4 +67,20 @@ it("lets a tenant's own batches keep their order, whenever they came", async () 
   await submit("a", [5, 6]);
   await submit("b", [2]);
   expect((await plan(6)).split(" ").filter((name) => name.startsWith("a"))).toEqual(["a2", "a3", "a4", "a5", "a6"]);
+});
+
+it("keeps the turn of a plan that waits to be tried again", async () => {
+  await submit("a", upTo(6));
+  const failed = Promise.withResolvers<void>();
+  const consumer = queue.consume({ kind: "plan", concurrency: 1 }, ({ id }) => {
+    if (names.get(id) !== "a6") return Promise.resolve("done");
+    failed.resolve();
+    return Promise.reject(new Error("its bucket is away"));
+  });
+  await failed.promise;
+  await consumer.close();
+  // Nobody waits just now.
+  await submit("b", upTo(10));
+  const dueMs = Date.now() + retryCapMs;
+  expect(await plan(11, () => until(() => Date.now() > dueMs))).toBe("b1 a6 b2 b3 b4 b5 b6 b7 b8 b9 b10");
 });

@@ -5,6 +5,7 @@ import type { RunScript } from "./script.ts";
 import { planTurn } from "./scripts/plan-turn.ts";
 
 export async function addPlanJob({ run, jobs }: { readonly run: RunScript; readonly jobs: Jobs }, id: string): Promise<void> {
-  const answer = await run(planTurn, [id, jobs.plansWaitingKey()], planTurnAnswer);
+  const { waiting, delayed } = jobs.planKeys();
+  const answer = await run(planTurn, [id, waiting, delayed], planTurnAnswer);
   if (answer.kind === "turn") await jobs.addBatchJob("plan", id, answer.at);
 }

@@ -336,6 +336,8 @@ export interface Queue {
   depths(): Promise<Depth[]>;
   /** How many of the batches that aren't settled are in each status, by their model's key. */
   openCounts(): Promise<readonly OpenCount[]>;
+  /** Unix seconds by Redis's clock, which alone says what has passed: a process's own may be days off. */
+  now(): Promise<number>;
   /** Whether Redis answers, believed or not. */
   ping(): Promise<boolean>;
   close(): Promise<void>;

@@ -14,6 +14,9 @@ import type { OpenState } from "./rebuild.ts";
 import { replayControls } from "./replay.ts";
 import { newUlid } from "./ulid.ts";
 
+/** The longest wait between two tries of a job. */
+export const retryCapMs = 50;
+
 export interface TestRedis {
   readonly url: string;
   /** To look past the door, or to break something. */
@@ -48,7 +51,7 @@ export async function startTestRedis({ appendOnly = false } = {}): Promise<TestR
     url,
     raw,
     async queue(options = {}) {
-      const queue = await openQueue({ url, graceMs: 0, retryCapMs: 50, ...options });
+      const queue = await openQueue({ url, graceMs: 0, retryCapMs, ...options });
       queues.push(queue);
       if ((await queue.believed()) === null) await believe(queue);
       return queue;
