@@ -49,7 +49,8 @@ function outbox(...faults: CodedError[]) {
   const given = storage as Storage;
   return {
     written,
-    try: (end: End, asked = request) => deliver({ storage: given, buckets: { of: () => given }, bucket: "service", queue }, asked, end, signal),
+    try: (end: End, asked = request) =>
+      deliver({ storage: given, buckets: { of: () => given }, bucket: "service", queue }, asked, end, signal),
   };
 }
 const away = () => new CodedError("storage_unavailable", "PUT s3://photos/out/output.jsonl: SlowDown (HTTP 503)");

@@ -45,6 +45,8 @@ export async function writeReport(
       }
       if (bad.count + sample.seen > limits.manifestItems) throw new CodedError("too_many_tasks", `more than ${limits.manifestItems} lines`);
     }
+    // What comes now isn't the manifest's fault.
+    await notes.touch(null);
     if (bad.count + sample.seen === 0) throw new CodedError("empty_file", `${request.input} holds nothing to do`);
   } catch (error) {
     if (signal.aborted || !isOwnFault(error)) throw error;
@@ -101,13 +103,11 @@ async function lookAt(
     if (isWeb(wanted.image) && !isDecoded) return;
     images += 1;
     try {
-      if (isDecoded) await notes.touch({ kind: "image", at });
       if (!isWeb(wanted.image)) sizes.push((await describeImage(dependencies, wanted, owner, signal)).sizeBytes);
       if (!isDecoded) return;
       const { bytes } = await fetchImage(dependencies, wanted, owner, signal);
       if (isWeb(wanted.image)) sizes.push(bytes.length);
-      await decoder.decode(bytes, look, signal);
-      await notes.touch(null);
+      await notes.during({ kind: "image", at }, () => decoder.decode(bytes, look, signal));
       decoded += 1;
     } catch (error) {
       if (signal.aborted || !isOwnFault(error)) throw error;

@@ -56,7 +56,7 @@ export async function writeFinalFiles(
   const output = openLineFile(storage, { bucket, key: keys.output }, { signal });
   const errors = openLineFile(storage, { bucket, key: keys.errors }, { signal });
   const tables: TableFile[] = [];
-  const lent = request.reuse === true ? openLentAnswers({ storage, bucket }, request, plan, keys, signal) : null;
+  using lent = request.reuse === true ? openLentAnswers({ storage, bucket }, request, plan, keys, signal) : null;
   try {
     for (const format of request.result_formats ?? []) tables.push(await openTableFile({ storage, bucket }, format, keys, signal));
     const { chunks, refused } = plan;

@@ -8,6 +8,7 @@ import { BadLines, lineErrorOf } from "./bad-lines.ts";
 import { ChunkLedger } from "./chunk-ledger.ts";
 import { isOwnFault } from "./fate.ts";
 import { FirstItems } from "./first-items.ts";
+import type { KeptBytes } from "./kept-bytes.ts";
 import { openLineFile } from "./line-file.ts";
 import type { ManifestEntry } from "./manifest.ts";
 import type { PlanNotes } from "./suspect-plan.ts";
@@ -25,8 +26,16 @@ export async function freezeItems(
     request,
     keys,
     notes,
+    kept,
     signal,
-  }: { readonly request: BatchRequest; readonly keys: PlanKeys; readonly notes: Pick<PlanNotes, "read">; readonly signal: AbortSignal },
+  }: {
+    readonly request: BatchRequest;
+    readonly keys: PlanKeys;
+    readonly notes: Pick<PlanNotes, "read">;
+    /** So far, the examples'. */
+    readonly kept: KeptBytes;
+    readonly signal: AbortSignal;
+  },
 ): Promise<FrozenItems> {
   const items = openLineFile(storage, { bucket, key: keys.items }, { signal });
   const skipped = openLineFile(storage, { bucket, key: keys.errors }, { signal });
@@ -35,8 +44,6 @@ export async function freezeItems(
   using first = isSampled(request.generation) || request.deduplicate === false ? null : new FirstItems();
   const bad = new BadLines();
   let lines = 0;
-  let bytes = 0;
-  const mostBytes = request.quotas?.stored_bytes ?? Infinity;
   try {
     await notes.read(lines);
     for await (const piece of entries) {
@@ -50,19 +57,19 @@ export async function freezeItems(
         if (entry.kind === "refused" && request.on_invalid === "fail") bad.add(entry.refused);
         // The batch fails: what follows is read for its bad lines alone.
         else if (bad.count > 0) continue;
-        else if (entry.kind === "refused") await skipped.write({ ...entry.refused, before_item: ledger.items });
-        else {
+        else if (entry.kind === "refused") {
+          const line = jsonLine({ ...entry.refused, before_item: ledger.items });
+          kept.add(Buffer.byteLength(line));
+          await skipped.write(line);
+        } else {
           const sameAs = first?.find(entry.item, ledger.items) ?? null;
           const line = jsonLine(sameAs === null ? entry.item : { ...entry.item, same_as: sameAs });
           text += line;
           const lineBytes = Buffer.byteLength(line);
-          bytes += lineBytes;
+          kept.add(lineBytes);
           ledger.add(lineBytes);
         }
       }
-      // The adoption decides; what can't be adopted needn't be written to its end.
-      if (bytes > mostBytes)
-        throw new CodedError("quota_exceeded", `its plan alone keeps more than the ${mostBytes} bytes that you may have (stored_bytes)`);
       await items.writeLines(text, ledger.items - before);
     }
     if (bad.count > 0) return { kind: "refused", errors: bad.errors() };

@@ -15,6 +15,7 @@ import { isOwnFault } from "./fate.ts";
 import { fetchImage, type ImageSources } from "./fetch.ts";
 import { freezeItems } from "./freeze-items.ts";
 import { stopKind } from "./job-stop.ts";
+import { KeptBytes } from "./kept-bytes.ts";
 import { readManifest, type ManifestEntry } from "./manifest.ts";
 import { examplePassages, labelsOf } from "./prompt.ts";
 import { readFollowedPlan, readRetryItems } from "./retry-items.ts";
@@ -113,15 +114,16 @@ async function writePlan(dependencies: PlanDependencies, request: BatchRequest, 
   const { storage, serviceBucket: bucket } = dependencies;
   const plan = newUlid();
   const keys = batchKeys(request.id).plan(plan);
+  const kept = new KeptBytes(request);
   try {
     const examples =
       request.retry === undefined
-        ? await writeExamples(dependencies, request, keys, notes, signal)
-        : await copyExamples(dependencies, request.retry, keys, signal);
+        ? await writeExamples(dependencies, request, keys, { notes, kept, signal })
+        : await copyExamples(dependencies, request.retry, keys, { kept, signal });
     const look = { preprocessing: anyPreprocessing, frames: request.frames ?? null, pixels: request.pixels };
     const lines = await (request.dry_run === true
       ? writeReport(dependencies, request, keys, { look, notes, signal })
-      : freezeItems(storage, bucket, entriesOf(dependencies, request, signal), { request, keys, notes, signal }));
+      : freezeItems(storage, bucket, entriesOf(dependencies, request, signal), { request, keys, notes, kept, signal }));
     // What comes now is nobody's fault.
     await notes.touch(null);
     if (lines.kind === "refused") return lines;
@@ -140,8 +142,7 @@ async function writeExamples(
   { storage, buckets, web, serviceBucket, decoder }: PlanDependencies,
   request: BatchRequest,
   keys: PlanKeys,
-  notes: PlanNotes,
-  signal: AbortSignal,
+  { notes, kept, signal }: { readonly notes: PlanNotes; readonly kept: KeptBytes; readonly signal: AbortSignal },
 ): Promise<Plan["examples"]> {
   const examples: Plan["examples"] = [];
   examplePassages(
@@ -150,17 +151,17 @@ async function writeExamples(
   );
   labelsOf(request, {});
   const copy = async (image: string, frames: number | null, key: string, [index, place, param]: [number, number | null, string]) => {
-    const bytes = await notes
-      .touch({ kind: "example", index, place })
-      .then(() => fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal))
+    const look = { preprocessing: anyPreprocessing, frames, pixels: request.pixels };
+    const bytes = await fetchImage({ buckets, web }, { image, etag: null }, { access: request.access, serviceBucket }, signal)
       .then(async ({ bytes: found }) => {
-        await decoder.decode(found, { preprocessing: anyPreprocessing, frames, pixels: request.pixels }, signal);
+        await notes.during({ kind: "example", index, place }, () => decoder.decode(found, look, signal));
         return found;
       })
       .catch((error: unknown) => {
         if (signal.aborted || !isOwnFault(error)) throw error;
         throw new CodedError("bad_example", `${shownImage(image)}: ${error.message} (${error.code})`, { param, cause: error });
       });
+    kept.add(bytes.length);
     await storage.write({ bucket: serviceBucket, key }, bytes, { contentType: "application/octet-stream", signal });
     return { sha256: createHash("sha256").update(bytes).digest("hex"), size_bytes: bytes.length };
   };
@@ -183,11 +184,12 @@ async function copyExamples(
   { storage, serviceBucket: bucket }: PlanDependencies,
   retry: NonNullable<BatchRequest["retry"]>,
   keys: PlanKeys,
-  signal: AbortSignal,
+  { kept, signal }: { readonly kept: KeptBytes; readonly signal: AbortSignal },
 ): Promise<Plan["examples"]> {
   const followed = await readFollowedPlan({ storage, bucket }, retry, signal);
   const copy = async (from: string, to: string) => {
     const { bytes } = await storage.read({ bucket, key: from }, { signal });
+    kept.add(bytes.length);
     await storage.write({ bucket, key: to }, bytes, { contentType: "application/octet-stream", signal });
   };
   for (const [index, example] of followed.plan.examples.entries()) {

@@ -42,6 +42,14 @@ describe("a suspect plan's notes", () => {
     expect(told[0]).toMatchObject({ id: "batch_1", attempt: "a" });
   });
 
+  it("hold while the thing is worked on, and not while its failure is dealt with", async () => {
+    const { told, notes } = notesOf({});
+    const seen = () => told.map(({ what }) => what);
+    expect(await notes.during(example, () => Promise.resolve(seen()))).toEqual(["example 1 2"]);
+    await expect(notes.during({ kind: "image", at: 8 }, () => Promise.reject(new Error("no image")))).rejects.toThrow("no image");
+    expect(seen()).toEqual(["example 1 2", null, "image 8", null]);
+  });
+
   it("of a manifest are one a stretch", async () => {
     const { told, notes } = notesOf({});
     for (let lines = 0; lines <= 25_000; lines += 1) await notes.read(lines);

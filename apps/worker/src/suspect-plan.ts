@@ -28,6 +28,8 @@ export interface PlanNotes {
    * another claim plans the batch by now.
    */
   touch(what: Touched | null): Promise<void>;
+  /** Touches it for as long as the work takes; what comes behind it is nobody's fault. */
+  during<Result>(what: Touched, work: () => Promise<Result>): Promise<Result>;
   /** As `touch`, at the first line of each stretch; null between. */
   read(lines: number): Promise<void> | null;
   /** Another claim plans the batch by now. */
@@ -49,6 +51,14 @@ export function takePlanNotes(queue: Pick<Queue, "notePlan">, { id, attempt, sus
   return {
     suspect,
     touch,
+    during: async (what, work) => {
+      await touch(what);
+      try {
+        return await work();
+      } finally {
+        await touch(null);
+      }
+    },
     read: (lines) => (suspect && lines % stretchLines === 0 ? touch({ kind: "manifest", line: lines }) : null),
     isOvertaken: () => overtaken,
   };

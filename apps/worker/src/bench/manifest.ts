@@ -11,6 +11,7 @@ import { createGzip, createZstdCompress } from "node:zlib";
 import type { BatchRequest } from "@flamboyance/contracts";
 import { batchKeys, inputForm, type Storage } from "@flamboyance/storage";
 import { freezeItems } from "../freeze-items.ts";
+import { KeptBytes } from "../kept-bytes.ts";
 import { readManifest } from "../manifest.ts";
 
 const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv, each also .gz or .zst]`;
@@ -45,6 +46,7 @@ async function main(): Promise<number> {
     request: { ...request, input },
     keys,
     notes: { read: () => null },
+    kept: new KeptBytes(request),
     signal,
   });
   if (frozen.kind === "refused") throw new Error(frozen.errors[0]?.message);

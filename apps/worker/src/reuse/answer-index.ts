@@ -31,7 +31,7 @@ export function segmentsOf(entries: number, most = segmentEntries): number[] {
   return Array.from({ length: Math.ceil(entries / most) }, (_, at) => Math.min(most, entries - at * most));
 }
 
-export class AnswerIndexFile {
+export class AnswerIndexFile implements Disposable {
   readonly #storage: Pick<Storage, "writeStream">;
   readonly #bucket: string;
   readonly #keyOf: (segment: number) => string;
@@ -77,9 +77,13 @@ export class AnswerIndexFile {
     const last = this.#count;
     const full = this.#segments * this.#most;
     if (last > 0) await this.#write();
+    return full + last;
+  }
+
+  /** Nothing can be added any more. */
+  [Symbol.dispose](): void {
     this.#known[Symbol.dispose]();
     this.#held = Buffer.alloc(0);
-    return full + last;
   }
 
   async #write(): Promise<void> {

@@ -50,8 +50,10 @@ export function openLenders(dependencies: {
   readonly maxBytes: number;
   /** Ends what is being read. */
   readonly signal: AbortSignal;
+  /** Default: the process's, which no jump of the wall clock moves. */
+  readonly nowMs?: () => number;
 }): Lenders {
-  const { storage, bucket, metrics } = dependencies;
+  const { storage, bucket, metrics, nowMs = () => performance.now() } = dependencies;
   const pages = openPages(dependencies);
   const held = new Map<string, Lender>();
 
@@ -105,7 +107,7 @@ export function openLenders(dependencies: {
         metrics.reuse("fault");
       }
       signal.throwIfAborted();
-      const asked = found.map((lender) => new AskedLender(lender, storage, pages));
+      const asked = found.map((lender) => new AskedLender(lender, { storage, pages, nowMs }));
       return {
         find: (what, given) => metrics.time("reuse", () => findIn(asked, answerKey(request, what), { request, metrics }, given)),
       };
@@ -139,30 +141,34 @@ async function findIn(
   return null;
 }
 
+interface Means {
+  readonly storage: Pick<Storage, "describe">;
+  readonly pages: ReturnType<typeof openPages>;
+  readonly nowMs: () => number;
+}
+
 /** A lender as one chunk asks it. */
 class AskedLender {
   readonly #lender: Lender;
-  readonly #storage: Pick<Storage, "describe">;
-  readonly #pages: ReturnType<typeof openPages>;
+  readonly #means: Means;
   readonly #segments: Segment[];
   #stands: Promise<boolean> | null = null;
   #askAgainMs = 0;
 
-  constructor(lender: Lender, storage: Pick<Storage, "describe">, pages: ReturnType<typeof openPages>) {
+  constructor(lender: Lender, means: Means) {
     this.#lender = lender;
-    this.#storage = storage;
-    this.#pages = pages;
+    this.#means = means;
     this.#segments = [...lender.segments];
   }
 
   async find(key: Buffer, request: OpenBatch["request"], signal: AbortSignal): Promise<ResultLine | null> {
     for (const segment of this.#segments.slice()) {
-      const read = (offsetBytes: number, lengthBytes: number) => this.#pages.read(segment, { offsetBytes, lengthBytes }, signal);
+      const read = (offsetBytes: number, lengthBytes: number) => this.#means.pages.read(segment, { offsetBytes, lengthBytes }, signal);
       for (const { offsetBytes, lengthBytes, crc32: expected } of await findPlaces(key, segment.entries, read)) {
         const { id, output } = this.#lender;
         if (lengthBytes > longestLineBytes) continue;
         if (!(await this.#isThere(signal))) return null;
-        const bytes = await this.#pages.read(output, { offsetBytes, lengthBytes }, signal);
+        const bytes = await this.#means.pages.read(output, { offsetBytes, lengthBytes }, signal);
         if (crc32(bytes) !== expected) throw new CodedError("internal_error", `${id}: no line of its output is at ${offsetBytes}`);
         const line = resultLine.parse(JSON.parse(bytes.toString("utf8")));
         if (keyOfLine(request, line)?.equals(key) !== true) continue;
@@ -176,9 +182,10 @@ class AskedLender {
   /** What was read of it may be held here long after it was deleted. */
   async #isThere(signal: AbortSignal): Promise<boolean> {
     const { end, deleted } = batchKeys(this.#lender.id);
-    const look = (key: string) => this.#storage.describe({ bucket: this.#lender.output.bucket, key }, { signal });
-    if (this.#stands === null || performance.now() > this.#askAgainMs) {
-      this.#askAgainMs = performance.now() + believedMs;
+    const { storage, nowMs } = this.#means;
+    const look = (key: string) => storage.describe({ bucket: this.#lender.output.bucket, key }, { signal });
+    if (this.#stands === null || nowMs() > this.#askAgainMs) {
+      this.#askAgainMs = nowMs() + believedMs;
       this.#stands = Promise.all([look(deleted), look(end)]).then(([gone, there]) => gone === null && there !== null);
     }
     return this.#stands;

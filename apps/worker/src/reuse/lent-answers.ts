@@ -8,10 +8,12 @@ import { prefixHash } from "../prompt.ts";
 import { AnswerIndexFile } from "./answer-index.ts";
 import { keyOfLine, recipeOf } from "./answer-key.ts";
 
-export interface LentAnswers {
+/** To be disposed of, whether or not it was finished: it holds much while it is filled. */
+export interface LentAnswers extends Disposable {
   /** Every line of output.jsonl, in order, with its text there. */
   add(line: ResultLine, text: string): Promise<void>;
-  finish(): Promise<NonNullable<End["lends"]>>;
+  /** Null where there are none: such a batch would take the place of one that has some. */
+  finish(): Promise<NonNullable<End["lends"]> | null>;
 }
 
 export function openLentAnswers(
@@ -34,9 +36,11 @@ export function openLentAnswers(
     },
     finish: async () => {
       const entries = await index.finish();
+      if (entries === 0) return null;
       const key = lenderKey(recipe, request);
       await storage.write({ bucket, key }, "", { contentType: "text/plain", signal });
       return { recipe, key, entries, output_bytes: outputBytes };
     },
+    [Symbol.dispose]: () => index[Symbol.dispose](),
   };
 }
