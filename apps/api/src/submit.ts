@@ -48,9 +48,14 @@ export async function submitBatch(context: SubmitContext, submission: Submission
     retry: submission.retry,
     ...(submission.idempotencyKey === null ? {} : { idempotencyKey: submission.idempotencyKey }),
   };
-  // What was accepted stays so, whatever became of the model and the buckets since.
+  // What was accepted stays so, whatever became of the model, the buckets and the quotas since.
   const earlier = await queue.reserved(reservation);
-  if (earlier !== null && (await queue.batch(earlier)) !== null) return earlier;
+  if (earlier !== null) {
+    if ((await queue.batch(earlier)) !== null) return earlier;
+    await refuseDeleted(context, earlier, signal);
+    const standing = await readRequest(context.storage, context.bucket, earlier, signal);
+    if (standing !== null) return (await enterBatch(context, standing, true, signal)).id;
+  }
   const model = await context.catalogue.find(submission.body.model, signal);
   checkFrames(submission.body, model);
   await checkPlaces(context, submission, signal);
@@ -72,10 +77,7 @@ export async function enterBatch(
   const { queue, storage, bucket } = context;
   const { id } = wanted;
   const keys = batchKeys(id);
-  // Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin.
-  if (known && (await storage.describe({ bucket, key: keys.deleted }, { signal })) !== null) {
-    throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
-  }
+  if (known) await refuseDeleted(context, id, signal);
   const request = await putRequest(context, wanted, known, signal);
   if (known && (await storage.describe({ bucket, key: keys.end }, { signal })) !== null) return request;
   if (known && (await hasBegun(storage, bucket, id, signal)) && (await queue.batch(id)) === null)
@@ -83,6 +85,16 @@ export async function enterBatch(
   await storage.write({ bucket, key: keys.marker }, "", { contentType: "text/plain", signal });
   await queue.submit(request);
   return request;
+}
+
+/** Its key answers for a day, and the batch of that key is being taken away: under the same id nothing may begin. */
+async function refuseDeleted(
+  { storage, bucket }: Pick<SubmitContext, "storage" | "bucket">,
+  id: string,
+  signal: AbortSignal,
+): Promise<void> {
+  if ((await storage.describe({ bucket, key: batchKeys(id).deleted }, { signal })) === null) return;
+  throw new CodedError("conflict", `${id}, the batch of this request, was deleted: another needs another idempotency key.`);
 }
 
 /** Writes batch.json. Where the id was known before, what stands there is the request: a submit of before came as far, or runs beside this one. */

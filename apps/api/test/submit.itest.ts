@@ -1,4 +1,5 @@
 /** The submit: what is frozen, what is refused, and that a repeated one makes no second batch. Long, for there are many things to refuse; all of them ask the same service. */
+import { createHash } from "node:crypto";
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { callsOf, caption } from "./calls.ts";
@@ -306,6 +307,12 @@ describe("an idempotency key", () => {
     await service.storage.remove(gone, { signal: forever });
     expect(await submit(body, key)).toMatchObject({ status: 200, body: { id: first.body.id } });
     expect(await submit(body)).toMatchObject({ status: 404, body: { error: { code: "model_not_found" } } });
+
+    // Also where Redis knows nothing of it, and S3 speaks for the id.
+    const request = await stored(batchKeys(first.body.id).request);
+    const lost = await service.queue.reserve({ tenant: "demo", idempotencyKey: "lost", bodyHash: bodyHashOf(body) });
+    await service.put(serviceBucket, batchKeys(lost.id).request, JSON.stringify({ ...request, id: lost.id, idempotency_key: "lost" }));
+    expect(await submit(body, { "idempotency-key": "lost" })).toMatchObject({ status: 200, body: { id: lost.id } });
   });
 
   it("makes one batch of submits that run beside each other", async () => {
@@ -320,7 +327,7 @@ describe("an idempotency key", () => {
     const first = await submit({}, key);
     const twin = await submit({}, { "idempotency-key": "five" });
     // What a crash after batch.json leaves: the request, neither marker nor record.
-    const crashed = await service.queue.reserve({ tenant: "demo", idempotencyKey: "six", bodyHash: await bodyHashOf() });
+    const crashed = await service.queue.reserve({ tenant: "demo", idempotencyKey: "six", bodyHash: bodyHashOf() });
     const frozen = {
       ...(await stored(batchKeys(first.body.id).request)),
       id: crashed.id,
@@ -337,7 +344,7 @@ describe("an idempotency key", () => {
     expect(twin.body.id).not.toBe(crashed.id);
 
     // One of which there is more was lost with Redis, and couldn't be rebuilt yet: it is never begun anew.
-    const lost = await service.queue.reserve({ tenant: "demo", idempotencyKey: "seven", bodyHash: await bodyHashOf() });
+    const lost = await service.queue.reserve({ tenant: "demo", idempotencyKey: "seven", bodyHash: bodyHashOf() });
     await service.put(serviceBucket, batchKeys(lost.id).request, JSON.stringify({ ...frozen, id: lost.id, idempotency_key: "seven" }));
     await service.put(serviceBucket, batchKeys(lost.id).plan("p").manifest, "{}");
     expect(await submit({}, { "idempotency-key": "seven" })).toMatchObject({
@@ -345,30 +352,6 @@ describe("an idempotency key", () => {
       body: { error: { code: "service_unavailable" } },
     });
     expect(await service.queue.batch(lost.id)).toBeNull();
-
-    /** The hash that the api makes of this body: of its JSON with defaults filled in and keys in order. */
-    async function bodyHashOf(): Promise<string> {
-      const { createHash } = await import("node:crypto");
-      const body = {
-        ...caption,
-        examples: [],
-        generation: { min_new_tokens: 0 },
-        on_invalid: "fail",
-        completion_window: "24h",
-        metadata: null,
-      };
-      const ordered = (value: unknown): unknown =>
-        typeof value === "object" && value !== null && !Array.isArray(value)
-          ? Object.fromEntries(
-              Object.entries(value)
-                .toSorted(([a], [b]) => (a < b ? -1 : 1))
-                .map(([name, inner]) => [name, ordered(inner)]),
-            )
-          : value;
-      return createHash("sha256")
-        .update(JSON.stringify(ordered(body)))
-        .digest("hex");
-    }
   });
 });
 
@@ -383,3 +366,27 @@ describe("a client that tries again without a key", () => {
     expect((await submit(body)).body.id).not.toBe(first.body.id);
   });
 });
+
+/** The hash that the api makes of the caption task's body, changed so: of its JSON with defaults filled in and keys in order. */
+function bodyHashOf(further: object = {}): string {
+  const body = {
+    ...caption,
+    ...further,
+    examples: [],
+    generation: { min_new_tokens: 0 },
+    on_invalid: "fail",
+    completion_window: "24h",
+    metadata: null,
+  };
+  const ordered = (value: unknown): unknown =>
+    typeof value === "object" && value !== null && !Array.isArray(value)
+      ? Object.fromEntries(
+          Object.entries(value)
+            .toSorted(([a], [b]) => (a < b ? -1 : 1))
+            .map(([name, inner]) => [name, ordered(inner)]),
+        )
+      : value;
+  return createHash("sha256")
+    .update(JSON.stringify(ordered(body)))
+    .digest("hex");
+}

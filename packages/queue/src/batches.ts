@@ -80,8 +80,9 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
     async reserved({ tenant, bodyHash, idempotencyKey, retry = false }) {
       if (idempotencyKey === undefined) return retry ? reached(redis.get(keyOf(prefix, "retry", keyHash(tenant, bodyHash)))) : null;
       const held = await reached(redis.get(keyOf(prefix, "key", keyHash(tenant, idempotencyKey))));
-      if (held !== null && held !== derivedId(tenant, idempotencyKey, bodyHash)) throw mismatch();
-      return held;
+      const id = derivedId(tenant, idempotencyKey, bodyHash);
+      if (held !== null && held !== id) throw mismatch();
+      return id;
     },
 
     async reserveRetry({ id, token }) {

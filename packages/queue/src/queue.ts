@@ -213,7 +213,10 @@ export interface Queue {
    * `known`: the id may have been here before; look for its record and its batch.json before writing. `now`: seconds of the clock that deadlines are judged by.
    */
   reserve(reservation: Reservation): Promise<{ id: string; known: boolean; now: number }>;
-  /** The id that `reserve` gave for the same before and would give again; null where it would be a new one. Takes nothing; throws as `reserve` does. */
+  /**
+   * The id that `reserve` may have given for the same before, and would give again; null where it would be a new one. With a key that is its id whether or not
+   * Redis knows the key: S3 may. Takes nothing; throws as `reserve` does.
+   */
   reserved(reservation: Reservation): Promise<string | null>;
   /**
    * Takes, for a minute, the id of a lineage's next retry (`retryId` of its last batch) for one request. Several callers with the same `token` (a hash of the
