@@ -36,7 +36,7 @@ it("counts what lies there, fails a plan that doesn't fit, refuses a submit, and
   const { input } = await service.writeManifest("stored", 6);
   const examples = [{ image: `s3://${customerBucket}/stored/0.png`, text: "a square" }];
   const submit = () =>
-    tenant.batches.create({ model: noOpModelName, task: "caption", input, examples, result_formats: ["csv", "parquet"] });
+    tenant.batches.create({ model: noOpModelName, task: "caption", input, examples, result_formats: ["csv", "parquet"], reuse: true });
   const ended = (id: string) => tenant.batches.wait(id, { intervalMs: 50, signal: AbortSignal.timeout(50_000) });
   const { id } = await submit();
   expect((await ended(id)).status).toBe("completed");

@@ -21,7 +21,7 @@ export interface RetrySubmission {
   readonly repeated: boolean;
 }
 
-/** Resolves with the retry's id once its record stands. Throws `conflict`, `nothing_to_retry`, `idempotency_mismatch`, and `model_not_found` where the model is gone. */
+/** Resolves with the retry's id once its record stands. Throws `not_found`, `conflict`, `nothing_to_retry`, `idempotency_mismatch`, `quota_exceeded`, and `model_not_found` where the model is gone. */
 export async function retryBatch(context: SubmitContext, submission: RetrySubmission, signal: AbortSignal): Promise<string> {
   const { caller, id, body, idempotencyKey, repeated } = submission;
   const codes = body.error_codes === undefined ? null : [...new Set(body.error_codes)].toSorted();

@@ -34,13 +34,6 @@ export async function readEnd(storage: Storage, bucket: string, id: string, sign
   return readJson(storage, { bucket, key: batchKeys(id).end }, end, signal);
 }
 
-/** Whether S3 holds more of the batch than its request: its submit didn't break off, and what there is isn't to be begun anew. */
-export async function hasBegun(storage: Storage, bucket: string, id: string, signal: AbortSignal): Promise<boolean> {
-  const keys = batchKeys(id);
-  for await (const { key } of storage.list({ bucket, key: keys.folderPrefix }, { signal })) if (key !== keys.request) return true;
-  return false;
-}
-
 /** `batch_` and a lower-case ULID. */
 export function isBatchId(text: string): boolean {
   return text.startsWith("batch_") && isUlid(text.slice("batch_".length));

@@ -15,11 +15,11 @@ import {
   type CreateDatasetBatch,
 } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
-import { batchKeys, inputForm, parseGlob, parseLocation, type Buckets, type Location, type Storage } from "@flamboyance/storage";
+import { batchKeys, hasBegun, inputForm, parseGlob, parseLocation, type Buckets, type Location, type Storage } from "@flamboyance/storage";
 import { admit } from "./admit.ts";
 import type { Caller } from "./caller.ts";
 import type { CatalogueModel, ModelCatalogue } from "./model-catalogue.ts";
-import { hasBegun, readRequest } from "./stored-batch.ts";
+import { readRequest } from "./stored-batch.ts";
 
 export interface SubmitContext {
   readonly queue: Queue;

@@ -3,7 +3,7 @@
  * Only what succeeded is copied; an item whose like failed, or isn't done, runs by itself.
  */
 import { itemsPerChunk } from "./chunk-ledger.ts";
-import { lineSucceeded, resultLine, succeededLine, type Item, type ItemIdentity, type ResultLine } from "@flamboyance/contracts";
+import { limits, lineSucceeded, resultLine, succeededLine, type Item, type ItemIdentity, type ResultLine } from "@flamboyance/contracts";
 import type { Queue } from "@flamboyance/queue";
 import { batchKeys, readLines, type Storage } from "@flamboyance/storage";
 import { isWeb } from "./fetch.ts";
@@ -55,7 +55,7 @@ export async function readEarlierLines(
     const [part] = await queue.parts({ id, from: chunk, count: 1 });
     if (part === undefined || part === null || part.cut) continue;
     const pieces = storage.stream({ bucket, key: keys.part(plan.plan, chunk, part.attempt, part.cut) }, { signal });
-    for await (const line of readLines(pieces, { maxLineBytes: longestLineBytes })) {
+    for await (const line of readLines(pieces, { maxLineBytes: limits.storedLineBytes })) {
       // One line an item, in order: a line's id has the item's number, which in a retry isn't its place.
       const place = chunk * size + line.number - 1;
       if (line.kind === "line" && wanted.includes(place)) found.set(place, resultLine.parse(JSON.parse(line.text)));
@@ -63,5 +63,3 @@ export async function readEarlierLines(
   }
   return found;
 }
-
-const longestLineBytes = 64 * 1024 * 1024;

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { batchRequest, CodedError, type BatchRequest, type LineError, type Plan } from "@flamboyance/contracts";
 import type { Preprocessing } from "@flamboyance/model";
-import { newUlid, type OverQuota, type Queue } from "@flamboyance/queue";
+import { newUlid, type OverQuota, type PlannedQuota, type Queue } from "@flamboyance/queue";
 import { batchKeys, jsonLine, readJson, type PlanKeys, type Storage } from "@flamboyance/storage";
 import { lineErrorOf } from "./bad-lines.ts";
 import type { Decoder } from "./decode.ts";
@@ -99,9 +99,8 @@ function entriesOf(
     : readRetryItems({ storage, bucket: serviceBucket }, request.retry, signal);
 }
 
-function overQuota({ quota, have, most }: OverQuota, { items, stored_bytes: bytes }: Plan): string {
+function overQuota({ quota, have, most }: OverQuota<PlannedQuota>, { items, stored_bytes: bytes }: Plan): string {
   const what = {
-    running_batches: `it and the ${have} batches that you have`,
     items_queued: `its ${items} items and the ${have} that you have queued`,
     stored_bytes: `its plan's ${bytes} bytes and the ${have} that your batches keep`,
   }[quota];

@@ -4,7 +4,7 @@
  */
 import { batchRequest, deletion, end as endSchema, isEnded } from "@flamboyance/contracts";
 import type { Lease } from "@flamboyance/queue";
-import { batchKeys, openPrefix, readJson } from "@flamboyance/storage";
+import { batchKeys, hasBegun, openPrefix, readJson } from "@flamboyance/storage";
 import { isAway } from "./fate.ts";
 import { advanceFrontier } from "./frontier.ts";
 import { failure, type Log } from "./log.ts";
@@ -153,13 +153,7 @@ async function takeUp(dependencies: ReconcileDependencies, id: string, signal: A
     await storage.remove([{ bucket, key: keys.marker }], { signal });
     return;
   }
-  let others = 0;
-  for await (const { key } of storage.list({ bucket, key: keys.folderPrefix }, { signal })) {
-    if (key === keys.request) continue;
-    others += 1;
-    break;
-  }
-  if (others > 0) {
+  if (await hasBegun(storage, bucket, id, signal)) {
     await rebuildAlone(dependencies, id, signal);
     return;
   }

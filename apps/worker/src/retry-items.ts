@@ -7,6 +7,7 @@ import {
   end as endSchema,
   item as itemSchema,
   itemNumber,
+  limits,
   lineSucceeded,
   plan as planSchema,
   type BatchRequest,
@@ -97,10 +98,8 @@ function codeOf({ error, response }: Parameters<typeof lineSucceeded>[0]): strin
   return response !== null && "error" in response.body ? (response.body.error.code ?? "") : "";
 }
 
-const lineBytes = 16 * 1024 * 1024;
-
 async function* readItems({ storage, bucket }: Source, keys: PlanKeys, signal: AbortSignal): AsyncGenerator<Item> {
-  for await (const line of readLines(storage.stream({ bucket, key: keys.items }, { signal }), { maxLineBytes: lineBytes })) {
+  for await (const line of readLines(storage.stream({ bucket, key: keys.items }, { signal }), { maxLineBytes: limits.storedLineBytes })) {
     if (line.kind !== "line") throw new CodedError("internal_error", `${keys.items}: line ${line.number} isn't ours`);
     yield itemSchema.parse(JSON.parse(line.text));
   }

@@ -2,6 +2,8 @@
 export const limits = {
   manifestLineBytes: 1024 * 1024,
   manifestItems: 500_000_000,
+  /** Of an item's or a result's line that the service wrote, so that a damaged object isn't held whole. */
+  storedLineBytes: 64 * 1024 * 1024,
   /** How many times its compressed bytes a manifest may unpack to, past the first `manifestFreeBytes`: what is more is no manifest, but a bomb. */
   manifestInflation: 500,
   manifestFreeBytes: 64 * 1024 * 1024,

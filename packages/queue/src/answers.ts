@@ -18,20 +18,15 @@ export const numberAnswer = z.discriminatedUnion("kind", [
 export const cancelAnswer = z.discriminatedUnion("kind", [withStatus("cancelling"), withStatus("conflict"), gone]);
 export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.literal("page"), ids: z.array(z.string()) }), bare("unknown")]);
 export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
-const over = z.object({
-  kind: z.literal("over"),
-  quota: quotas.keyof(),
-  have: z.int(),
-  most: z.int(),
-});
-export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), over]);
+const overAny = z.object({ kind: z.literal("over"), quota: quotas.keyof(), have: z.int(), most: z.int() });
+export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), overAny]);
 export const claimPlanAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("run"), suspect: z.boolean(), convicted: z.array(z.string()) }),
   withStatus("stopped"),
   gone,
 ]);
 export const adoptAnswer = z.discriminatedUnion("kind", [
-  over,
+  overAny.extend({ quota: quotas.omit({ running_batches: true }).keyof() }),
   z.object({ kind: z.literal("adopted"), sealed: z.boolean() }),
   withStatus("lost"),
   gone,

@@ -23,6 +23,7 @@ export type {
   NumberAnswer,
   OpenCount,
   OverQuota,
+  PlannedQuota,
   Queue,
   RecordAnswer,
   Repair,

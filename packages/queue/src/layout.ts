@@ -5,7 +5,7 @@
  * | key | type | what | bound | written by |
  * |---|---|---|---|---|
  * | sentinel | hash | `epoch`, `run_id`: this run of Redis is believed | 1 | believe |
- * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle |
+ * | open | zset id → created_at | batches that aren't settled | open batches | submit, publish, settle, forgetDeleted |
  * | sweep | zset id → ms of its settling or last look | settled batches whose left-overs in S3 are still to be swept | batches of some hours | settle, publish, swept, startDelete, forgetDeleted |
  * | kept | zset id → the second of its end | settled batches, for retention | as `list` | settle, publish, forgetDeleted |
  * | relist | string id, or '' | after a rebuild: up to which batch, in the order of ids, those that ended are in their lists again | 1 | believe, relisted |
@@ -15,7 +15,7 @@
  * | out:ID | hash chunk → `dispatch handedOutMs attempt claimedMs worker` (`- 0 -` unclaimed) | chunks handed out | ready + running | dispatch, claim, release |
  * | back:ID | zset chunk → chunk | chunks taken back, to be handed out before new ones | ready + running | claim, repair |
  * | suspects:ID | hash chunk → the item that runs, `-` between two | chunks whose last claimant died over them: they run alone, item by item (claim.ts) | running, until the seal | claim, note, record |
- * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process, until the seal | claim |
+ * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process | until the seal | claim |
  * | planning:ID | hash: `attempt`, `worker` (who plans it), `suspect`, `noted` (what it touches), `death WHAT` → how often its process died while that was noted | a plan that is under way, and whether it ended a process before (claim-plan.ts) | batches being planned, until the adoption or the seal | claimPlan, notePlan, releasePlan |
  * | tallies:ID | hash chunk → six numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
  * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
@@ -124,6 +124,9 @@ export const retrySeconds = 600;
 
 /** Whoever writes the retry of a batch keeps others from it for a minute. */
 export const retryOfSeconds = 60;
+
+/** How long a batch counts that was admitted and has no record yet: then its submit has broken off. */
+export const admittedSeconds = 60;
 
 /** The key of one thing, as `flamboyance:batch:<id>`. */
 export function keyOf(prefix: string, name: KeyName, owner = ""): string {

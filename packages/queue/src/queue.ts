@@ -75,14 +75,17 @@ export type ClaimFinalizeAnswer =
   | Gone;
 
 /** The tenant has as much as it may: `have` without the batch in question. */
-export interface OverQuota {
+export interface OverQuota<Quota extends keyof Quotas = keyof Quotas> {
   readonly kind: "over";
-  readonly quota: keyof Quotas;
+  readonly quota: Quota;
   readonly have: number;
   readonly most: number;
 }
 
 export type AdmitAnswer = { readonly kind: "admitted" } | OverQuota;
+
+/** What a plan brings; the batch itself was counted at its submit. */
+export type PlannedQuota = Exclude<keyof Quotas, "running_batches">;
 
 export type AdoptAnswer =
   /** `sealed` where the plan has no chunks: the batch is finalizing already. */
@@ -90,7 +93,7 @@ export type AdoptAnswer =
   /** Another plan was adopted, or the batch isn't validating any more. Leave the folder: the sweep has it. */
   | { readonly kind: "lost"; readonly status: RecordStatus }
   /** With this plan's items the tenant would have more queued than it may, or with its bytes more stored: refuse the plan. */
-  | OverQuota
+  | OverQuota<PlannedQuota>
   | Gone;
 
 export type SealAnswer =

@@ -4,6 +4,7 @@ export { readBatchLines, type BatchLine, type BatchLinesRequest, type LinePlace 
 export { openBuckets, type Buckets, type BucketsOptions } from "./buckets.ts";
 export { s3Of, s3Variables } from "./environment.ts";
 export { parseGlob, type Glob } from "./glob.ts";
+export { hasBegun } from "./has-begun.ts";
 export { inputForm, type InputForm, type ManifestForm } from "./input-form.ts";
 export { jsonLine, readLinePieces, readLines, type Line } from "./json-lines.ts";
 export {

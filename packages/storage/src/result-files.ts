@@ -2,7 +2,7 @@
  * The lines of final files (output.jsonl, errors.jsonl) of one batch, or of a batch and its retries: merged into the manifest's order by the places that their ids
  * carry; of an item that has several lines the newest batch's counts. Owns the merge. Refuses everything but final files: parts may have been swept.
  */
-import { CodedError, comparePositions, linePosition, resultLine, type LinePosition, type ResultLine } from "@flamboyance/contracts";
+import { CodedError, comparePositions, limits, linePosition, resultLine, type LinePosition, type ResultLine } from "@flamboyance/contracts";
 import { readLines } from "./json-lines.ts";
 import type { Location } from "./location.ts";
 import type { Storage } from "./storage.ts";
@@ -67,15 +67,13 @@ export async function takeNext(files: readonly ResultFile[]): Promise<{ readonly
   return { line: chosen, file: newest };
 }
 
-const lineBytes = 16 * 1024 * 1024;
-
 /** A final file's lines from this byte on, which must be a line's first. */
 export async function* readResultFile(
   storage: Storage,
   location: Location,
   { offsetBytes = 0, signal }: { readonly offsetBytes?: number; readonly signal: AbortSignal },
 ): AsyncGenerator<ResultFileLine> {
-  for await (const line of readLines(storage.stream(location, { signal, offsetBytes }), { maxLineBytes: lineBytes })) {
+  for await (const line of readLines(storage.stream(location, { signal, offsetBytes }), { maxLineBytes: limits.storedLineBytes })) {
     const value = line.kind === "line" ? parseLine(line.text) : null;
     const position = value === null ? null : linePosition(value.id);
     if (value === null || position === null) {
@@ -98,7 +96,7 @@ export async function firstResultLineFrom(
   if (offsetBytes === 0) return firstIn(readResultFile(storage, location, { signal }));
   // The byte before tells whether a line begins just here.
   const from = offsetBytes - 1;
-  for await (const line of readLines(storage.stream(location, { signal, offsetBytes: from }), { maxLineBytes: lineBytes })) {
+  for await (const line of readLines(storage.stream(location, { signal, offsetBytes: from }), { maxLineBytes: limits.storedLineBytes })) {
     return firstIn(readResultFile(storage, location, { offsetBytes: from + line.offsetBytes + line.sizeBytes + 1, signal }));
   }
   return null;

@@ -40,7 +40,8 @@ interface Lender {
 /** The newest of them are asked: each costs a look, and what an old one knows most often a newer one knows too. */
 const lendersAsked = 32;
 const lendersHeld = 1_024;
-const longestLineBytes = 1024 * 1024;
+/** A longer answer runs again: a page cache isn't for such. */
+const lentLineBytes = 1024 * 1024;
 
 export function openLenders(dependencies: {
   readonly storage: Storage;
@@ -166,7 +167,7 @@ class AskedLender {
       const read = (offsetBytes: number, lengthBytes: number) => this.#means.pages.read(segment, { offsetBytes, lengthBytes }, signal);
       for (const { offsetBytes, lengthBytes, crc32: expected } of await findPlaces(key, segment.entries, read)) {
         const { id, output } = this.#lender;
-        if (lengthBytes > longestLineBytes) continue;
+        if (lengthBytes > lentLineBytes) continue;
         if (!(await this.#isThere(signal))) return null;
         const bytes = await this.#means.pages.read(output, { offsetBytes, lengthBytes }, signal);
         if (crc32(bytes) !== expected) throw new CodedError("internal_error", `${id}: no line of its output is at ${offsetBytes}`);

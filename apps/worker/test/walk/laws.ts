@@ -164,12 +164,12 @@ export function openLaws(queue: Queue, memory: MemoryStorage, id: string, broken
       lookAtEnd(end);
       if (ended !== null && end.status !== ended) broken(`ended as ${ended}, end.json says ${end.status}`);
       if (losses === 0 && ended === null) broken("Redis never heard of the end");
-      const plans = new Set<string>();
-      for (const key of memory.objects.keys()) {
-        if (!key.startsWith(keys.planPrefix)) continue;
-        plans.add(key.slice(keys.planPrefix.length).split("/")[0] ?? "");
-        if (end.files !== null && key.endsWith("/plan.json")) planSchema.parse(JSON.parse(object(key)?.toString() ?? ""));
-      }
+      if (end.files === null) return;
+      const sealKey = [...memory.objects.keys()].find((key) => key.startsWith(keys.sealPrefix) && key.endsWith(`-${end.seal}.json`));
+      const { plan } = sealSchema.parse(JSON.parse(object(sealKey ?? "")?.toString() ?? "{}"));
+      // What a retry would copy its items from.
+      if (plan === null) broken("ended with files, and without a plan");
+      else planSchema.parse(JSON.parse(object(keys.plan(plan).manifest)?.toString() ?? "{}"));
     },
   };
 }

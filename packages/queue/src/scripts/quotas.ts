@@ -5,9 +5,9 @@
  * Of batches that have ended there may be too many to walk over, so their bytes have a sum. It follows from `stored` alone: a batch's bytes are set, never added, and the sum moves by
  * the difference, so that the same step twice changes nothing.
  */
-export const quotasInLua = `
-local admitted_seconds = 60
+import { admittedSeconds } from "../layout.ts";
 
+export const quotasInLua = `
 -- How many batches, how many of their items have no line yet, and what they keep; all but this one's.
 local function busy_of(tenant, id)
   local batches, items, bytes = 0, 0, 0
@@ -15,7 +15,7 @@ local function busy_of(tenant, id)
   for index = 1, #busy, 2 do
     local other = busy[index]
     local record = record_of(other, 'items', 'refused', 'completed', 'failed', 'stored_bytes')
-    local broken_off = not record.status and now - tonumber(busy[index + 1]) > admitted_seconds
+    local broken_off = not record.status and now - tonumber(busy[index + 1]) > ${admittedSeconds}
     if broken_off or (record.status and is_ended(record.status)) then
       redis.call('ZREM', key_busy(tenant), other)
     elseif other ~= id then
