@@ -78,7 +78,7 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
       },
     },
     async (request) => {
-      const { data, hasMore } = await store.tenants(request.query, request.signal);
+      const { data, hasMore } = await store.tenants(request.query, request.waiting);
       return { object: "list" as const, data, last_id: data.at(-1)?.tenant ?? null, has_more: hasMore };
     },
   );
@@ -91,7 +91,7 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
     },
     async (request) => {
       const { tenant: name } = request.params;
-      const found = await store.tenant(name, request.signal);
+      const found = await store.tenant(name, request.waiting);
       if (found === null) throw new CodedError("not_found", `There is no tenant ${name}.`, { param: "tenant" });
       return found;
     },
@@ -131,7 +131,7 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
       },
     },
     async (request) => {
-      const { data, hasMore } = await store.keys(request.query, request.signal);
+      const { data, hasMore } = await store.keys(request.query, request.waiting);
       return { object: "list" as const, data, last_id: data.at(-1)?.id ?? null, has_more: hasMore };
     },
   );

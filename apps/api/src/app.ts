@@ -22,6 +22,7 @@ import { limitRates } from "./rate-limit.ts";
 import { openKeyRing } from "./recognise-key.ts";
 import { openTenantStore } from "./tenant-store.ts";
 import { validatorCompiler } from "./validate.ts";
+import { watchCallers } from "./waiting-caller.ts";
 
 export interface AppDependencies extends Pick<ApiContext, "queue" | "storage" | "buckets" | "bucket"> {
   /** The configuration's; all others stand in the bucket. */
@@ -73,6 +74,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   app.setValidatorCompiler(validatorCompiler);
   app.setSerializerCompiler(serializerCompiler);
   answerErrors(app);
+  watchCallers(app);
   app.addHook("onRequest", (request, reply, done) => {
     void reply.header("x-request-id", request.id);
     done();

@@ -43,7 +43,7 @@ export function callerOf(request: FastifyRequest): Caller {
 async function identify(keyRing: Pick<KeyRing, "recognise">, request: FastifyRequest): Promise<Caller> {
   const key = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? "")?.[1];
   if (key === undefined) throw new CodedError("authentication_required", "Send a key: `Authorization: Bearer <key>`.");
-  const caller = await keyRing.recognise(key, request.signal);
+  const caller = await keyRing.recognise(key, request.waiting);
   if (caller === null) throw new CodedError("invalid_api_key", "This key isn't known, has ended or was revoked.");
   return caller;
 }

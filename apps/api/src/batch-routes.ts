@@ -58,12 +58,12 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
 
   async function controlled(request: FastifyRequest, id: string, asked: Control): Promise<Batch> {
     const { tenant } = callerOf(request);
-    const found = await findBatch(context, tenant, id, request.signal);
+    const found = await findBatch(context, tenant, id, request.waiting);
     if (found.kind === "stored") throw conflict(asked.kind, found.request.id, found.end.status);
     const lifts = asked.kind === "resume" && found.record.pausedReason !== null;
     const control: Control = lifts ? { kind: "resume", lifts: "max_failed" } : asked;
     await controlBatch(context, control, found.record, AbortSignal.timeout(writeTimeoutMs));
-    const shown = await view(await findBatch(context, tenant, id, request.signal));
+    const shown = await view(await findBatch(context, tenant, id, request.waiting));
     // The control stands and is answered for: what fails here is reconcile's.
     await followControl(queue, control, found.record).catch(() => {});
     return shown;
@@ -89,7 +89,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await submitBatch(context, submission, AbortSignal.timeout(writeTimeoutMs));
       request.made = id;
-      return view(await findBatch(context, caller.tenant, id, request.signal));
+      return view(await findBatch(context, caller.tenant, id, request.waiting));
     },
   );
 
@@ -130,7 +130,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         response: { 200: batch, ...failures },
       },
     },
-    async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.signal)),
+    async (request) => view(await findBatch(context, callerOf(request).tenant, request.params.id, request.waiting)),
   );
 
   app.delete(
@@ -208,7 +208,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       // A caller that hangs up doesn't stop a submit half-way.
       const id = await retry(context, submission, AbortSignal.timeout(writeTimeoutMs));
       request.made = `${params.id} → ${id}`;
-      return view(await findBatch(context, caller.tenant, id, request.signal));
+      return view(await findBatch(context, caller.tenant, id, request.waiting));
     },
   );
 
@@ -244,13 +244,13 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     async (request) => {
       const { tenant } = callerOf(request);
       const { id } = request.params;
-      const { members } = await findLineage(context, tenant, id, request.signal);
+      const { members } = await findLineage(context, tenant, id, request.waiting);
       const own = members.filter((member) => member.request.id === id);
       const status = own[0]?.state.kind === "runs" ? own[0].state.status : null;
       if (status !== null && !request.query.lineage) throw conflict("errors", id, status);
       // A retry alone: nothing before it counts.
       const read = request.query.lineage ? withLines(members) : withLines(own);
-      const { codes } = await countFailures(context, read, request.signal);
+      const { codes } = await countFailures(context, read, request.waiting);
       const data = [...codes].map(([code, count]) => ({ code, count, ...traitsOf(code) }));
       return { object: "list" as const, data: data.toSorted((a, b) => b.count - a.count || (a.code < b.code ? -1 : 1)) };
     },
@@ -269,7 +269,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
       },
     },
     async (request) =>
-      readReport(context, await findBatch(context, callerOf(request).tenant, request.params.id, request.signal), request.signal),
+      readReport(context, await findBatch(context, callerOf(request).tenant, request.params.id, request.waiting), request.waiting),
   );
 
   app.get(
@@ -293,14 +293,14 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
     async (request) => {
       const { after, limit, status, lineage: merged } = request.query;
       const { tenant } = callerOf(request);
-      const found = await findBatch(context, tenant, request.params.id, request.signal);
+      const found = await findBatch(context, tenant, request.params.id, request.waiting);
       const asked = { after: after ?? null, limit, only: status ?? null };
       const page = merged
         ? {
-            ...(await readLineage(context, await findLineage(context, tenant, request.params.id, request.signal), asked, request.signal)),
+            ...(await readLineage(context, await findLineage(context, tenant, request.params.id, request.waiting), asked, request.waiting)),
             ended: true,
           }
-        : await readResults(context, found, asked, request.signal);
+        : await readResults(context, found, asked, request.waiting);
       return {
         object: "list" as const,
         data: [...page.lines],

@@ -19,7 +19,7 @@ export const modelRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         response: { 200: modelList, ...failures },
       },
     },
-    async (request) => ({ object: "list" as const, data: (await context.catalogue.list(request.signal)).map(viewModel) }),
+    async (request) => ({ object: "list" as const, data: (await context.catalogue.list(request.waiting)).map(viewModel) }),
   );
 
   app.get(
@@ -34,7 +34,7 @@ export const modelRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         response: { 200: model, ...failures },
       },
     },
-    async (request) => viewModel(await context.catalogue.find(request.params.id, request.signal)),
+    async (request) => viewModel(await context.catalogue.find(request.params.id, request.waiting)),
   );
 
   done();

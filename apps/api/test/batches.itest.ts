@@ -171,6 +171,17 @@ describe("a batch's way", () => {
       expect(await service.ask(`/v1/batches/${forgotten}/${kind}`, { method: "POST" })).toMatchObject({ status: 409 });
     }
     expect(await service.ask(`/v1/batches/${forgotten}`, { key: service.keys.other })).toMatchObject({ status: 404 });
+    // What has a body is looked up as what has none.
+    for (const [id, status] of [
+      [forgotten, 409],
+      ["batch_01hzzzzzzzzzzzzzzzzzzzzzzz", 404],
+    ] as const) {
+      expect(await service.ask(`/v1/batches/${id}/cancel`, { method: "POST", body: {} })).toMatchObject({ status });
+      expect(await service.ask(`/v1/batches/${id}/priority`, { method: "POST", body: { priority: 1 } })).toMatchObject({ status });
+      expect(await service.ask(`/v1/batches/${id}/deadline`, { method: "POST", body: { completion_window: "48h" } })).toMatchObject({
+        status,
+      });
+    }
   });
 
   it("is not found under an id that isn't one", async () => {

@@ -22,7 +22,7 @@ let client: Client;
 let folder: string;
 beforeAll(async () => {
   service = await startService();
-  url = await service.listen();
+  url = service.address;
   client = createClient({ baseUrl: url, apiKey: service.keys.demo });
   folder = await mkdtemp(join(tmpdir(), "flamboyance-cli-"));
 });

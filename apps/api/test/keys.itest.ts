@@ -9,7 +9,7 @@ let firstUrl: string;
 let secondUrl: string;
 beforeAll(async () => {
   service = await startService();
-  firstUrl = await service.listen();
+  firstUrl = service.address;
   // Another process of the api, which believes S3 for no time at all.
   secondUrl = await service.another({ keySeconds: 0 });
 });
