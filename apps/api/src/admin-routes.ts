@@ -26,7 +26,7 @@ const writeTimeoutMs = 10_000;
 const id = z.string().max(limits.idCharacters);
 const keyPath = z.object({ id });
 const tenantPath = z.object({ tenant: plainName });
-const pageQuery = z.object({
+const pageQuery = z.strictObject({
   after: id.optional().describe("`last_id` of the page before."),
   limit: z.coerce.number().int().min(1).max(limits.listPage).default(20),
 });

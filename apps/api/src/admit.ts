@@ -10,10 +10,10 @@ export async function admit(queue: Queue, { tenant, quotas }: Pick<Caller, "tena
   const answer = await queue.admit({ tenant, id, quotas });
   if (answer.kind === "admitted") return;
   const { quota, have, most } = answer;
-  const what = {
-    running_batches: `You have ${have} batches that haven't ended`,
-    items_queued: `You have ${have} items that wait or run`,
-    stored_bytes: `Your batches keep ${have} bytes`,
+  const [what, how] = {
+    running_batches: [`You have ${have} batches that haven't ended`, "Wait until one has, or cancel one"],
+    items_queued: [`You have ${have} items that wait or run`, "Wait until some have run, or cancel a batch"],
+    stored_bytes: [`Your batches keep ${have} bytes`, "Delete batches that you don't need any more"],
   }[quota];
-  throw new CodedError("quota_exceeded", `${what}, and ${most} is the most that you may have (${quota}).`);
+  throw new CodedError("quota_exceeded", `${what}, and ${most} is the most that you may have (${quota}). ${how}.`);
 }

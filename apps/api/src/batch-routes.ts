@@ -101,7 +101,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         operationId: "listBatches",
         summary: "Your batches, the newest first.",
         tags: ["batches"],
-        querystring: z.object({
+        querystring: z.strictObject({
           after: z.string().max(limits.idCharacters).optional().describe("The last id of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.listPage).default(20),
         }),
@@ -237,7 +237,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         summary: "An ended batch's failed lines by cause, the most frequent first.",
         tags: ["batches"],
         params: batchPath,
-        querystring: z.object({ lineage }),
+        querystring: z.strictObject({ lineage }),
         response: { 200: batchErrors, ...failures },
       },
     },
@@ -281,7 +281,7 @@ export const batchRoutes: FastifyPluginCallbackZod<{ readonly context: ApiContex
         summary: "Result lines in the manifest's order, also while the batch runs.",
         tags: ["batches"],
         params: batchPath,
-        querystring: z.object({
+        querystring: z.strictObject({
           after: z.string().min(1).max(1_000).optional().describe("`next` of the page before."),
           limit: z.coerce.number().int().min(1).max(limits.resultsPage).default(100),
           status: z.enum(["completed", "failed"]).optional().describe("Only these lines."),

@@ -73,6 +73,8 @@ function toCoded(error: unknown, requestId: string): CodedError {
   if (isFastifyError(error)) {
     if (error.code === "FST_ERR_HANDLER_TIMEOUT") return new CodedError("service_unavailable", tooLong, { cause: error });
     if (error.statusCode === 413) return new CodedError("payload_too_large", "The request's body is larger than 4 MiB.");
+    if (error.statusCode === 415)
+      return new CodedError("invalid_request", "The request's body must be JSON (content-type: application/json).");
     if (error.statusCode === 404 || error.statusCode === 414) return new CodedError("not_found", "There is no such route or object.");
     if (error.statusCode !== undefined && error.statusCode >= 400 && error.statusCode < 500)
       return new CodedError("invalid_request", error.message);

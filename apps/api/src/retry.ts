@@ -85,7 +85,10 @@ async function checkFailures(
   const wanted = (codes ?? [...failures.codes.keys()]).reduce((total, code) => total + failing(code), 0);
   if (wanted > 0) return;
   const none = codes === null ? "no item of it failed" : `no item of it failed with ${codes.join(", ")}`;
-  throw new CodedError("nothing_to_retry", `${id}: ${none}; lines that the plan refused aren't items.`);
+  throw new CodedError(
+    "nothing_to_retry",
+    `${id}: ${none}${failures.refused.size === 0 ? "" : "; lines that the plan refused aren't items"}.`,
+  );
 }
 
 /** Other bytes under the model's name would answer otherwise than the batch did: its lines and the retry's are read as one. */

@@ -48,7 +48,9 @@ it("bounds batches that haven't ended, also of submits that come at once, and gi
   expect(taken).toHaveLength(3);
   for (const answer of answers.filter(({ status }) => status !== 200)) {
     expect(answer).toMatchObject(
-      over(/^You have 3 batches that haven't ended, and 3 is the most that you may have \(running_batches\)\.$/),
+      over(
+        /^You have 3 batches that haven't ended, and 3 is the most that you may have \(running_batches\)\. Wait until one has, or cancel one\.$/,
+      ),
     );
     expect(answer.headers).toMatchObject({ "x-should-retry": "false", "retry-after": "60" });
   }
@@ -82,7 +84,9 @@ it("bounds items that have no line yet: at the plan, and from then on at submit"
   expect(await adopt(3)).toEqual({ kind: "over", quota: "items_queued", have: 8, most: 10 });
   expect(await adopt(2)).toMatchObject({ kind: "adopted" });
   expect(await submit()).toMatchObject(
-    over(/^You have 10 items that wait or run, and 10 is the most that you may have \(items_queued\)\.$/),
+    over(
+      /^You have 10 items that wait or run, and 10 is the most that you may have \(items_queued\)\. Wait until some have run, or cancel a batch\.$/,
+    ),
   );
   // Lines make room, before the batch has ended.
   await record(service, made, [0]);
@@ -131,7 +135,9 @@ it("bounds bytes that a tenant's batches keep: at the plan, and from then on at 
     });
   expect(await adopt(10_001 - kept)).toEqual({ kind: "over", quota: "stored_bytes", have: kept, most: 10_000 });
   expect(await adopt(10_000 - kept)).toMatchObject({ kind: "adopted" });
-  const refused = over(/^Your batches keep 10000 bytes, and 10000 is the most that you may have \(stored_bytes\)\.$/);
+  const refused = over(
+    /^Your batches keep 10000 bytes, and 10000 is the most that you may have \(stored_bytes\)\. Delete batches that you don't need any more\.$/,
+  );
   expect(await post("/v1/batches", caption)).toMatchObject(refused);
   expect(await post(`/v1/batches/${first}/retry`)).toMatchObject(refused);
 

@@ -12,6 +12,15 @@ afterAll(() => service.close());
 
 const { submitted } = callsOf(() => service);
 
+it("take no word in the query that they don't know: one that is misspelt would pass for none", async () => {
+  const id = await submitted();
+  for (const path of [`/v1/batches/${id}/results?linage=true`, `/v1/batches/${id}/errors?linage=true`, "/v1/batches?foo=1"])
+    expect(await service.ask(path)).toMatchObject({
+      status: 400,
+      body: { error: { code: "invalid_request", message: expect.stringMatching(/^(linage|foo): is not a known field/) } },
+    });
+});
+
 describe("results", () => {
   const idsOf = (page: Answer): string[] => page.body.data.map((line: { id: string }) => line.id);
 

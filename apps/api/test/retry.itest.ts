@@ -165,7 +165,7 @@ describe("a retry", () => {
     const again = (await retry(id, { error_codes: ["item_failed", "image_not_found"] })).body.id;
     await run(again, 3, { numbers: [2, 5, 8], fails: () => null });
     expect(await retry(id)).toMatchObject(nothing);
-    for (const body of [{ error_codes: [] }, { error_codes: [""] }, { codes: ["item_failed"] }, []])
+    for (const body of [{ error_codes: [] }, { error_codes: [""] }, { error_codes: ["batch_canceled"] }, { codes: ["item_failed"] }, []])
       expect(await retry(id, body)).toMatchObject({ status: 400, body: { error: { code: "invalid_request" } } });
   });
 

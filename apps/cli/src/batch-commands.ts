@@ -124,7 +124,7 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
     .option("--follow", "wait for further lines until the batch has ended", false)
     .option("--lineage", "with its retries that have ended: the newest line of each item", false)
     .option("--table", "a table of items and answers for the screen", false)
-    .option("--output <path>", "a file, written whole or not at all")
+    .option("--output <path>", "a file, with the lines that there are (--follow: all), written whole or not at all")
     .action(async (id: string, flags: CommonFlags & ResultsFlags) => showResults(clientOf(flags), terminal, id, flags));
   remote(
     program,

@@ -9,11 +9,11 @@ export function formatBatches(batches: readonly Batch[], columns?: number): stri
     return [
       batch.id,
       batch.status,
-      `${completed + failed}/${total}`,
+      `${completed + failed - batch.never_ran}/${total}`,
       String(failed - batch.never_ran),
       formatTime(batch.created_at),
       batch.model,
-      batch.task,
+      batch.dry_run === true ? `${batch.task} (dry run)` : batch.task,
       batch.input,
     ];
   });
@@ -26,7 +26,7 @@ export function formatBatch(batch: Batch): string {
     ["id", batch.id],
     ["status", batch.status],
     ["waiting for", batch.waiting_for],
-    ["paused", batch.paused_reason],
+    ["paused", batch.paused_reason === null ? null : `${batch.paused_reason}; ${howToGoOn(batch)}`],
     ["max failed", batch.max_failed === null ? null : String(batch.max_failed)],
     ["priority", batch.priority === 0 ? null : String(batch.priority)],
     ["model", `${batch.model}, ${batch.task}`],
@@ -59,6 +59,11 @@ export function formatBatch(batch: Batch): string {
     .filter(([, value]) => value !== null)
     .map(([name, value]) => `${name.padEnd(12)}${value ?? ""}\n`)
     .join("");
+}
+
+/** Of a batch that its max_failed paused: nothing else ends its waiting but its deadline. */
+export function howToGoOn({ id }: Pick<Batch, "id">): string {
+  return `go on with: flamboyance resume ${id}, or end it with: flamboyance cancel ${id}`;
 }
 
 /** Null where every item ran. */

@@ -12,11 +12,11 @@ export function wholeNumber(text: string): number {
   return Number(text);
 }
 
-const byteUnits = { "": 1, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;
+const byteUnits = { "": 1, kB: 1e3, KB: 1e3, MB: 1e6, GB: 1e9, TB: 1e12, KiB: 2 ** 10, MiB: 2 ** 20, GiB: 2 ** 30, TiB: 2 ** 40 } as const;
 
 /** `500GB`, `2TiB`, or just bytes; at least one. */
 export function bytes(text: string): number {
-  const found = /^(?<count>\d{1,15})(?<unit>|[KMGT]i?B)$/.exec(text)?.groups;
+  const found = /^(?<count>\d{1,15})(?<unit>|kB|[KMGT]i?B)$/.exec(text)?.groups;
   const unit = Object.entries(byteUnits).find(([name]) => name === found?.["unit"])?.[1];
   const count = Number(found?.["count"]) * (unit ?? Number.NaN);
   if (!Number.isSafeInteger(count)) throw new InvalidArgumentError("a number of bytes is needed, as 500GB or 2TiB.");

@@ -93,6 +93,10 @@ it("says how long words may be, in the help and on the page", async () => {
   for (const text of [help, document]) expect(text).toContain(`up to ${limits.labelCharacters} characters`);
 });
 
+it("says its version", async () => {
+  expect(await run(["--version"])).toMatchObject({ code: 0, out: expect.stringMatching(/^\d+\.\d+\.\d+\n$/) });
+});
+
 it("answers a wrong command line with code 2 and what is wrong", async () => {
   const cases: [string[], RegExp][] = [
     [["sbumit"], /unknown command 'sbumit'/],

@@ -1,5 +1,7 @@
 /** The program: its help, its exit codes, and its commands put together (batch-commands.ts, model-commands.ts, tenant-commands.ts). Owns what a failure comes to. */
+import { readFileSync } from "node:fs";
 import { Command, CommanderError } from "commander";
+import { z } from "zod";
 import { addBatchCommands } from "./batch-commands.ts";
 import { defaultUrl } from "./config.ts";
 import { describeFailure, exitCodes, type ExitCode } from "./failure.ts";
@@ -24,10 +26,16 @@ export async function runProgram(commandLine: readonly string[], terminal: Termi
   }
 }
 
+function ownVersion(): string {
+  const text = readFileSync(new URL("../package.json", import.meta.url), "utf8");
+  return z.object({ version: z.string() }).parse(JSON.parse(text)).version;
+}
+
 function createProgram(terminal: Terminal, finish: (code: ExitCode) => void): Command {
   const { out, err } = terminal;
   const program = new Command("flamboyance")
     .description("Captions and answers for images in S3, by the million.")
+    .version(ownVersion(), "--version", "print the version")
     .exitOverride()
     .configureOutput({ writeOut: (text) => void out.write(text), writeErr: (text) => void err.write(text) })
     .configureHelp({ helpWidth: 120 })

@@ -1,6 +1,7 @@
 /** A batch's progress on the screen: a bar with rate and time left; without a terminal, a line at each change that matters. */
 import { isEnded, type Batch } from "@flamboyance/contracts";
 import { SingleBar } from "cli-progress";
+import { howToGoOn } from "./batches.ts";
 import { formatDuration } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
@@ -32,15 +33,18 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
   const pace = new Pace(nowMs);
   const bar = newBar(err, "{status} {bar} {value}/{total}  {pace}{failed}");
   let started = false;
+  let told = false;
   return {
     show(batch) {
       const { total, completed, failed } = batch.request_counts;
-      const done = completed + failed;
+      const done = completed + failed - batch.never_ran;
       const shown = { status: statusText(batch), pace: paceText(batch, pace), failed: failedText(batch) };
       if (!started) bar.start(total, done, shown);
       started = true;
       bar.setTotal(total);
       bar.update(done, shown);
+      if (batch.paused_reason !== null && !told) err.write(`\n  ${howToGoOn(batch)}\n`);
+      told = batch.paused_reason !== null;
     },
     stop() {
       if (started) bar.stop();
@@ -54,13 +58,14 @@ function openLines(err: Terminal["err"], nowMs: () => number): Progress {
   return {
     show(batch) {
       const { total, completed, failed } = batch.request_counts;
-      const done = completed + failed;
+      const done = completed + failed - batch.never_ran;
       const tenths = total === 0 ? 0 : Math.floor((done * 10) / total);
       const text = paceText(batch, pace);
       const now = `${statusText(batch)} ${tenths}`;
       if (now === last) return;
       last = now;
       err.write(`${statusText(batch)} ${done}/${total}${text === "" ? "" : `  ${text}`}${failedText(batch)}\n`);
+      if (batch.paused_reason !== null) err.write(`  ${howToGoOn(batch)}\n`);
     },
     stop() {},
   };

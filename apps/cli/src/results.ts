@@ -1,7 +1,7 @@
 /** Results of a batch: as JSON lines, as a table, or into a file that stands whole or not at all. */
 import { open, rename, rm } from "node:fs/promises";
 import type { Client } from "@flamboyance/client";
-import type { ResultLine } from "@flamboyance/contracts";
+import { isEnded, type ResultLine } from "@flamboyance/contracts";
 import { Detached, UsageError } from "./failure.ts";
 import { formatTable, oneLine } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
@@ -28,22 +28,22 @@ export async function showResults(client: Client, terminal: Terminal, id: string
     if (flags.output !== undefined) await writeFile(flags.output, lines, terminal);
     else if (flags.table) await printTable(lines, terminal);
     else for await (const line of lines) await print(out, `${JSON.stringify(line)}\n`);
-    await sayWhyNothing(client, terminal, id);
+    await sayWhatIsMissing(client, terminal, id);
   } catch (error) {
     if (!signal.aborted) throw error;
     throw new Detached(flags.output === undefined ? "Stopped." : `Stopped; ${flags.output} wasn't written.`);
   }
 }
 
-/** A batch whose plan was refused has no lines: silence would look like a batch without results. */
-async function sayWhyNothing(client: Client, { signal, err }: Terminal, id: string): Promise<void> {
-  const { errors, request_counts } = await client.batches.get(id, { signal });
+/** A batch that goes on has further lines; one whose plan was refused has none, and silence would look like a batch without results. */
+async function sayWhatIsMissing(client: Client, { signal, err }: Terminal, id: string): Promise<void> {
+  const { status, errors, request_counts } = await client.batches.get(id, { signal });
   const [first] = errors?.data ?? [];
-  if (first === undefined || request_counts.total > 0) return;
-  await print(
-    err,
-    `${id} failed and has no results: ${first.line === null ? "" : `line ${first.line}: `}${first.message} (${first.code})\n`,
-  );
+  if (first !== undefined && request_counts.total === 0) {
+    const place = first.line === null ? "" : `line ${first.line}: `;
+    await print(err, `${id} failed and has no results: ${place}${first.message} (${first.code})\n`);
+  } else if (!isEnded(status))
+    await print(err, `${id} is ${status}: these are the lines that it has so far; --follow waits for the others\n`);
 }
 
 /** Beside its place first, then renamed there: nobody finds half a file. */

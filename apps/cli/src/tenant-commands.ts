@@ -1,4 +1,5 @@
 /** The commands of those who say who may call: tenants and their keys. Owns their flags, help and examples; how they are read and shown lies in tenants.ts. */
+import { FlamboyanceError } from "@flamboyance/client";
 import type { NewApiKey, Scope } from "@flamboyance/contracts";
 import { Option } from "commander";
 import { atLeastOne, bytes, wholeNumber } from "./flag-number.ts";
@@ -21,8 +22,8 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
   remote(
     tenant,
     "set",
-    "Say what a tenant may read and write, its share of the workers and its quotas; what was said before is replaced.",
-    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000 --stored-bytes 500GB",
+    "Say what a tenant may read and write, its share of the workers and its quotas; what no flag says stays as it was.",
+    "flamboyance tenant set birds --read 'birds-*' 'photos/2024/' 'https://images.example.com' --write birds-results\nflamboyance tenant set birds --read 'birds-*' --credentials birds.json --weight 3 --running-batches 20 --items-queued 1000000\nflamboyance tenant set birds --stored-bytes 500GB\nflamboyance tenant set birds --replace --read 'birds-*'",
   )
     .argument("<name>", "the tenant")
     .option("--read <pattern...>", "what may be read: a bucket, bucket/folder/, https://host; * stands for any characters of a name")
@@ -32,8 +33,11 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
     .option("--running-batches <number>", "quota: batches that haven't ended, at once", atLeastOne)
     .option("--items-queued <number>", "quota: items of these that have no line yet", atLeastOne)
     .option("--stored-bytes <bytes>", "quota: what its batches keep in the service's bucket until they are deleted, as 500GB", bytes)
-    .action(async (name: string, flags: CommonFlags & TenantFlags) => {
-      const put = await clientOf(flags).tenants.put(name, await readTenant(flags), { signal });
+    .option("--replace", "take away whatever no flag says", false)
+    .action(async (name: string, flags: CommonFlags & TenantFlags & { readonly replace: boolean }) => {
+      const { tenants } = clientOf(flags);
+      const standing = () => (flags.replace ? Promise.resolve(null) : tenants.get(name, { signal }).catch(ifThere));
+      const put = await tenants.put(name, await readTenant(flags, standing), { signal });
       await (flags.json === true ? line(put) : say(formatTenant(put)));
     });
   remote(tenant, "show", "Show one tenant.", "flamboyance tenant show birds")
@@ -110,4 +114,9 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
       if (flags.json === true) await line({ key: text, entry });
       else await say(`key, shown only now:       ${text}\nentry for FLAMBOYANCE_KEYS: ${JSON.stringify(entry)}\n`);
     });
+}
+
+function ifThere(error: unknown): null {
+  if (error instanceof FlamboyanceError && error.code === "not_found") return null;
+  throw error;
 }

@@ -64,22 +64,21 @@ export interface TenantFlags {
   readonly storedBytes?: number;
 }
 
-/** All that a tenant is said to be: what no flag says is as it is without one. */
-export async function readTenant({
-  read,
-  write,
-  credentials,
-  weight,
-  runningBatches,
-  itemsQueued,
-  storedBytes,
-}: TenantFlags): Promise<PutTenantInput> {
+/** All that a tenant is said to be: what no flag says is as before, and without a before as it is without a flag. */
+export async function readTenant(
+  { read, write, credentials, weight, runningBatches, itemsQueued, storedBytes }: TenantFlags,
+  standing: () => Promise<Tenant | null>,
+): Promise<PutTenantInput> {
+  const opened = credentials === undefined ? null : await readCredentials(credentials);
+  const before = await standing();
+  const share = weight ?? before?.weight;
   return {
-    read: read ?? [],
-    write: write ?? [],
-    credentials: credentials === undefined ? [] : await readCredentials(credentials),
-    ...(weight === undefined ? {} : { weight }),
+    read: read ?? before?.read ?? [],
+    write: write ?? before?.write ?? [],
+    credentials: opened ?? before?.credentials ?? [],
+    ...(share === undefined ? {} : { weight: share }),
     quotas: {
+      ...before?.quotas,
       ...(runningBatches === undefined ? {} : { running_batches: runningBatches }),
       ...(itemsQueued === undefined ? {} : { items_queued: itemsQueued }),
       ...(storedBytes === undefined ? {} : { stored_bytes: storedBytes }),

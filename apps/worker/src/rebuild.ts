@@ -42,7 +42,7 @@ export async function rebuildLost(dependencies: RebuildDependencies, signal: Abo
   if ((await queue.believed()) !== null) return false;
   const done = await underLease(dependencies, signal, async (rebuild, epoch, held) => {
     if (!rebuild.lost) return false;
-    log.warn({ epoch }, "Redis is lost: what is open is rebuilt from S3");
+    log.warn({ epoch }, "Redis is new, emptied or restarted: what is open is rebuilt from S3");
     await rebuild.forget(held);
     const { batches, failed } = await rebuildOpen(dependencies, rebuild, epoch, held);
     await rebuild.believe(epoch);

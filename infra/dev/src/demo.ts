@@ -165,6 +165,8 @@ async function stayUp(say: (text: string) => void, system: System, batch: Batch,
   say(`  export FLAMBOYANCE_URL=${system.apiUrl} FLAMBOYANCE_API_KEY=${system.apiKey}`);
   say("  npx flamboyance list");
   say(`  npx flamboyance results ${batch.id}`);
+  say("For tenants, keys and quotas there is a key of its own:");
+  say(`  FLAMBOYANCE_API_KEY=${system.adminKey} npx flamboyance tenant list`);
   const { endpoint, region, accessKeyId, secretAccessKey } = system.s3;
   say(`Pictures and manifests of your own go into s3://${customerBucket}/ with any S3 client, for instance:`);
   say(

@@ -1,6 +1,7 @@
 /** The Batch object and the lists around it, as the wire shows them: OpenAI's fields, then ours. Timestamps are Unix seconds. */
 import { z } from "zod";
 import { maxFailed, priority, task } from "./dataset.ts";
+import { isErrorCode } from "./error-code.ts";
 import { limits } from "./limits.ts";
 import { batchStatus } from "./status.ts";
 
@@ -82,7 +83,7 @@ export type DeletedBatch = z.infer<typeof deletedBatch>;
 /** What a retry is asked for: which failed items, all without `error_codes`. */
 export const retryBatch = z.strictObject({
   error_codes: z
-    .array(z.string().min(1).max(limits.errorCodeCharacters))
+    .array(z.string().max(limits.errorCodeCharacters).refine(isErrorCode, "isn't an error code"))
     .min(1)
     .max(limits.errorCodes)
     .optional()

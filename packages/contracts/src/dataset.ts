@@ -66,7 +66,7 @@ export const maxFailed = z.union(
     z
       .string()
       .max(6)
-      .regex(/^(100|\d{1,2}(\.\d{1,2})?)%$/),
+      .regex(/^(100|\d{1,2}(\.\d{1,2})?)%$/, "must be a number of items, or a share from 0% to 100%"),
   ],
   "must be a number of items, or a share, as 5%",
 );
@@ -76,7 +76,7 @@ export type MaxFailed = z.infer<typeof maxFailed>;
 export const completionWindow = z
   .string()
   .max(6)
-  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number with s, m, h or d, as 24h");
+  .regex(/^[1-9]\d{0,4}[smhd]$/, "must be a number from 1 to 99999 with s, m, h or d, as 24h");
 
 export function completionWindowSeconds(window: string): number {
   const seconds = { s: 1, m: 60, h: 3_600, d: 86_400 }[window.slice(-1)];

@@ -19,6 +19,7 @@ interface ErrorTraits {
 }
 
 const invalid = (meaning: string, status = 400): ErrorTraits => ({ status, type: "invalid_request_error", retryable: false, meaning });
+const neverRan = (meaning: string, status: number): ErrorTraits => ({ ...invalid(meaning, status), retryable: true });
 const passing = (meaning: string, status = 503): ErrorTraits => ({ status, type: "server_error", retryable: true, meaning });
 
 export const errorTable = {
@@ -122,8 +123,8 @@ export const errorTable = {
     meaning: "The worker's process died three times while it ran this item alone; it isn't tried again.",
   },
   item_failed: { status: 500, type: "server_error", retryable: true, meaning: "The engine failed on this item alone." },
-  batch_cancelled: invalid("The item never ran: its batch was cancelled.", 409),
-  batch_expired: invalid("The item never ran: its batch's deadline passed.", 408),
+  batch_cancelled: neverRan("The item never ran: its batch was cancelled. A retry runs it.", 409),
+  batch_expired: neverRan("The item never ran: its batch's deadline passed. A retry runs it.", 408),
   batch_failed: invalid("The item never ran: its batch failed.", 409),
 
   // S3, before a place decides what it means
