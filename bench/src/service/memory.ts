@@ -78,18 +78,19 @@ async function follow(
   const body = { model: noOpModelName, task: "caption", input: manifest, deduplicate: false, completion_window: "7d" } as const;
   const most = { planning: 0, flying: { redis: 0, worker: 0, api: 0 }, ending: 0 };
   let [batches, completed] = [0, 0];
-  let stopMs: number | null = null;
+  let leftMs = 1_000 * seconds;
   let wrong: Batch["request_counts"] | null = null;
-  while (stopMs === null || performance.now() < stopMs) {
+  while (leftMs > 0) {
     batches += 1;
     const { id } = await client.batches.create(body, { signal });
     note(`${items} items: planning`);
     const planning = await peaks(({ status }) => status !== "validating", id);
     most.planning = Math.max(most.planning, planning.peaks.worker);
     note(`${items} items: in flight`);
-    stopMs ??= performance.now() + 1_000 * seconds;
-    const until = stopMs;
-    const flying = await peaks(({ status }) => status !== "in_progress" || performance.now() > until, id);
+    const startedMs = performance.now();
+    const stopMs = startedMs + leftMs;
+    const flying = await peaks(({ status }) => status !== "in_progress" || performance.now() > stopMs, id);
+    leftMs -= performance.now() - startedMs;
     for (const process of ["redis", "worker", "api"] as const) most.flying[process] = Math.max(most.flying[process], flying.peaks[process]);
     completed += flying.batch.request_counts.completed;
     if (flying.batch.status === "in_progress") await client.batches.cancel(id, { signal });
