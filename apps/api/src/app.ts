@@ -18,6 +18,7 @@ import { openCatalogue } from "./model-catalogue.ts";
 import { modelRoutes } from "./model-routes.ts";
 import { openApi } from "./open-api.ts";
 import { operationRoutes } from "./operation-routes.ts";
+import { quotaRoutes } from "./quota-routes.ts";
 import { limitRates } from "./rate-limit.ts";
 import { openKeyRing } from "./recognise-key.ts";
 import { openTenantStore } from "./tenant-store.ts";
@@ -114,6 +115,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     });
     await scope.register(batchRoutes, { context });
     await scope.register(modelRoutes, { context });
+    await scope.register(quotaRoutes, { context });
     await scope.register(adminRoutes, { store, keyRing, entries: keys });
   });
   await app.ready();

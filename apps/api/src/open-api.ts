@@ -38,6 +38,7 @@ export const openApi: FastifyDynamicSwaggerOptions = {
     tags: [
       { name: "batches", description: "A dataset of images, a task, ordered results." },
       { name: "models", description: "What the service can run." },
+      { name: "quotas", description: "What a tenant has, and the most that it may have." },
       { name: "admin", description: "Tenants and their keys; for keys with the scope `admin`." },
     ],
     components: { securitySchemes: { key: { type: "http" as const, scheme: "bearer" } } },

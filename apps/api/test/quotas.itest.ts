@@ -64,6 +64,18 @@ it("bounds batches that haven't ended, also of submits that come at once, and gi
   for (const id of [...taken.slice(1), again.body.id]) await cancelled(id);
 });
 
+const useOf = async (key: string) => (await service.ask("/v1/quotas", { key })).body;
+
+it("tells a tenant what it has of each, beside the most that it may have", async () => {
+  const most = { running_batches: { most: 3 }, items_queued: { most: 10 }, stored_bytes: { most: null } };
+  const before = await useOf(service.keys.bounded);
+  expect(before).toMatchObject({ object: "quota_use", ...most });
+  const { id } = (await submit()).body;
+  expect((await useOf(service.keys.bounded)).running_batches.have).toBe(before.running_batches.have + 1);
+  expect((await useOf(service.keys.other)).running_batches).toEqual({ have: 0, most: null });
+  await cancelled(id);
+});
+
 it("counts a submit that is repeated once, and others' batches not at all", async () => {
   const key = { "idempotency-key": "once" };
   const ids = new Set<string>();
@@ -78,6 +90,7 @@ it("counts a submit that is repeated once, and others' batches not at all", asyn
 it("bounds items that have no line yet: at the plan, and from then on at submit", async () => {
   const first = (await submit()).body.id;
   const made = await plan(service, first, [4, 4]);
+  expect(await useOf(service.keys.bounded)).toMatchObject({ items_queued: { have: 8, most: 10 } });
   const second = (await submit()).body.id;
   const adopt = (items: number) =>
     service.queue.adoptPlan({ id: second, plan: newUlid(), items, chunks: 1, refused: 0, quotas: { items_queued: 10 } });

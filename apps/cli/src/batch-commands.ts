@@ -1,8 +1,8 @@
-/** The commands about batches, from the submit to the delete, and the models that they can name. Owns their flags, help and examples; what one does lies in the file of its name. */
+/** The commands about batches, from the submit to the delete, the models that they can name and the quotas that bound them. Owns their flags, help and examples; what one does lies in the file of its name. */
 import type { Client } from "@flamboyance/client";
 import { limits, pixelMode, task, type Batch, type Control } from "@flamboyance/contracts";
 import { Option } from "commander";
-import { formatBatch, formatBatches, formatErrors } from "./batches.ts";
+import { formatBatch, formatBatches, formatErrors, formatQuotas } from "./batches.ts";
 import { atLeastOne, decimal, integer, numberOrShare, wholeNumber } from "./flag-number.ts";
 import { showDryRun } from "./report.ts";
 import { showResults, type ResultsFlags } from "./results.ts";
@@ -220,6 +220,13 @@ flamboyance results batch_01k… --lineage > all.jsonl`,
       if (flags.json === true) for (const batch of batches) await line(batch);
       else await say(formatBatches(batches, columns()));
     });
+
+  remote(program, "quotas", "Show what you have of each quota, and the most that you may have.", "flamboyance quotas").action(
+    async (flags: CommonFlags) => {
+      const use = await clientOf(flags).quotas.get({ signal });
+      await (flags.json === true ? line(use) : say(formatQuotas(use, columns())));
+    },
+  );
 
   remote(program, "models", "List the models that the service knows.", "flamboyance models").action(async (flags: CommonFlags) => {
     const models = await clientOf(flags).models.list({ signal });

@@ -1,6 +1,6 @@
 /** Batches on the screen: one, or the newest ones. */
-import type { Batch, BatchErrors } from "@flamboyance/contracts";
-import { formatTable, formatTime } from "./table.ts";
+import type { Batch, BatchErrors, QuotaUse } from "@flamboyance/contracts";
+import { formatBytes, formatTable, formatTime } from "./table.ts";
 
 export function formatBatches(batches: readonly Batch[], columns?: number): string {
   if (batches.length === 0) return "no batches yet\n";
@@ -42,6 +42,7 @@ export function formatBatch(batch: Batch): string {
       `${batch.usage.input_tokens} in (${batch.usage.input_tokens_details.cached_tokens} from the shared prefix), ${batch.usage.output_tokens} out`,
     ],
     ["didn't run", savedText(batch)],
+    ["keeps", batch.stored_bytes === 0 ? null : `${formatBytes(batch.stored_bytes)} in the service's bucket, until it is deleted`],
     ["created", formatTime(batch.created_at)],
     ["deadline", formatTime(batch.expires_at)],
     ["ended", formatTime(batch.completed_at ?? batch.failed_at ?? batch.expired_at ?? batch.cancelled_at)],
@@ -79,4 +80,19 @@ export function formatErrors(errors: BatchErrors["data"], columns?: number): str
   if (errors.length === 0) return "no item failed\n";
   const rows = errors.map(({ code, count, retryable, meaning }) => [code, String(count), retryable ? "yes" : "no", meaning ?? ""]);
   return formatTable(["code", "lines", "may pass", "meaning"], rows, columns);
+}
+
+export function formatQuotas(use: QuotaUse, columns?: number): string {
+  const plain = (count: number) => count.toLocaleString("en");
+  const row = (name: string, { have, most }: QuotaUse["stored_bytes"], words: (count: number) => string = plain) => [
+    name,
+    words(have),
+    most === null ? "–" : words(most),
+  ];
+  const rows = [
+    row("batches that haven't ended", use.running_batches),
+    row("items of these without a line yet", use.items_queued),
+    row("kept until you delete its batches", use.stored_bytes, formatBytes),
+  ];
+  return formatTable(["what", "you have", "at most"], rows, columns);
 }

@@ -1,6 +1,6 @@
 /** Progress of bytes on the screen: a bar with rate and time left; without a terminal, a line at each tenth. */
 import { newBar, Pace } from "./progress.ts";
-import { formatDuration } from "./table.ts";
+import { formatBytes, formatDuration } from "./table.ts";
 import type { Terminal } from "./terminal.ts";
 
 export interface ByteProgress {
@@ -64,11 +64,4 @@ function paced(nowMs: () => number): (doneBytes: number, totalBytes: number) => 
     const measured = pace.measure(doneBytes, totalBytes);
     return measured === null ? "" : `${formatBytes(measured.perSecond)}/s, ${formatDuration(measured.secondsLeft)} left`;
   };
-}
-
-/** `900 B`, `4.2 MB`, `11.9 GB`: powers of ten, as file listings on the web have them. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log10(bytes) / 3));
-  return `${(bytes / 10 ** (3 * power)).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ""}`;
 }

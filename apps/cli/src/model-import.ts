@@ -5,10 +5,10 @@
 import { stat } from "node:fs/promises";
 import type { DeviceChoice, ModelCheck, ModelDevice, PieceName, Precision, Preset } from "@flamboyance/model";
 import { findPreset, presets } from "@flamboyance/model/presets";
-import { formatBytes, openByteProgress } from "./byte-progress.ts";
+import { openByteProgress } from "./byte-progress.ts";
 import { hubSettings } from "./config.ts";
 import { Detached, UsageError } from "./failure.ts";
-import { formatTable } from "./table.ts";
+import { formatBytes, formatTable } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
 
 export interface ImportFlags {

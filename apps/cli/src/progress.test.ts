@@ -91,6 +91,7 @@ function batch(status: Batch["status"], total: number, completed: number): Batch
     status,
     created_at: 1,
     priority: 0,
+    stored_bytes: 0,
     never_ran: 0,
     saved: { copied: 0, reused: 0 },
     request_counts: { total, completed, failed: 0 },

@@ -28,7 +28,7 @@ const report: DryRunReport = {
 it("shows lines, images, bytes, time, and each fault", () => {
   expect(formatReport(report)).toBe(`lines   10 items, 2 refused (1 invalid_line, 1 ragged_row)
 images  9 of 10 looked for are there, 8 were decoded
-bytes   about 1.23 MB in all
+bytes   about 1.2 MB in all
 time    about 20 s, at 0.500 items a second
 so      it would fail over its refused lines (--on-invalid skip runs the rest)
   line 3: image: doesn't fit (invalid_line)

@@ -2,7 +2,7 @@
 import type { Client } from "@flamboyance/client";
 import type { Batch, DryRunReport } from "@flamboyance/contracts";
 import { exitCodes, type ExitCode } from "./failure.ts";
-import { formatDuration, oneLine } from "./table.ts";
+import { formatBytes, formatDuration, oneLine } from "./table.ts";
 import { print, type Terminal } from "./terminal.ts";
 import { watchBatch } from "./watch.ts";
 
@@ -43,10 +43,4 @@ export function formatReport({ items, refused, would_fail, errors, codes, sample
   if (refused > errorsOnScreen) lines.push(`  and ${refused - Math.min(errorsOnScreen, errors.length)} more (--json shows up to 1,000)`);
   for (const { custom_id, code, message } of sample.problems) lines.push(`  ${oneLine(custom_id)}: ${oneLine(message)} (${code})`);
   return `${lines.join("\n")}\n`;
-}
-
-function formatBytes(bytes: number): string {
-  const units = ["B", "kB", "MB", "GB", "TB"];
-  const power = Math.min(units.length - 1, Math.floor(Math.log10(Math.max(1, bytes)) / 3));
-  return `${Number((bytes / 1_000 ** power).toPrecision(3))} ${units[power]}`;
 }

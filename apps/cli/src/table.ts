@@ -34,3 +34,10 @@ export function formatDuration(seconds: number): string {
   if (whole < 3_600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
   return `${Math.floor(whole / 3_600)} h ${Math.floor((whole % 3_600) / 60)} min`;
 }
+
+/** `900 B`, `4.2 MB`, `11.9 GB`: powers of ten, as file listings on the web have them. */
+export function formatBytes(bytes: number): string {
+  const units = ["B", "kB", "MB", "GB", "TB"];
+  const power = Math.min(units.length - 1, bytes < 1 ? 0 : Math.floor(Math.log10(bytes) / 3));
+  return `${(bytes / 10 ** (3 * power)).toFixed(power === 0 ? 0 : 1)} ${units[power] ?? ""}`;
+}

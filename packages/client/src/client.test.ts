@@ -251,6 +251,7 @@ function batch(status: Batch["status"] = "validating", id = "batch_1"): Batch {
     retry_of: null,
     results: null,
     priority: 0,
+    stored_bytes: 0,
     never_ran: 0,
     saved: { copied: 0, reused: 0 },
     max_failed: null,

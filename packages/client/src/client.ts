@@ -3,6 +3,7 @@ import { keysOf, tenantsOf, type Keys, type Tenants } from "./admin.ts";
 import { batchesOf, type Batches } from "./batches.ts";
 import { FlamboyanceError } from "./failure.ts";
 import { modelsOf, type Models } from "./models.ts";
+import { quotasOf, type Quotas } from "./quotas.ts";
 
 export interface ClientOptions {
   /** Where the api answers, as `https://flamboyance.example`; a path in front of /v1 is kept. */
@@ -19,6 +20,7 @@ export interface ClientOptions {
 export interface Client {
   readonly batches: Batches;
   readonly models: Models;
+  readonly quotas: Quotas;
   readonly tenants: Tenants;
   readonly keys: Keys;
 }
@@ -39,7 +41,13 @@ export function createClient({ baseUrl, apiKey = null, fetch: ask, retries = 4, 
     retries,
     timeoutMs,
   };
-  return { batches: batchesOf(connection), models: modelsOf(connection), tenants: tenantsOf(connection), keys: keysOf(connection) };
+  return {
+    batches: batchesOf(connection),
+    models: modelsOf(connection),
+    quotas: quotasOf(connection),
+    tenants: tenantsOf(connection),
+    keys: keysOf(connection),
+  };
 }
 
 /** Without a slash at its end, and without the /v1 that OpenAI's clients want there. */

@@ -62,6 +62,9 @@ export const batch = z.object({
     .object({ output: z.string(), errors: z.string(), summary: z.string(), csv: z.string().optional(), parquet: z.string().optional() })
     .nullable(),
   priority: priority.describe("Which of your batches of this model goes first: the highest, then the oldest."),
+  stored_bytes: z
+    .int()
+    .describe("What it keeps in the service's bucket until it is deleted: its plan and its lines, at the end its results."),
   never_ran: z
     .int()
     .describe(

@@ -69,7 +69,7 @@ export {
   type Provenance,
   type ResultLine,
 } from "./result-line.ts";
-export { quotas, type Quotas } from "./quotas.ts";
+export { quotas, quotaUse, type Quotas, type QuotaUse } from "./quotas.ts";
 export { resultsPage, type ResultsPage } from "./results-page.ts";
 export {
   batchOutcome,

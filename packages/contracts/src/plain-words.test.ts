@@ -32,7 +32,9 @@ it("says what a value must be", () => {
 it("leaves a schema's own words alone", () => {
   expect(wordsOf(z.string().min(1, "must name a bucket"), "")).toBe("must name a bucket");
   const least = { model: "demo", task: "caption", input: "s3://photos/" };
-  expect(wordsOf(createDatasetBatch, { ...least, completion_window: "soon" })).toBe("must be a number from 1 to 99999 with s, m, h or d, as 24h");
+  expect(wordsOf(createDatasetBatch, { ...least, completion_window: "soon" })).toBe(
+    "must be a number from 1 to 99999 with s, m, h or d, as 24h",
+  );
   expect(wordsOf(createDatasetBatch, { ...least, examples: [{ image: "photos", text: 1 }] })).toBe(
     "fits none of the forms that it may have",
   );

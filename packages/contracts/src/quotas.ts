@@ -11,3 +11,15 @@ export const quotas = z.strictObject({
   stored_bytes: z.int().min(1).optional(),
 });
 export type Quotas = z.infer<typeof quotas>;
+
+const use = (what: string) =>
+  z.object({ have: z.int().describe(what), most: z.int().nullable().describe("The most that it may be; null: as much as you like.") });
+
+/** What a tenant has of each, beside its quotas. */
+export const quotaUse = z.object({
+  object: z.literal("quota_use"),
+  running_batches: use("Batches that haven't ended."),
+  items_queued: use("Items of these that have no line yet."),
+  stored_bytes: use("Bytes that your batches keep in the service's bucket until they are deleted."),
+});
+export type QuotaUse = z.infer<typeof quotaUse>;

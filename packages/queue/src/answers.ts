@@ -20,6 +20,7 @@ export const pageAnswer = z.discriminatedUnion("kind", [z.object({ kind: z.liter
 export const controlAnswer = z.discriminatedUnion("kind", [withStatus("applied"), withStatus("superseded"), withStatus("conflict"), gone]);
 const overAny = z.object({ kind: z.literal("over"), quota: quotas.keyof(), have: z.int(), most: z.int() });
 export const admitAnswer = z.discriminatedUnion("kind", [bare("admitted"), overAny]);
+export const quotaUseAnswer = z.object({ running_batches: z.int(), items_queued: z.int(), stored_bytes: z.int() });
 export const claimPlanAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("run"), suspect: z.boolean(), convicted: z.array(z.string()) }),
   withStatus("stopped"),

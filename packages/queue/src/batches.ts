@@ -9,6 +9,7 @@ import {
   controlAnswer,
   numberAnswer,
   pageAnswer,
+  quotaUseAnswer,
   reserveAgainAnswer,
   reserveAnswer,
   submitAnswer,
@@ -20,7 +21,7 @@ import type { OpenCount, Queue } from "./queue.ts";
 import { addPlanJob } from "./plan-job.ts";
 import { parseRecord, submittedFields, type BatchRecord } from "./record.ts";
 import { notBelieved, type RunScript } from "./script.ts";
-import { admit } from "./scripts/admit.ts";
+import { admit, quotaUse } from "./scripts/admit.ts";
 import * as control from "./scripts/control.ts";
 import { page } from "./scripts/page.ts";
 import * as submission from "./scripts/submit.ts";
@@ -33,6 +34,7 @@ type BatchesPart = Pick<
   | "reserved"
   | "reserveRetry"
   | "admit"
+  | "quotaUse"
   | "submit"
   | "takeNumber"
   | "applyCancel"
@@ -92,6 +94,8 @@ export function batchesOf({ redis, prefix, run, jobs, believed }: Dependencies):
 
     admit: ({ tenant, id, quotas: { running_batches: batches = "", items_queued: items = "", stored_bytes: bytes = "" } }) =>
       run(admit, [tenant, id, batches, items, bytes], admitAnswer),
+
+    quotaUse: (tenant) => run(quotaUse, [tenant], quotaUseAnswer),
 
     async submit(request: BatchRequest) {
       const { id, tenant, model, created_at, idempotency_key } = request;

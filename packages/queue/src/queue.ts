@@ -228,6 +228,8 @@ export interface Queue {
   reserveRetry(retry: { id: string; token: string }): Promise<{ now: number } | null>;
   /** Takes the batch in among the tenant's, where its quotas have room: once its id is known, before anything is written. Safe to repeat. */
   admit(batch: { tenant: string; id: string; quotas: Quotas }): Promise<AdmitAnswer>;
+  /** What the tenant has of each now. */
+  quotaUse(tenant: string): Promise<Record<keyof Quotas, number>>;
   /** After batch.json and the open/ marker stand: the record (`validating`), its place in the list, the plan job. */
   submit(request: BatchRequest): Promise<SubmitAnswer>;
   /** First half of a control step: take a number, then write control/<number>-<ulid>.json, then apply. */

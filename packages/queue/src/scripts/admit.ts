@@ -1,6 +1,7 @@
 /**
  * admit(tenant, id, runningBatches, itemsQueued, storedBytes: at most, '' for no such quota): takes the batch in among the tenant's, where there is room. Called by the api before batch.json
  *   is written. → admitted | over(quota, have, most). The same id again is counted once. Between the look and the taking in comes no other: one script.
+ * quotaUse(tenant): what the tenant has of each. Called by the api. → running_batches, items_queued, stored_bytes
  */
 import { writing } from "./prelude.ts";
 
@@ -17,5 +18,13 @@ bytes = bytes + stored_of(tenant)
 if most_bytes and bytes >= most_bytes then return answer({ kind = 'over', quota = 'stored_bytes', have = bytes, most = most_bytes }) end
 redis.call('ZADD', key_busy(tenant), 'NX', now, id)
 return '{"kind":"admitted"}'
+`,
+);
+
+export const quotaUse = writing(
+  "quotaUse",
+  `
+local batches, items, bytes = busy_of(ARGV[1], '')
+return answer({ running_batches = batches, items_queued = items, stored_bytes = bytes + stored_of(ARGV[1]) })
 `,
 );
