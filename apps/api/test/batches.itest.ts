@@ -172,13 +172,13 @@ describe("a batch's way", () => {
     }
     expect(await service.ask(`/v1/batches/${forgotten}`, { key: service.keys.other })).toMatchObject({ status: 404 });
     // What has a body is looked up as what has none.
-    for (const [id, status] of [
+    for (const [missing, status] of [
       [forgotten, 409],
       ["batch_01hzzzzzzzzzzzzzzzzzzzzzzz", 404],
     ] as const) {
-      expect(await service.ask(`/v1/batches/${id}/cancel`, { method: "POST", body: {} })).toMatchObject({ status });
-      expect(await service.ask(`/v1/batches/${id}/priority`, { method: "POST", body: { priority: 1 } })).toMatchObject({ status });
-      expect(await service.ask(`/v1/batches/${id}/deadline`, { method: "POST", body: { completion_window: "48h" } })).toMatchObject({
+      expect(await service.ask(`/v1/batches/${missing}/cancel`, { method: "POST", body: {} })).toMatchObject({ status });
+      expect(await service.ask(`/v1/batches/${missing}/priority`, { method: "POST", body: { priority: 1 } })).toMatchObject({ status });
+      expect(await service.ask(`/v1/batches/${missing}/deadline`, { method: "POST", body: { completion_window: "48h" } })).toMatchObject({
         status,
       });
     }

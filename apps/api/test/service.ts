@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { request, type IncomingHttpHeaders } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
+import { text as textOf } from "node:stream/consumers";
 import { createApp, type AppDependencies } from "@flamboyance/api";
 import { newTenantKey } from "@flamboyance/contracts";
 import { startRedis } from "@flamboyance/dev/redis";
@@ -182,7 +182,7 @@ function send(
   const { promise, resolve, reject } = Promise.withResolvers<{ status: number; headers: IncomingHttpHeaders; text: string }>();
   const length = payload === "" ? {} : { "content-length": Buffer.byteLength(payload) };
   const sent = request(address, { path, method, headers: { ...length, ...headers } }, (answer) => {
-    text(answer).then((read) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, text: read }), reject);
+    textOf(answer).then((read) => resolve({ status: answer.statusCode ?? 0, headers: answer.headers, text: read }), reject);
   });
   // A body that is refused before all of it came: the answer is there.
   sent.on("error", reject);
