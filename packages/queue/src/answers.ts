@@ -74,6 +74,7 @@ export const endAnswer = z.discriminatedUnion("kind", [
   gone,
 ]);
 export const confirmAnswer = z.object({ kind: z.enum(["confirmed", "refused", "gone"]) });
+export const batchJobAnswer = z.object({ kind: z.enum(["stands", "none"]) });
 export const repairAnswer = z.object({ again: z.array(handOut), back: z.array(z.int()), entered: z.boolean() });
 export const beginAnswer = z.discriminatedUnion("kind", [
   z.object({ kind: z.literal("taken"), lost: z.boolean(), now: z.int() }),

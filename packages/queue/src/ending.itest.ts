@@ -353,6 +353,22 @@ describe("repair", () => {
     expect(ids.every((number) => number > 3)).toBe(true);
   });
 
+  it("takes what BullMQ wrote into the hash of a job that was gone for no job", async () => {
+    const request = requestOf();
+    await queue.submit(request);
+    const { id, model } = await running({ recorded: 1, chunks: 3 });
+    await loseJobs("plan");
+    await redis.raw.del(...(await redis.raw.keys(`flamboyance:chunk-${model}:*`)));
+    // As a failed try leaves it that was taken up from a list while a rebuild removed the job.
+    const out = await redis.raw.hgetall(`flamboyance:out:${id}`);
+    const ghosts = Object.entries(out).map(([chunk, text]) => `flamboyance:chunk-${model}:${id}-${chunk}-${text.split(" ")[0]}`);
+    for (const key of [...ghosts, `flamboyance:plan:${request.id}`])
+      await redis.raw.hset(key, { delay: "0", ats: "1", failedReason: "gone" });
+    expect(await queue.repair(request.id)).toEqual([{ kind: "plan_job" }]);
+    expect(await jobs("plan")).toBe(1);
+    expect(await queue.repair(id)).toEqual([{ kind: "chunks_again", chunks: [1, 2] }]);
+  });
+
   it("takes such chunks back in a paused batch", async () => {
     const { id, model } = await running({ recorded: 1 });
     await put(id, "status", "paused");

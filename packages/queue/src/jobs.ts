@@ -19,8 +19,8 @@ export interface Jobs {
   /** `turn`: among those that wait, the lowest goes first; without one it goes before them all, in the order of adding. */
   addBatchJob(kind: "plan" | "finalize", id: string, turn?: number): Promise<void>;
   addChunks(model: string, handOuts: readonly HandOut[]): Promise<void>;
-  /** Whether the batch's job stands: waiting, running, or between two tries. */
-  isAlive(kind: "plan" | "finalize", id: string): Promise<boolean>;
+  /** Of the hash of the batch's job. */
+  batchJobKey(kind: "plan" | "finalize", id: string): string;
   /** BullMQ's list of the model's waiting jobs. */
   waitKey(model: string): string;
   /** BullMQ's sets of the plan jobs that wait for their turn, and of those that wait to be tried again. */
@@ -56,7 +56,7 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
       const jobs = handOuts.map((handOut) => ({ name: "chunk", data: null, opts: { ...jobOptions, jobId: chunkJobId(handOut) } }));
       await reached(queueOf("chunk", model).addBulk(jobs));
     },
-    isAlive: async (kind, id) => (await reached(redis.exists(queueOf(kind).toKey(id)))) === 1,
+    batchJobKey: (kind, id) => queueOf(kind).toKey(id),
     planKeys: () => ({ waiting: queueOf("plan").toKey("prioritized"), delayed: queueOf("plan").toKey("delayed") }),
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
@@ -66,6 +66,14 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
     },
   };
 }
+
+/** Of the queue that the key is part of: where BullMQ keeps ids of jobs. Null for a key that is no queue's. */
+export function jobLists(prefix: string, key: string): string[] | null {
+  const name = /^(?:plan|finalize|chunk-[^:]*)(?=:)/.exec(key.slice(prefix.length + 1))?.[0];
+  return name === undefined ? null : lists.map((list) => `${prefix}:${name}:${list}`);
+}
+
+const lists = ["wait", "paused", "delayed", "prioritized", "active", "stalled", "waiting-children", "completed", "failed"];
 
 export function queueName(kind: JobKind, model?: string): string {
   return kind === "chunk" ? `chunk-${model ?? ""}` : kind;

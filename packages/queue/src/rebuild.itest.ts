@@ -112,6 +112,25 @@ describe("what is left", () => {
     expect((await queue.batches({ tenant: "birds", limit: 10 })).records.map(({ id }) => id)).toEqual([ended.id]);
     expect(await queue.reserved({ tenant: "birds", bodyHash: "b", idempotencyKey: "k" })).toBe(key.id);
   });
+
+  it("goes lists first: BullMQ would take up an id that it finds in one, and write to a job that is none any more", async () => {
+    const jobs = Array.from({ length: 60 }, () => requestOf());
+    for (const request of jobs) await queue.submit(request);
+    const keys = jobs.map(({ id }) => `flamboyance:plan:${id}`);
+    const removed: string[] = [];
+    const monitor = await redis.raw.monitor();
+    monitor.on("monitor", (_time: string, [command = "", key = ""]: string[]) => {
+      if (command.toLowerCase() === "unlink") removed.push(key);
+    });
+    const rebuild = await begin();
+    await rebuild.forget(signal);
+    await until(() => keys.every((key) => removed.includes(key)));
+    monitor.disconnect();
+    const list = removed.indexOf("flamboyance:plan:prioritized");
+    expect(list).toBeGreaterThanOrEqual(0);
+    expect(keys.filter((key) => removed.indexOf(key) < list)).toEqual([]);
+    await rebuild.release();
+  });
 });
 
 describe("a rebuilt batch", () => {

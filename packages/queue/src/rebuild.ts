@@ -17,6 +17,7 @@ import type { Redis } from "ioredis";
 import { beginAnswer, believeAnswer, forgetAnswer, holdAnswer, publishAnswer, relistedAnswer } from "./answers.ts";
 import { keyHash } from "./batches.ts";
 import { reached } from "./connect.ts";
+import { jobLists } from "./jobs.ts";
 import { isRebuilt, keyOf, partBytes, partFlags } from "./layout.ts";
 import { endFields, flat, submittedFields, type RecordFields } from "./record.ts";
 import type { Queue } from "./queue.ts";
@@ -77,6 +78,16 @@ interface Dependencies {
 }
 
 export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "beginRebuild" | "relistAfter"> {
+  async function* pieces(signal: AbortSignal): AsyncGenerator<readonly string[]> {
+    let cursor = "0";
+    do {
+      signal.throwIfAborted();
+      const [next, keys] = await reached(redis.scan(cursor, "MATCH", `${prefix}:*`, "COUNT", keysAtOnce));
+      yield keys;
+      cursor = next;
+    } while (cursor !== "0");
+  }
+
   return {
     relistAfter: () => reached(redis.get(keyOf(prefix, "relist"))),
 
@@ -98,14 +109,20 @@ export function rebuildOf({ redis, prefix, run }: Dependencies): Pick<Queue, "be
         now: begun.now,
         renew: async () => stillHeld(await run(scripts.hold, [token, ttlMs], holdAnswer)),
         forget: async (signal) => {
-          let cursor = "0";
-          do {
-            signal.throwIfAborted();
-            const [next, keys] = await reached(redis.scan(cursor, "MATCH", `${prefix}:*`, "COUNT", keysAtOnce));
+          const forget = async (keys: readonly string[]) => stillHeld(await run(scripts.forget, [token, ...keys], forgetAnswer));
+          // Lists before jobs, a queue's all at once: BullMQ takes up each id that it finds in one, and would write what makes a hash of a job that is gone.
+          const lists = new Map<string, string[]>();
+          for await (const keys of pieces(signal)) {
+            for (const key of keys) {
+              const found = jobLists(prefix, key);
+              if (found !== null) lists.set(found[0] ?? "", found);
+            }
+          }
+          for (const keys of lists.values()) await forget(keys);
+          for await (const keys of pieces(signal)) {
             const going = keys.filter((key) => isRebuilt(prefix, key));
-            if (going.length > 0) stillHeld(await run(scripts.forget, [token, ...going], forgetAnswer));
-            cursor = next;
-          } while (cursor !== "0");
+            if (going.length > 0) await forget(going);
+          }
         },
         publish: (request, state) => publish(request, openFields(state), packParts(state.parts), state.loose),
         publishEnded: (request, state) => publish(request, endedFields(state), Buffer.alloc(0), new Map()),

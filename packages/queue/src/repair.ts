@@ -3,12 +3,13 @@
  * missed seals, passed deadlines. Decides nothing: each mending is a script with its own ground, so any number of processes may repair at once.
  */
 import { isEnded } from "@flamboyance/contracts";
-import { repairAnswer } from "./answers.ts";
+import { batchJobAnswer, repairAnswer } from "./answers.ts";
 import type { Jobs } from "./jobs.ts";
 import type { Queue, Repair } from "./queue.ts";
 import { addPlanJob } from "./plan-job.ts";
 import type { BatchRecord } from "./record.ts";
 import type { RunScript } from "./script.ts";
+import { lookAtBatchJob } from "./scripts/batch-job.ts";
 import { repairChunks } from "./scripts/repair-chunks.ts";
 import { newUlid } from "./ulid.ts";
 
@@ -30,7 +31,7 @@ export function repairOf({ run, jobs, graceMs, batch, expire, seal }: Dependenci
   };
 
   const batchJob = async (kind: "plan" | "finalize", id: string): Promise<Repair[]> => {
-    if (await jobs.isAlive(kind, id)) return [];
+    if ((await run(lookAtBatchJob, [jobs.batchJobKey(kind, id)], batchJobAnswer)).kind === "stands") return [];
     await (kind === "plan" ? addPlanJob({ run, jobs }, id) : jobs.addBatchJob(kind, id));
     return [{ kind: `${kind}_job` }];
   };

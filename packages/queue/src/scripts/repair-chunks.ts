@@ -1,5 +1,5 @@
 /**
- * repairChunks(id, graceMs, jobPrefix): chunks that are handed out longer than one grace, have no part and no job alive (BullMQ's hash jobPrefix .. ID-CHUNK-DISPATCH).
+ * repairChunks(id, graceMs, jobPrefix): chunks that are handed out longer than one grace, have no part and no job alive (BullMQ's hash jobPrefix .. ID-CHUNK-DISPATCH, with a name: batch-job.ts).
  *   In progress they are handed out again under the next number, and the caller adds the jobs; paused they are taken back. A batch in progress that has chunks to
  *   hand out and to which no turn comes any more is entered again (turns.ts). Called by reconcile.
  *   → { again: [{ id, chunk, dispatch }], back: [chunk], entered }. A claimed chunk counts from its claim.
@@ -18,7 +18,7 @@ if record.status == 'in_progress' or record.status == 'paused' then
     local entry = out_of(id, chunk)
     local since_ms = math.max(entry.at, entry.claimed)
     local job = job_prefix .. id .. '-' .. field .. '-' .. string.format('%d', entry.dispatch)
-    if now_ms - since_ms >= grace_ms and redis.call('EXISTS', job) == 0 then
+    if now_ms - since_ms >= grace_ms and redis.call('HEXISTS', job, 'name') == 0 then
       if record.status == 'in_progress' then
         local number = redis.call('HINCRBY', key_batch(id), 'dispatches', 1)
         put_out(id, chunk, { dispatch = number, at = now_ms })
