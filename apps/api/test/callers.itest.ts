@@ -145,6 +145,14 @@ describe("the command line", () => {
     expect(await run(["results", id, "--output", nowhere])).toMatchObject({ code: 2, err: expect.stringContaining("can't be written") });
   });
 
+  it("says of a batch that goes on that there will be more lines", async () => {
+    const { id } = await client.batches.create(caption);
+    await plan(service, id, [1]);
+    const err = `${id} is in_progress: these are the lines that it has so far; --follow waits for the others\n`;
+    expect(await run(["results", id])).toMatchObject({ code: 0, out: "", err });
+    await client.batches.cancel(id);
+  });
+
   it("says why a batch whose plan was refused has no results", async () => {
     const { id } = await client.batches.create(caption);
     await service.queue.refusePlan({ id, errors: [{ code: "invalid_json_line", message: "not JSON", param: null, line: 3 }] });

@@ -6,6 +6,7 @@ it.each([
   ["500GB", 500_000_000_000],
   ["2TiB", 2_199_023_255_552],
   ["3KiB", 3_072],
+  ["4kB", 4_000],
 ])("reads %s as bytes", (text, expected) => {
   expect(bytes(text)).toBe(expected);
 });

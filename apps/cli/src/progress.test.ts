@@ -57,6 +57,19 @@ it("tells no time left while the batch is paused, and counts the rate anew after
   ]);
 });
 
+it("says once in each pause of max_failed how the batch goes on", () => {
+  const err = new PassThrough();
+  const progress = openProgress({ err }, () => 0);
+  const paused_reason = "3 of 100 items failed, more than max_failed (2) allows";
+  for (const done of [3, 25]) progress.show({ ...batch("paused", 100, done), paused_reason });
+  progress.stop();
+  expect(String(err.read()).trimEnd().split("\n")).toEqual([
+    `paused (${paused_reason}) 3/100`,
+    "  go on with: flamboyance resume batch_1, or end it with: flamboyance cancel batch_1",
+    `paused (${paused_reason}) 25/100`,
+  ]);
+});
+
 function batch(status: Batch["status"], total: number, completed: number): Batch {
   const times = [
     "in_progress_at",

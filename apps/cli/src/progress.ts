@@ -33,7 +33,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
   const pace = new Pace(nowMs);
   const bar = newBar(err, "{status} {bar} {value}/{total}  {pace}{failed}");
   let started = false;
-  let told = false;
+  const hint = openHint(err);
   return {
     show(batch) {
       const { total, completed, failed } = batch.request_counts;
@@ -43,8 +43,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
       started = true;
       bar.setTotal(total);
       bar.update(done, shown);
-      if (batch.paused_reason !== null && !told) err.write(`\n  ${howToGoOn(batch)}\n`);
-      told = batch.paused_reason !== null;
+      hint(batch, "\n");
     },
     stop() {
       if (started) bar.stop();
@@ -54,6 +53,7 @@ function openBar(err: Terminal["err"], nowMs: () => number): Progress {
 
 function openLines(err: Terminal["err"], nowMs: () => number): Progress {
   const pace = new Pace(nowMs);
+  const hint = openHint(err);
   let last = "";
   return {
     show(batch) {
@@ -65,9 +65,19 @@ function openLines(err: Terminal["err"], nowMs: () => number): Progress {
       if (now === last) return;
       last = now;
       err.write(`${statusText(batch)} ${done}/${total}${text === "" ? "" : `  ${text}`}${failedText(batch)}\n`);
-      if (batch.paused_reason !== null) err.write(`  ${howToGoOn(batch)}\n`);
+      hint(batch);
     },
     stop() {},
+  };
+}
+
+/** Says once in each pause that `max_failed` made how the batch goes on. `before`: what ends an open line. */
+function openHint(err: Terminal["err"]): (batch: Batch, before?: string) => void {
+  let told = false;
+  return (batch, before = "") => {
+    const paused = batch.paused_reason !== null;
+    if (paused && !told) err.write(`${before}  ${howToGoOn(batch)}\n`);
+    told = paused;
   };
 }
 

@@ -36,7 +36,7 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
     .option("--replace", "take away whatever no flag says", false)
     .action(async (name: string, flags: CommonFlags & TenantFlags & { readonly replace: boolean }) => {
       const { tenants } = clientOf(flags);
-      const standing = () => (flags.replace ? Promise.resolve(null) : tenants.get(name, { signal }).catch(ifThere));
+      const standing = () => (flags.replace ? Promise.resolve(null) : tenants.get(name, { signal }).catch(nullIfMissing));
       const put = await tenants.put(name, await readTenant(flags, standing), { signal });
       await (flags.json === true ? line(put) : say(formatTenant(put)));
     });
@@ -116,7 +116,7 @@ export function addTenantCommands({ program, terminal: { signal }, command, remo
     });
 }
 
-function ifThere(error: unknown): null {
+function nullIfMissing(error: unknown): null {
   if (error instanceof FlamboyanceError && error.code === "not_found") return null;
   throw error;
 }

@@ -9,6 +9,7 @@ it("tells items that never ran from those that failed", () => {
   expect(summary(cancelled)).toContain("flamboyance errors batch_1");
   expect(formatBatch(cancelled)).toContain("120 completed, 3 failed, 77 never ran of 200");
   expect(formatBatches([cancelled]).split("\n")[2]).toMatch(/^batch_1 +cancelled +123\/200 +3 /);
+  expect(formatBatches([{ ...cancelled, dry_run: true }])).toContain("caption (dry run)");
   const whole = ended("completed", { total: 2, completed: 2, failed: 0 }, 0);
   expect(summary(whole)).toContain("2 of 2 completed, 0 failed, 9 s\n");
   expect(summary(whole)).not.toContain("flamboyance errors");

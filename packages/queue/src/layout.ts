@@ -18,8 +18,8 @@
  * | deaths:ID | hash item → how often its process died while it was the noted one; at three it is quarantined | items that ended a process | until the seal | claim |
  * | planning:ID | hash: `attempt`, `worker` (who plans it), `suspect`, `noted` (what it touches), `death WHAT` → how often its process died while that was noted | a plan that is under way, and whether it ended a process before (claim-plan.ts) | batches being planned, until the adoption or the seal | claimPlan, notePlan, releasePlan |
  * | tallies:ID | hash chunk → six numbers | what each part that isn't confirmed yet added | parts of some seconds | record, confirmFrontier |
- * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish |
- * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, publish, end |
+ * | list:TENANT | zset id → created_at | the tenant's batches, as listed | batches until retention | submit, publish, forgetDeleted |
+ * | busy:TENANT | zset id → its admission's time | the tenant's batches that haven't ended, and those that are being submitted (quotas.ts) | open batches | admit, submit, publish, end; whoever walks over them (quotas.ts) |
  * | stored:TENANT | hash id → bytes, and `sum` | what the tenant's ended batches keep in S3 until they are deleted, those that keep something (quotas.ts) | as `list` | end, publish, forgetDeleted |
  * | key:HASH | string id | an idempotency key's batch; expires after a day | keys of a day | reserve, submit |
  * | retry:HASH | string id | the batch that a tenant last asked for with this body; expires after ten minutes | requests of ten minutes | reserveAgain |

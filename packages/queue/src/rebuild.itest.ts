@@ -1,3 +1,4 @@
+/** A Redis that is made to be believed again, step by step: the lease, what goes and what stays, and each kind of batch. One file, for all of it begins with a loss of the same Redis. */
 import type { BatchRequest, End, PartChoice, Quotas } from "@flamboyance/contracts";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Queue } from "./queue.ts";

@@ -1,3 +1,4 @@
+/** What tells a batch that is there from a submit that broke off. Both who submits and who takes up what broke off go by it. */
 import { batchKeys } from "./keys.ts";
 import type { Storage } from "./storage.ts";
 

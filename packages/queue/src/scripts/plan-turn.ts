@@ -21,8 +21,8 @@ local record = record_of(id, 'tenant', 'weight')
 if not record.status then return gone end
 local first = redis.call('ZRANGE', waiting_key, 0, 0, 'WITHSCORES')[2]
 local next_turn = first and math.floor(tonumber(first) / ${scorePerPriority}) or 1
-if not first and redis.call('EXISTS', delayed_key) == 0 then redis.call('DEL', key_plans()) end
 if not first then
+  if redis.call('EXISTS', delayed_key) == 0 then redis.call('DEL', key_plans()) end
   for _, last in ipairs(redis.call('HVALS', key_plans())) do next_turn = math.max(next_turn, math.floor(number_of(last))) end
 end
 local last = number_of(redis.call('HGET', key_plans(), record.tenant))
