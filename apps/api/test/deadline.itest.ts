@@ -1,4 +1,5 @@
 /** A deadline that is changed after the submit: counted from it, logged, and what the batch expires by. */
+import { newUlid } from "@flamboyance/queue";
 import { batchKeys } from "@flamboyance/storage";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { callsOf } from "./calls.ts";
@@ -37,7 +38,7 @@ it("that has passed is refused, and so is what is none", async () => {
   const created_at = 1_700_000_000;
   const id = await submitted();
   // As one that was submitted years ago, whose window is still open.
-  const request = { ...(await stored(batchKeys(id).request)), id: id.replace(/.$/, "z"), created_at, expires_at: 4_000_000_000 };
+  const request = { ...(await stored(batchKeys(id).request)), id: `batch_${newUlid()}`, created_at, expires_at: 4_000_000_000 };
   await service.put("service", batchKeys(request.id).request, JSON.stringify(request));
   await service.queue.submit(request);
   expect(await setDeadline(request.id, "24h")).toMatchObject({
