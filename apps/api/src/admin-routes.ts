@@ -34,11 +34,13 @@ const pageQuery = z.strictObject({
 export interface AdminRoutesOptions {
   readonly store: TenantStore;
   readonly keyRing: Pick<KeyRing, "forget">;
+  /** The service's own: no tenant may name it. */
+  readonly bucket: string;
   /** The configuration's keys: their tenants are what these say, and can't be something else here. */
   readonly entries: readonly TenantKey[];
 }
 
-export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, { store, keyRing, entries }, done) => {
+export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, { store, keyRing, bucket, entries }, done) => {
   // A caller that hangs up doesn't stop a change half-way.
   const writing = () => AbortSignal.timeout(writeTimeoutMs);
 
@@ -59,6 +61,13 @@ export const adminRoutes: FastifyPluginCallbackZod<AdminRoutesOptions> = (app, {
       const { tenant: name } = request.params;
       if (entries.some((entry) => entry.tenant === name))
         throw new CodedError("conflict", `${name} is the configuration's own.`, { param: "tenant" });
+      for (const right of ["read", "write"] as const) {
+        const own = request.body[right].findIndex((pattern) => pattern === bucket || pattern.startsWith(`${bucket}/`));
+        if (own !== -1)
+          throw new CodedError("invalid_request", `${bucket} is the service's own bucket: no tenant's batches may touch it.`, {
+            param: `${right}[${own}]`,
+          });
+      }
       const put = await store.putTenant(name, request.body, writing());
       keyRing.forget({ tenant: name });
       return put;

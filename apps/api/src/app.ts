@@ -116,7 +116,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     await scope.register(batchRoutes, { context });
     await scope.register(modelRoutes, { context });
     await scope.register(quotaRoutes, { context });
-    await scope.register(adminRoutes, { store, keyRing, entries: keys });
+    await scope.register(adminRoutes, { store, keyRing, bucket, entries: keys });
   });
   await app.ready();
   return app;

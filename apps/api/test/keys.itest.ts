@@ -168,6 +168,8 @@ describe("a tenant", () => {
       { weight: 0 },
       { quotas: { running_batches: 0 } },
       { credentials: [{ buckets: ["a*"], secret: "../x" }] },
+      { read: ["fine", `${serviceBucket}/batches/`] },
+      { write: [serviceBucket] },
       { other: 1 },
     ])
       expect((await tenant("fine", facts)).status, JSON.stringify(facts)).toBe(400);

@@ -76,16 +76,18 @@ export const apiKeyList = z.object({
 });
 export type ApiKeyList = z.infer<typeof apiKeyList>;
 
+const seconds = z.int("must be a whole number of seconds");
+
 export const createApiKey = z.strictObject({
   tenant: plainName,
   name: plainName.default("main").describe("Which of the tenant's keys this is; for people and logs."),
   scopes: scopes.default(usualScopes),
-  expires_in: z.int().min(1).max(limits.keySeconds).optional().describe("Seconds until it ends by itself. Without it: never."),
+  expires_in: seconds.min(1).max(limits.keySeconds).optional().describe("Seconds until it ends by itself. Without it: never."),
 });
 export type CreateApiKeyInput = z.input<typeof createApiKey>;
 
 export const rotateApiKey = z.strictObject({
-  grace: z.int().min(0).max(limits.keyGraceSeconds).default(86_400).describe("Seconds for which the old key is still good."),
+  grace: seconds.min(0).max(limits.keyGraceSeconds).default(86_400).describe("Seconds for which the old key is still good."),
 });
 export type RotateApiKeyInput = z.input<typeof rotateApiKey>;
 

@@ -24,6 +24,12 @@ describe("a header", () => {
     [["custom_id", "url"], { image: "link" }, "there is no column link; there are custom_id, url", "columns.image"],
     [["custom_id", "image"], { question: "ask" }, "there is no column ask; there are custom_id, image", "columns.question"],
     [["", ""], { custom_id: "id", image: "url" }, "there is no column id, and none url; there are none with a name", "columns.custom_id"],
+    [
+      ["custom_id;image"],
+      undefined,
+      "there is no column custom_id, and none image (or images); there are custom_id;image, as one column: a .csv is separated by commas, a .tsv by tabs",
+      "columns.custom_id",
+    ],
   ] as const)("of %j for %j is told what it lacks and what it has", (names, columns, message, param) => {
     expect(check(names, columns)).toMatchObject({ code: "invalid_header", message, param });
   });

@@ -49,8 +49,13 @@ export function checkHeader(names: readonly string[], expected: readonly Expecte
   const [first] = missing;
   if (first === undefined) return;
   const wanted = missing.map(({ oneOf: [name, ...others] }) => [name, ...others.map((other) => `(or ${other})`)].join(" "));
-  const message = `there is no column ${wanted.join(", and none ")}; there are ${namesShown(names)}`;
+  const message = `there is no column ${wanted.join(", and none ")}; there are ${namesShown(names)}${separatorHint(names)}`;
   throw new CodedError("invalid_header", message, { param: first.param, ...(line === undefined ? {} : { line }) });
+}
+
+/** Spreadsheets of many countries call a CSV what is separated by semicolons. */
+function separatorHint([name = "", ...others]: readonly string[]): string {
+  return others.length === 0 && /[;,\t|]/.test(name) ? ", as one column: a .csv is separated by commas, a .tsv by tabs" : "";
 }
 
 const mostNames = 20;
