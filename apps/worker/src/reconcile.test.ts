@@ -35,6 +35,7 @@ function round({
       done.push(`submitted ${id}`);
       return Promise.resolve("created");
     },
+    promoteDelayed: () => Promise.resolve(0),
     models: () => Promise.resolve(["k"]),
     sweepable: () => Promise.resolve([]),
     relistAfter: () => Promise.resolve(null),

@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { JobAborted, type Handler } from "./consume.ts";
 import type { Queue } from "./queue.ts";
 import { requestOf, startTestRedis, stateOf, tallyOf, until, type TestRedis } from "./test-redis.ts";
@@ -75,6 +75,30 @@ describe("a consumer", () => {
     );
     await until(() => seen.includes(`plan ${id}`) && seen.includes(`finalize ${id}`));
     await Promise.all(consumers.map((consumer) => consumer.close()));
+  });
+
+  it.each([
+    ["a day ahead, and dies", 86_400_000, 0],
+    ["right, and dies, and all others are a day behind", 0, -86_400_000],
+  ])("whose clock is %s: its failed job is tried again by others", async (_case, itsMs, othersMs) => {
+    const { id, model } = await running(1);
+    const at = (offsetMs: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + offsetMs });
+    const delayed = () => redis.raw.zcard(`flamboyance:chunk-${model}:delayed`);
+    try {
+      at(itsMs);
+      const first = queue.consume({ kind: "chunk", model, concurrency: 1 }, () => Promise.reject(new Error("S3 is away")));
+      await until(async () => (await delayed()) === 1);
+      await first.close();
+      vi.useRealTimers();
+      expect(await delayed()).toBe(1);
+      at(othersMs);
+      const second = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+      await until(async () => (await queue.promoteDelayed()) === 1);
+      await until(async () => (await queue.batch(id))?.recorded === 1);
+      await second.close();
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it("tries a job again whose handler threw, without end", async () => {

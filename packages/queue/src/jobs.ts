@@ -3,7 +3,7 @@
  * A job carries no data: its id says it all. Plan and finalize jobs are named by their batch, so adding one twice adds one; chunk jobs by
  * batch, chunk and dispatch number. Jobs vanish when done: an id that still stands is silently ignored by `add`.
  */
-import { Queue as BullQueue } from "bullmq";
+import { ErrorCode, Queue as BullQueue } from "bullmq";
 import type { Redis } from "ioredis";
 import { reached } from "./connect.ts";
 import type { HandOut } from "./answers.ts";
@@ -27,6 +27,8 @@ export interface Jobs {
   planKeys(): { readonly waiting: string; readonly delayed: string };
   /** What precedes a chunk job's id in the key of its hash. */
   jobPrefix(model: string): string;
+  /** Jobs that wait for their next try wait no longer where it is due before or behind these moments (Unix ms). How many. */
+  promoteDelayed(models: readonly string[], due: { readonly beforeMs: number; readonly behindMs: number }): Promise<number>;
   depths(models: readonly string[]): Promise<Depth[]>;
   close(): Promise<void>;
 }
@@ -60,11 +62,39 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
     planKeys: () => ({ waiting: queueOf("plan").toKey("prioritized"), delayed: queueOf("plan").toKey("delayed") }),
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
+    async promoteDelayed(models, { beforeMs, behindMs }) {
+      let promoted = 0;
+      for (const queue of [queueOf("plan"), queueOf("finalize"), ...models.map((model) => queueOf("chunk", model))]) {
+        const delayed = queue.toKey("delayed");
+        const some = ["LIMIT", 0, promotedAtOnce] as const;
+        const early = await reached(redis.zrangebyscore(delayed, "-inf", `(${beforeMs * delayedScorePerMs}`, ...some));
+        const late = await reached(redis.zrangebyscore(delayed, `(${behindMs * delayedScorePerMs}`, "+inf", ...some));
+        for (const jobId of [...early, ...late]) if (await promote(queue, jobId)) promoted += 1;
+      }
+      return promoted;
+    },
     depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),
     async close() {
       await Promise.all([...queues.values()].map((queue) => queue.close()));
     },
   };
+}
+
+/** BullMQ's scores of delayed jobs: milliseconds, and a count within each. */
+const delayedScorePerMs = 0x1000;
+const promotedAtOnce = 1_000;
+
+/** False where somebody else was first. */
+async function promote(queue: BullQueue, jobId: string): Promise<boolean> {
+  const job = await reached(queue.getJob(jobId));
+  if (job === undefined) return false;
+  try {
+    await reached(job.promote());
+    return true;
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === ErrorCode.JobNotInState) return false;
+    throw error;
+  }
 }
 
 /** Of the queue that the key is part of: where BullMQ keeps ids of jobs. Null for a key that is no queue's. */

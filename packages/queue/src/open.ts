@@ -69,6 +69,11 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
       consumers.add(consumer);
       return consumer;
     },
+    async promoteDelayed() {
+      const models = await workers.models();
+      const nowMs = 1_000 * Number((await reached(redis.time()))[0]);
+      return jobs.promoteDelayed(models, { beforeMs: nowMs - graceMs, behindMs: nowMs + retryCapMs });
+    },
     now: async () => Number((await reached(redis.time()))[0]),
     depths: async () => jobs.depths(await workers.models()),
     ping: () =>

@@ -1,4 +1,5 @@
 /** `npm run chaos -- --rounds 20 --seed 1`: whole services under seeded faults, round after round. Exits non-zero where a law was broken. */
+import { cp } from "node:fs/promises";
 import { parseArgs } from "node:util";
 import { openLeftovers } from "./left-overs.ts";
 import { writeManifests } from "./manifests.ts";
@@ -79,7 +80,14 @@ async function runLane(left: number[], ledger: Ledger): Promise<void> {
       };
       const retried = retry === null ? "" : `, retry ${retry}`;
       console.log(`round ${number}: ${status ?? "nothing"}${retried}, ${(ms / 1_000).toFixed(1)} s, ${line.met.join(", ")}`);
-      if (broken.length > 0) console.log(`  ${JSON.stringify({ id, broken, plan, folder: stage.folder })}`);
+      if (broken.length > 0) {
+        // The processes' logs and Redis's commands, before the next round's.
+        const folder = `${stage.folder}-round-${number}`;
+        await cp(stage.folder, folder, { recursive: true }).catch((error: unknown) =>
+          console.error(`${folder} isn't whole: ${String(error)}`),
+        );
+        console.log(`  ${JSON.stringify({ id, broken, plan, folder })}`);
+      }
       if (ended.size === 0 || broken.some(({ law }) => law === "stuck")) await ledger.add(line);
       else {
         held.add({ ids: new Set(ended.keys()), line });

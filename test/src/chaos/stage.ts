@@ -133,7 +133,11 @@ export async function openStage(): Promise<Stage> {
       dead.add(victim.pid);
       replacing.set(
         victim,
-        replace(victim).finally(() => replacing.delete(victim)),
+        replace(victim).finally(() => {
+          replacing.delete(victim);
+          // All that it asked is answered or lost by now, and its number may come again.
+          dead.delete(victim.pid);
+        }),
       );
     },
     setClock: async (process, offsetMs) => {
