@@ -34,7 +34,7 @@ const pageQuery = z.strictObject({
 export interface AdminRoutesOptions {
   readonly store: TenantStore;
   readonly keyRing: Pick<KeyRing, "forget">;
-  /** The service's own: no tenant may name it. */
+  /** The service's own. No tenant is given it by its name; that no pattern opens it submit and fetch see to. */
   readonly bucket: string;
   /** The configuration's keys: their tenants are what these say, and can't be something else here. */
   readonly entries: readonly TenantKey[];

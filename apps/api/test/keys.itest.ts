@@ -168,11 +168,14 @@ describe("a tenant", () => {
       { weight: 0 },
       { quotas: { running_batches: 0 } },
       { credentials: [{ buckets: ["a*"], secret: "../x" }] },
-      { read: ["fine", `${serviceBucket}/batches/`] },
-      { write: [serviceBucket] },
       { other: 1 },
     ])
       expect((await tenant("fine", facts)).status, JSON.stringify(facts)).toBe(400);
+    for (const [param, facts] of [
+      ["read[1]", { read: ["fine", `${serviceBucket}/batches/`] }],
+      ["write[0]", { write: [serviceBucket] }],
+    ] as const)
+      expect(await tenant("fine", facts)).toMatchObject({ status: 400, body: { error: { code: "invalid_request", param } } });
     expect((await admin("GET", "/v1/tenants/none")).status).toBe(404);
   });
 });

@@ -37,7 +37,7 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
       const lease = await queue.lease("reconcile", leaseMs);
       if (lease === null) return;
       try {
-        await promoteDelayed(dependencies);
+        await promoteDelayed(dependencies, signal);
         await mendBatches(dependencies, lease, signal);
         await mendMarkers(dependencies, lease, looked, signal);
         for (const key of await queue.models()) await queue.dispatch(key);
@@ -51,12 +51,11 @@ export function openReconciler(dependencies: ReconcileDependencies): Reconciler 
   };
 }
 
-/** Jobs that a wrong clock would hold for as long as it is wrong. */
-async function promoteDelayed({ queue, metrics, log }: ReconcileDependencies): Promise<void> {
-  const promoted = await queue.promoteDelayed();
-  if (promoted === 0) return;
-  log.warn({ jobs: promoted }, "jobs were put off by a wrong clock, and wait no longer");
-  for (let count = 0; count < promoted; count++) metrics.repaired("delay");
+async function promoteDelayed({ queue, metrics, log }: ReconcileDependencies, signal: AbortSignal): Promise<void> {
+  const putOff = await queue.promoteDelayed(signal);
+  if (putOff === 0) return;
+  log.warn({ jobs: putOff }, "jobs were put off by a wrong clock, and wait no longer");
+  for (let count = 0; count < putOff; count++) metrics.repaired("delay");
 }
 
 /** Every batch that isn't settled: lost jobs, missed seals and deadlines, confirmed results. */

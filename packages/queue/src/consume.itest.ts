@@ -1,6 +1,6 @@
 import { fork, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from "vitest";
 import { JobAborted, type Handler } from "./consume.ts";
 import type { Queue } from "./queue.ts";
 import { requestOf, startTestRedis, stateOf, tallyOf, until, type TestRedis } from "./test-redis.ts";
@@ -16,6 +16,7 @@ beforeAll(async () => {
   queue = await redis.queue();
   hasty = await redis.queue(short);
 });
+afterEach(() => void vi.useRealTimers());
 afterAll(() => redis.close());
 
 /** A batch in progress, its chunks handed out. */
@@ -78,27 +79,39 @@ describe("a consumer", () => {
   });
 
   it.each([
-    ["a day ahead, and dies", 86_400_000, 0],
-    ["right, and dies, and all others are a day behind", 0, -86_400_000],
-  ])("whose clock is %s: its failed job is tried again by others", async (_case, itsMs, othersMs) => {
+    ["its clock is", 86_400_000, 0],
+    ["all others' clocks are", 0, -86_400_000],
+  ])("that dies while %s wrong by a day: its failed job is tried again by the others", async (_whose, itsMs, othersMs) => {
     const { id, model } = await running(1);
     const at = (offsetMs: number) => vi.useFakeTimers({ toFake: ["Date"], now: Date.now() + offsetMs });
     const delayed = () => redis.raw.zcard(`flamboyance:chunk-${model}:delayed`);
-    try {
-      at(itsMs);
-      const first = queue.consume({ kind: "chunk", model, concurrency: 1 }, () => Promise.reject(new Error("S3 is away")));
-      await until(async () => (await delayed()) === 1);
-      await first.close();
-      vi.useRealTimers();
-      expect(await delayed()).toBe(1);
-      at(othersMs);
-      const second = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
-      await until(async () => (await queue.promoteDelayed()) === 1);
-      await until(async () => (await queue.batch(id))?.recorded === 1);
-      await second.close();
-    } finally {
-      vi.useRealTimers();
-    }
+    at(itsMs);
+    const first = queue.consume({ kind: "chunk", model, concurrency: 1 }, () => Promise.reject(new Error("S3 is away")));
+    await until(async () => (await delayed()) === 1);
+    await first.close();
+    vi.useRealTimers();
+    at(othersMs);
+    const second = queue.consume({ kind: "chunk", model, concurrency: 1 }, work);
+    const { signal } = new AbortController();
+    await until(async () => (await queue.promoteDelayed(signal)) === Math.sign(itsMs) && (await delayed()) === 0);
+    await until(async () => (await queue.batch(id))?.recorded === 1);
+    await second.close();
+  });
+
+  it("leaves a job that is to be tried again soon where it is, and promotes one once where two look", async () => {
+    const { model } = await running(1);
+    const consumer = queue.consume({ kind: "chunk", model, concurrency: 1 }, () => Promise.reject(new Error("S3 is away")));
+    const key = `flamboyance:chunk-${model}:delayed`;
+    await until(async () => (await redis.raw.zcard(key)) === 1);
+    await consumer.close();
+    const { signal } = new AbortController();
+    const patient = await redis.queue({ graceMs: 60_000 });
+    expect(await patient.promoteDelayed(signal)).toBe(0);
+    const [jobId = ""] = await redis.raw.zrange(key, 0, 0);
+    await redis.raw.zadd(key, String((Date.now() + 86_400_000) * 0x1000), jobId);
+    const looks = await Promise.all([patient.promoteDelayed(signal), patient.promoteDelayed(signal)]);
+    expect(looks.toSorted()).toEqual([0, 1]);
+    expect(await redis.raw.zcard(key)).toBe(0);
   });
 
   it("tries a job again whose handler threw, without end", async () => {

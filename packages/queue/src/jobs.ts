@@ -5,7 +5,7 @@
  */
 import { ErrorCode, Queue as BullQueue } from "bullmq";
 import type { Redis } from "ioredis";
-import { reached } from "./connect.ts";
+import { reached, unavailable } from "./connect.ts";
 import type { HandOut } from "./answers.ts";
 import type { Depth } from "./queue.ts";
 
@@ -27,8 +27,12 @@ export interface Jobs {
   planKeys(): { readonly waiting: string; readonly delayed: string };
   /** What precedes a chunk job's id in the key of its hash. */
   jobPrefix(model: string): string;
-  /** Jobs that wait for their next try wait no longer where it is due before or behind these moments (Unix ms). How many. */
-  promoteDelayed(models: readonly string[], due: { readonly beforeMs: number; readonly behindMs: number }): Promise<number>;
+  /** Jobs whose next try is due before `beforeMs` or after `afterMs` (Unix ms) wait no longer. How many of the latter. */
+  promoteDelayed(
+    models: readonly string[],
+    due: { readonly beforeMs: number; readonly afterMs: number },
+    signal: AbortSignal,
+  ): Promise<number>;
   depths(models: readonly string[]): Promise<Depth[]>;
   close(): Promise<void>;
 }
@@ -62,16 +66,16 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
     planKeys: () => ({ waiting: queueOf("plan").toKey("prioritized"), delayed: queueOf("plan").toKey("delayed") }),
     waitKey: (model) => queueOf("chunk", model).toKey("wait"),
     jobPrefix: (model) => queueOf("chunk", model).toKey(""),
-    async promoteDelayed(models, { beforeMs, behindMs }) {
-      let promoted = 0;
+    async promoteDelayed(models, { beforeMs, afterMs }, signal) {
+      let putOff = 0;
       for (const queue of [queueOf("plan"), queueOf("finalize"), ...models.map((model) => queueOf("chunk", model))]) {
         const delayed = queue.toKey("delayed");
-        const some = ["LIMIT", 0, promotedAtOnce] as const;
-        const early = await reached(redis.zrangebyscore(delayed, "-inf", `(${beforeMs * delayedScorePerMs}`, ...some));
-        const late = await reached(redis.zrangebyscore(delayed, `(${behindMs * delayedScorePerMs}`, "+inf", ...some));
-        for (const jobId of [...early, ...late]) if (await promote(queue, jobId)) promoted += 1;
+        const overdue = await reached(redis.zrangebyscore(delayed, "-inf", `(${beforeMs * delayedScorePerMs}`, ...promotedAtOnce));
+        const late = await reached(redis.zrangebyscore(delayed, `(${afterMs * delayedScorePerMs}`, "+inf", ...promotedAtOnce));
+        for (const jobId of overdue) if (!signal.aborted) await promote(queue, jobId);
+        for (const jobId of late) if (!signal.aborted && (await promote(queue, jobId))) putOff += 1;
       }
-      return promoted;
+      return putOff;
     },
     depths: (models) => Promise.all([depth("plan"), depth("finalize"), ...models.map((model) => depth("chunk", model))]),
     async close() {
@@ -80,20 +84,21 @@ export function openJobs(redis: Redis, prefix: string): Jobs {
   };
 }
 
-/** BullMQ's scores of delayed jobs: milliseconds, and a count within each. */
+/** BullMQ's scores of delayed jobs (getDelayedScore, in its moveToDelayed): milliseconds, and a count within each. */
 const delayedScorePerMs = 0x1000;
-const promotedAtOnce = 1_000;
+const promotedAtOnce = ["LIMIT", 0, 100] as const;
 
 /** False where somebody else was first. */
 async function promote(queue: BullQueue, jobId: string): Promise<boolean> {
   const job = await reached(queue.getJob(jobId));
   if (job === undefined) return false;
   try {
-    await reached(job.promote());
+    await job.promote();
     return true;
   } catch (error) {
+    // Looked at first: `unavailable` takes every error that isn't Redis's own reply for Redis being away.
     if (error instanceof Error && "code" in error && error.code === ErrorCode.JobNotInState) return false;
-    throw error;
+    throw unavailable(error);
   }
 }
 

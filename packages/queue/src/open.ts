@@ -25,9 +25,9 @@ export interface QueueOptions {
   readonly stalledIntervalMs?: number;
   /** How long a seal waits for running chunks after a cancel or the deadline. Default 60 s. */
   readonly quietMs?: number;
-  /** How long a chunk may be handed out without a job before it is handed out again. Default 30 s. */
+  /** How long a chunk may be handed out without a job before it is handed out again, and how far from its time a job may wait for its next try. Default 30 s. */
   readonly graceMs?: number;
-  /** Longest wait between two tries of a job whose handler threw. Default 30 s. */
+  /** Longest wait between two tries of a job whose handler threw. The same in every process. Default 30 s. */
   readonly retryCapMs?: number;
   /** Hears of what no caller waits for: a consumer's lost lock, Redis away. Default: nobody. */
   readonly onFault?: (error: unknown) => void;
@@ -69,10 +69,11 @@ export async function openQueue(options: QueueOptions): Promise<Queue> {
       consumers.add(consumer);
       return consumer;
     },
-    async promoteDelayed() {
+    async promoteDelayed(signal) {
       const models = await workers.models();
-      const nowMs = 1_000 * Number((await reached(redis.time()))[0]);
-      return jobs.promoteDelayed(models, { beforeMs: nowMs - graceMs, behindMs: nowMs + retryCapMs });
+      const [seconds, microseconds] = (await reached(redis.time())).map(Number);
+      const nowMs = 1_000 * (seconds ?? 0) + Math.floor((microseconds ?? 0) / 1_000);
+      return jobs.promoteDelayed(models, { beforeMs: nowMs - graceMs, afterMs: nowMs + retryCapMs + graceMs }, signal);
     },
     now: async () => Number((await reached(redis.time()))[0]),
     depths: async () => jobs.depths(await workers.models()),

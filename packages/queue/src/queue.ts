@@ -325,10 +325,10 @@ export interface Queue {
   /** Mends what Redis alone can mend of one batch: lost jobs, missed seals and deadlines. */
   repair(id: string): Promise<Repair[]>;
   /**
-   * Jobs wait for their next try by the clocks of the processes that failed and of those that could take them. Where by Redis's it stands further ahead than any
-   * backoff, or is long overdue, one of these is wrong, and the job waits no longer. How many.
+   * BullMQ puts a failed job off by the clock of its process, and takes it up by those of the others. What by Redis's clock is put off further than any backoff goes,
+   * or is overdue (the others' clocks are behind, or all are busy), waits no longer. How many were put off so.
    */
-  promoteDelayed(): Promise<number>;
+  promoteDelayed(signal: AbortSignal): Promise<number>;
   /** Settled batches whose left-overs in S3 are still to be swept, and that nobody looked at for `ageMs`: at most `limit`, the longest wait first. */
   sweepable(due: { ageMs: number; limit: number }): Promise<string[]>;
   /** A look is over: `again` after another `ageMs`, or never more. */

@@ -151,9 +151,9 @@ export function endOf(seal: string, status: End["status"], [total, completed, fa
 
 /** Waits until the condition holds; fails after 20 s. */
 export async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = performance.now() + 20_000;
   while (!(await holds())) {
-    if (Date.now() > deadline) throw new Error("the condition never held");
+    if (performance.now() > deadline) throw new Error("the condition never held");
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }

@@ -82,7 +82,7 @@ export function openInjection(stage: Stage, faults: readonly Fault[]): Injection
           const { file, sizeBytes } = await appendOnlyFile(stage.redis.folder);
           await passed(1_000);
           await stage.redis.kill();
-          // One that was written anew meanwhile has the second in its base.
+          // Where it is being written anew, or was, the second stands in other files as well: then it was killed, and no more.
           if ((await appendOnlyFile(stage.redis.folder)).file === file) await truncate(file, sizeBytes);
           await stage.redis.restart();
         }));

@@ -43,13 +43,13 @@ export function mapColumns(columns: Columns | undefined): ColumnMap {
   };
 }
 
-/** Throws invalid_header, once for the file, with the columns that there are. */
+/** Throws invalid_header, once for the file, with the columns that there are. `line`: the header's, of a form that is text. */
 export function checkHeader(names: readonly string[], expected: readonly ExpectedColumn[], line?: number): void {
   const missing = expected.filter(({ oneOf }) => !oneOf.some((name) => names.includes(name)));
   const [first] = missing;
   if (first === undefined) return;
   const wanted = missing.map(({ oneOf: [name, ...others] }) => [name, ...others.map((other) => `(or ${other})`)].join(" "));
-  const message = `there is no column ${wanted.join(", and none ")}; there are ${namesShown(names)}${separatorHint(names)}`;
+  const message = `there is no column ${wanted.join(", and none ")}; there are ${namesShown(names)}${line === undefined ? "" : separatorHint(names)}`;
   throw new CodedError("invalid_header", message, { param: first.param, ...(line === undefined ? {} : { line }) });
 }
 
