@@ -107,10 +107,10 @@ describe("a consumer", () => {
     const { signal } = new AbortController();
     const patient = await redis.queue({ graceMs: 60_000 });
     expect(await patient.promoteDelayed(signal)).toBe(0);
-    const [jobId = ""] = await redis.raw.zrange(key, 0, 0);
+    const [jobId = ""] = await redis.raw.zrange(key, "0", "0");
     await redis.raw.zadd(key, String((Date.now() + 86_400_000) * 0x1000), jobId);
-    const looks = await Promise.all([patient.promoteDelayed(signal), patient.promoteDelayed(signal)]);
-    expect(looks.toSorted()).toEqual([0, 1]);
+    const [first, second] = await Promise.all([patient.promoteDelayed(signal), patient.promoteDelayed(signal)]);
+    expect(first + second).toBe(1);
     expect(await redis.raw.zcard(key)).toBe(0);
   });
 
