@@ -10,10 +10,10 @@ import { parseArgs } from "node:util";
 import { createGzip, createZstdCompress } from "node:zlib";
 import type { BatchRequest } from "@flamboyance/contracts";
 import { batchKeys, inputForm, type Storage } from "@flamboyance/storage";
+import { parquetWriteBuffer } from "hyparquet-writer";
 import { freezeItems } from "../freeze-items.ts";
 import { KeptBytes } from "../kept-bytes.ts";
 import { readManifest } from "../manifest.ts";
-import { parquetFile } from "../testing/parquet-file.ts";
 
 const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv, each also .gz or .zst|parquet]`;
 
@@ -134,13 +134,14 @@ const tableText = (delimiter: string): Texts => ({
 });
 
 function parquetText(count: number): Uint8Array {
-  const column = (value: (index: number) => string) => Array.from({ length: count }, (_, index) => value(index));
-  const columns = {
-    custom_id: column((index) => `photo-${index}`),
-    image: column(imageOf),
-    question: column((index) => `What is number ${index}?`),
-  };
-  return parquetFile(columns, 100_000);
+  const column = (name: string, value: (index: number) => string) =>
+    ({ name, data: Array.from({ length: count }, (_, index) => value(index)), type: "STRING" }) as const;
+  const columnData = [
+    column("custom_id", (index) => `photo-${index}`),
+    column("image", imageOf),
+    column("question", (index) => `What is number ${index}?`),
+  ];
+  return new Uint8Array(parquetWriteBuffer({ columnData, rowGroupSize: 100_000 }));
 }
 
 /** About 64 KB each, as S3 gives them. */
