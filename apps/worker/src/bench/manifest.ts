@@ -15,7 +15,7 @@ import { freezeItems } from "../freeze-items.ts";
 import { KeptBytes } from "../kept-bytes.ts";
 import { readManifest } from "../manifest.ts";
 
-const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv, each also .gz or .zst|parquet]`;
+const help = `npm run bench:manifest -- [--lines 10000000] [--form jsonl|csv|tsv (each also .gz or .zst)|parquet]`;
 
 async function main(): Promise<number> {
   const { values } = parseArgs({
@@ -37,7 +37,7 @@ async function main(): Promise<number> {
     if (form.compression === null) return plain;
     return plain.pipe(form.compression === "gzip" ? createGzip({ level: 1 }) : createZstdCompress());
   };
-  const parquet = form.rows === "parquet" ? parquetText(count) : null;
+  const parquet = form.rows === "parquet" ? parquetFile(count) : null;
   const startedMs = performance.now();
   const startedUse = process.cpuUsage();
   const { signal } = new AbortController();
@@ -133,7 +133,7 @@ const tableText = (delimiter: string): Texts => ({
   line: (index) => `${["photo-" + index, imageOf(index), `"What is number ${index}?"`].join(delimiter)}\n`,
 });
 
-function parquetText(count: number): Uint8Array {
+function parquetFile(count: number): Uint8Array {
   const column = (name: string, value: (index: number) => string) =>
     ({ name, data: Array.from({ length: count }, (_, index) => value(index)), type: "STRING" }) as const;
   const columnData = [
